@@ -28,7 +28,7 @@ add_library(thence INTERFACE)
 add_library(thence::thence ALIAS thence)
 target_compile_features(thence INTERFACE cxx_std_20)
 target_link_libraries(thence INTERFACE xxHash::header Threads::Threads ${CMAKE_DL_LIBS})
-thence_layers(thence thence.hpp config core storage wire formats capture session)
+thence_layers(thence thence.hpp config core storage wire formats capture session model analysis)
 if(NOT THENCE_ENABLED)
   # A switch of the whole build, not of the headers: it does not follow them into an installed package.
   target_compile_definitions(thence INTERFACE $<BUILD_INTERFACE:THENCE_ENABLED=0>)

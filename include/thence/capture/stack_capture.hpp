@@ -21,18 +21,18 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-using StackTable = StackDeduplicator<std::uint64_t>;
+using StackWords = StackDeduplicator<std::uint64_t>;
 
 /// Takes the stack of the calling code; called on the hot path of create(). kNone says that there is none.
 template <class C>
-concept StackCapture = requires(C& capture, StackTable& table, const SourceSite& site) {
+concept StackCapture = requires(C& capture, StackWords& table, const SourceSite& site) {
   { C::kName } -> std::convertible_to<std::string_view>;
   { capture.capture(table, site) } noexcept -> std::same_as<StackId>;
 };
 
 struct NoStacks {
   static constexpr std::string_view kName = "none";
-  StackId capture(StackTable&, const SourceSite&) noexcept { return StackId::kNone; }
+  StackId capture(StackWords&, const SourceSite&) noexcept { return StackId::kNone; }
 };
 static_assert(StackCapture<NoStacks>);
 
@@ -41,7 +41,7 @@ class CallSites {
  public:
   static constexpr std::string_view kName = "call-sites";
 
-  StackId capture(StackTable& table, const SourceSite& site) noexcept {
+  StackId capture(StackWords& table, const SourceSite& site) noexcept {
     const auto file = reinterpret_cast<std::uintptr_t>(site.file);
     Entry& entry = cache_[(file ^ site.line) % kEntries];
     if (entry.file == file && entry.line == site.line) [[likely]] return entry.id;
@@ -56,7 +56,7 @@ class CallSites {
     StackId id = StackId::kNone;
   };
 
-  [[gnu::noinline]] static StackId look_up(StackTable& table, const SourceSite& site, Entry& entry) noexcept {
+  [[gnu::noinline]] static StackId look_up(StackWords& table, const SourceSite& site, Entry& entry) noexcept {
     if (site.file == nullptr) return StackId::kNone;
     const std::uint64_t words[] = {static_cast<std::uint64_t>(StackFormat::kSource),
                                    reinterpret_cast<std::uintptr_t>(site.file),

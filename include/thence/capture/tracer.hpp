@@ -115,7 +115,7 @@ class BasicTracer {
   static constexpr std::size_t kMaxDepth = 128;
 
   template <class... RingArguments>
-  BasicTracer(TracerLink& link, typename Policies::Clock clock, StackTable::Options stacks, StringTable::Options strings,
+  BasicTracer(TracerLink& link, typename Policies::Clock clock, StackWords::Options stacks, StringDeduplicator::Options strings,
               RingArguments&&... ring)
       : clock_(clock), link_(link), ring_(std::forward<RingArguments>(ring)...), stacks_(stacks), strings_(strings) {}
   BasicTracer(const BasicTracer&) = delete;
@@ -156,9 +156,11 @@ class BasicTracer {
     return create(type, CreateOptions{}, site);
   }
 
-  /// It can run now; who made it so is the current invocation, or the outside world where nothing runs.
+  /// It can run now; who made it so is the current invocation, or the outside world where nothing runs. Where something
+  /// untraced runs it is unknown.
   void schedule(Resource resource) noexcept {
-    schedule(resource, current_id() == ResourceId::kNone ? Actor::kExternal : Actor::kInvocation);
+    if (!on()) return;
+    schedule(resource, actor());
   }
   void schedule(Resource resource, Actor by) noexcept {
     if (!on() || !resource) return;
@@ -167,7 +169,7 @@ class BasicTracer {
   }
 
   /// Its callback starts on this lane. An untraced handle is entered too: what it creates is then untraced.
-  void enter(Resource resource, Cause cause = {}) noexcept {
+  [[gnu::always_inline]] inline void enter(Resource resource, Cause cause = {}) noexcept {
     if (!on()) return;
     if (depth_ < kMaxDepth) [[likely]] {
       current_[++depth_] = resource;
@@ -180,7 +182,7 @@ class BasicTracer {
   }
 
   /// Its callback ends. One that is not the innermost (a coroutine's scope) is taken out of the middle and counted as crossed.
-  void exit(Resource resource) noexcept {
+  [[gnu::always_inline]] inline void exit(Resource resource) noexcept {
     if (!on()) return;
     if (beyond_ == 0 && depth_ != 0 && current_[depth_] == resource) [[likely]] {
       --depth_;
@@ -191,10 +193,11 @@ class BasicTracer {
     record(resource, EventKind::kExited, 0, 0);
   }
 
-  /// Its result is there; by the current invocation, or from outside where nothing runs.
+  /// Its result is there; by the current invocation, or from outside where nothing runs. Where something untraced runs it
+  /// is unknown.
   void settle(Resource resource, Outcome outcome) noexcept {
-    const ResourceId by = current_id();
-    settle(resource, outcome, by == ResourceId::kNone ? Actor::kExternal : Actor::kInvocation, by);
+    if (!on()) return;
+    settle(resource, outcome, actor(), current_id());
   }
   void settle(Resource resource, Outcome outcome, Actor by, ResourceId settler = ResourceId::kNone) noexcept {
     if (!on() || !resource) return;
@@ -224,7 +227,9 @@ class BasicTracer {
   template <AnnotationValue T>
   void annotate(Resource resource, std::string_view key, const T& value) noexcept {
     if (!on() || !resource) return;
-    if constexpr (std::convertible_to<const T&, std::string_view>) {
+    if constexpr (std::is_pointer_v<T>) {
+      record_annotation(resource, key, ValueKind::kString, value == nullptr ? std::string_view() : std::string_view(value));
+    } else if constexpr (std::convertible_to<const T&, std::string_view>) {
       record_annotation(resource, key, ValueKind::kString, static_cast<std::string_view>(value));
     } else if constexpr (std::same_as<T, bool>) {
       record_number(resource, key, ValueKind::kBool, value ? 1 : 0);
@@ -240,8 +245,16 @@ class BasicTracer {
   // ---- the lane
 
   /// The value of a counter of this lane from now on.
-  void counter(CounterId counter, std::int64_t value) noexcept { sample(counter, ValueKind::kInt, static_cast<std::uint64_t>(value)); }
-  void counter(CounterId counter, double value) noexcept { sample(counter, ValueKind::kDouble, std::bit_cast<std::uint64_t>(value)); }
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  void counter(CounterId counter, T value) noexcept {
+    if constexpr (std::floating_point<T>) {
+      sample(counter, ValueKind::kDouble, std::bit_cast<std::uint64_t>(static_cast<double>(value)));
+    } else {
+      const bool fits = std::signed_integral<T> || static_cast<std::uint64_t>(value) <= std::uint64_t{INT64_MAX};
+      sample(counter, fits ? ValueKind::kInt : ValueKind::kUint, static_cast<std::uint64_t>(value));
+    }
+  }
   void queue_depth(std::int64_t tasks) noexcept { counter(CounterId::kQueueDepth, tasks); }
 
   /// The lane has nothing to run, until unpark().
@@ -281,6 +294,7 @@ class BasicTracer {
   [[nodiscard]] bool active() const noexcept { return epoch_.load(std::memory_order_relaxed) != 0; }
   /// The innermost entered resource. Where nothing runs: none. Beyond kMaxDepth: no resource, but the root.
   [[nodiscard]] Resource current() const noexcept {
+    if (epoch_.load(std::memory_order_relaxed) != seen_epoch_) [[unlikely]] return {};  // entered before a stop
     if (beyond_ != 0) [[unlikely]] return {ResourceId::kNone, current_[depth_].root};
     return current_[depth_];
   }
@@ -297,8 +311,8 @@ class BasicTracer {
   /// 0 stops recording; a number never used before starts it. Any thread.
   void set_epoch(std::uint32_t epoch) noexcept { epoch_.store(epoch, std::memory_order_relaxed); }
   [[nodiscard]] Ring& ring() noexcept { return ring_; }
-  [[nodiscard]] const StackTable& stacks() const noexcept { return stacks_; }
-  [[nodiscard]] const StringTable& strings() const noexcept { return strings_; }
+  [[nodiscard]] const StackWords& stacks() const noexcept { return stacks_; }
+  [[nodiscard]] const StringDeduplicator& strings() const noexcept { return strings_; }
 
  private:
   [[nodiscard]] bool on() noexcept {
@@ -316,13 +330,18 @@ class BasicTracer {
   }
 
   [[nodiscard]] ResourceId current_id() const noexcept { return current().id; }
+  /// Who does what happens now.
+  [[nodiscard]] Actor actor() const noexcept {
+    if (current_id() != ResourceId::kNone) return Actor::kInvocation;
+    return depth() == 0 ? Actor::kExternal : Actor::kUnknown;
+  }
 
   [[nodiscard]] Event event(ResourceId resource, EventKind kind, std::uint8_t flags, std::uint64_t other,
                             std::uint64_t context) const noexcept {
     return {Event::head_of(resource, kind, flags), count_of(clock_.now()), other, context};
   }
 
-  void record(Resource resource, EventKind kind, std::uint8_t flags, std::uint64_t other) noexcept {
+  [[gnu::always_inline]] inline void record(Resource resource, EventKind kind, std::uint8_t flags, std::uint64_t other) noexcept {
     ring_.try_push(event(resource.id, kind, flags, other, Event::context_of(resource.root)));
   }
 
@@ -410,8 +429,8 @@ class BasicTracer {
   MisuseCounts misuse_;
   std::array<Resource, kMaxDepth + 1> current_{};  // [0] is "nothing runs"
   Ring ring_;
-  StackTable stacks_;
-  StringTable strings_;
+  StackWords stacks_;
+  StringDeduplicator strings_;
 };
 
 /// The tracer of a program that was built without tracing: the same calls, and nothing behind them.
@@ -438,8 +457,9 @@ class NullTracer {
   constexpr void link(Resource, Resource, LinkKind = LinkKind::kAwaits) noexcept {}
   template <AnnotationValue T>
   constexpr void annotate(Resource, std::string_view, const T&) noexcept {}
-  constexpr void counter(CounterId, std::int64_t) noexcept {}
-  constexpr void counter(CounterId, double) noexcept {}
+  template <class T>
+    requires std::is_arithmetic_v<T>
+  constexpr void counter(CounterId, T) noexcept {}
   constexpr void queue_depth(std::int64_t) noexcept {}
   constexpr void park() noexcept {}
   constexpr void unpark() noexcept {}

@@ -35,7 +35,8 @@ class TracerLink {
     return {static_cast<Sampling::Mode>(word >> 32), static_cast<std::uint32_t>(word)};
   }
   void set_sampling(Sampling sampling) noexcept {
-    sampling_.store(std::uint64_t{static_cast<std::uint8_t>(sampling.mode)} << 32 | sampling.every, std::memory_order_relaxed);
+    const std::uint32_t every = sampling.every == 0 ? 1 : sampling.every;
+    sampling_.store(std::uint64_t{static_cast<std::uint8_t>(sampling.mode)} << 32 | every, std::memory_order_relaxed);
   }
 
  private:

@@ -38,10 +38,10 @@ inline namespace THENCE_ABI {
 /// What is known of an address; what is empty is unknown. File and line are not looked up: build id and relative pc suffice
 /// to do so later.
 struct NativeSymbol {
-  std::string_view module;         ///< path of the executable or shared object
-  std::string_view build_id;       ///< hexadecimal, lower case
-  std::uint64_t relative_pc = 0;   ///< as in the module's own file; the absolute one where the module is unknown
-  std::string function;            ///< demangled where it is a C++ name
+  std::string_view module;        ///< path of the executable or shared object
+  std::string_view build_id;      ///< hexadecimal, lower case
+  std::uint64_t relative_pc = 0;  ///< as in the module's own file; the absolute one where the module is unknown
+  std::string function;           ///< demangled where it is a C++ name
   std::uint64_t function_offset = 0;
 };
 
@@ -82,7 +82,9 @@ class NativeSymbols {
     symbol.build_id = module->build_id;
     symbol.relative_pc = pc - module->bias;
     ::Dl_info info{};
-    if (::dladdr(reinterpret_cast<const void*>(static_cast<std::uintptr_t>(pc)), &info) == 0 || info.dli_sname == nullptr) return;
+    if (::dladdr(reinterpret_cast<const void*>(static_cast<std::uintptr_t>(pc)), &info) == 0 ||
+        info.dli_sname == nullptr)
+      return;
     symbol.function = demangled(info.dli_sname);
     symbol.function_offset = pc - reinterpret_cast<std::uintptr_t>(info.dli_saddr);
   }
@@ -118,9 +120,11 @@ class NativeSymbols {
     for (std::size_t at = 0; at != info.dlpi_phnum; ++at) {
       const ElfW(Phdr)& header = info.dlpi_phdr[at];
       const std::uint64_t begin = info.dlpi_addr + header.p_vaddr;
-      if (header.p_type == PT_LOAD && (header.p_flags & PF_X) != 0) module.segments.push_back({begin, begin + header.p_memsz});
+      if (header.p_type == PT_LOAD && (header.p_flags & PF_X) != 0)
+        module.segments.push_back({begin, begin + header.p_memsz});
       if (header.p_type == PT_NOTE && module.build_id.empty()) {
-        module.build_id = build_id_in(reinterpret_cast<const char*>(static_cast<std::uintptr_t>(begin)), header.p_memsz, header.p_align);
+        module.build_id = build_id_in(reinterpret_cast<const char*>(static_cast<std::uintptr_t>(begin)), header.p_memsz,
+                                      header.p_align);
       }
     }
     if (module.segments.empty()) return;

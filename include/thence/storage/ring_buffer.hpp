@@ -71,7 +71,7 @@ class RingBuffer {
   RingBuffer& operator=(const RingBuffer&) = delete;
 
   /// Appends one event. False: it was refused, and counted.
-  bool try_push(const Event& event) noexcept {
+  [[gnu::always_inline]] inline bool try_push(Event event) noexcept {
     const std::uint64_t tail = tail_;
     if (tail == limit_) [[unlikely]] return push_slowly(event, {}, {}, 1, false);
     slots_[tail & mask_] = event;
@@ -171,7 +171,7 @@ class RingBuffer {
   }
 
   /// Room was seemingly short, or a loss is still to be marked: look again, mark, write; or refuse and count.
-  [[gnu::noinline, gnu::cold]] bool push_slowly(const Event& head, std::string_view a, std::string_view b,
+  [[gnu::noinline, gnu::cold]] bool push_slowly(Event head, std::string_view a, std::string_view b,
                                                 std::uint64_t slots, bool reserved) noexcept {
     const std::uint64_t needed = slots + (pending_ != 0 ? 1 : 0);
     if constexpr (Overflow::kHasReserve) return_from_reserve();
@@ -218,7 +218,7 @@ class RingBuffer {
     use(main_.storage);
   }
 
-  bool refuse(const Event& event) noexcept {
+  bool refuse(Event event) noexcept {
     RingControl& counts = shared();
     if (pending_ == 0) counts.first_lost.store(event.ticks, std::memory_order_relaxed);
     counts.last_lost.store(event.ticks, std::memory_order_relaxed);

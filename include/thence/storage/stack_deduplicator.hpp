@@ -126,16 +126,16 @@ class StackDeduplicator {
   std::uint64_t refused_ = 0;
 };
 
-/// A string that stands once in a StringTable. 0 = none, or refused.
+/// A string that stands once in a StringDeduplicator. 0 = none, or refused.
 enum class StringId : std::uint32_t { kNone = 0 };
 
 /// Strings are stacks of characters: each once, fixed capacity, refused and counted when full.
-using StringTable = StackDeduplicator<char, StringId>;
+using StringDeduplicator = StackDeduplicator<char, StringId>;
 
-[[nodiscard]] inline StringId intern(StringTable& strings, std::string_view text) noexcept {
+[[nodiscard]] inline StringId intern(StringDeduplicator& strings, std::string_view text) noexcept {
   return strings.intern(std::span<const char>{text.data(), text.size()});
 }
-[[nodiscard]] inline std::string_view text_of(const StringTable& strings, StringId id) noexcept {
+[[nodiscard]] inline std::string_view text_of(const StringDeduplicator& strings, StringId id) noexcept {
   const std::span<const char> text = strings.frames(id);
   return {text.data(), text.size()};
 }
