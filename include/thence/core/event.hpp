@@ -44,6 +44,7 @@ enum class EventKind : std::uint8_t {
   kRootFinished = 14, ///< resource = the root: response and all waited-for work are done
   kLost = 15,         ///< word 1 = first, word 2 = last lost ticks; resource field = how many; at their place in the order
   kRootSealed = 16,   ///< by the session, never by a tracer: nothing more of this root comes; flags = SealReason
+  kSample = 17,       ///< a sampler saw the lane at `stack`; resource = what it was running, if known; flags = SampleKind
 };
 
 /// Who made a thing happen. kUnknown is what a host says that cannot tell; it is never guessed.
@@ -73,6 +74,9 @@ enum class SealReason : std::uint8_t {
 };
 
 enum class PauseKind : std::uint8_t { kOther = 0, kGcScavenge = 1, kGcMajor = 2, kGcIncremental = 3, kGcWeakCallbacks = 4 };
+
+/// kCpu: the lane was running there. kOffCpu: it was taken off the processor there.
+enum class SampleKind : std::uint8_t { kCpu = 0, kOffCpu = 1 };
 
 enum class ValueKind : std::uint8_t { kString = 0, kInt = 1, kUint = 2, kDouble = 3, kBool = 4 };
 

@@ -42,6 +42,7 @@ struct Value {
     value.cut = cut;
     return value;
   }
+  [[nodiscard]] static constexpr Value of(const char* text) noexcept { return of(std::string_view(text)); }
   [[nodiscard]] static constexpr Value of(std::int64_t integer) noexcept {
     Value value;
     value.kind = ValueKind::kInt;
@@ -102,6 +103,7 @@ struct TraceEvent {
   [[nodiscard]] constexpr CauseKind cause() const noexcept { return static_cast<CauseKind>(flags); }
   [[nodiscard]] constexpr LinkKind link() const noexcept { return static_cast<LinkKind>(flags); }
   [[nodiscard]] constexpr SealReason seal_reason() const noexcept { return static_cast<SealReason>(flags); }
+  [[nodiscard]] constexpr SampleKind sample() const noexcept { return static_cast<SampleKind>(flags); }
   /// kPauseBegan, kPauseEnded: which pause (it stands in the resource field).
   [[nodiscard]] constexpr PauseKind pause() const noexcept { return static_cast<PauseKind>(number(resource)); }
 };

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+// byte_buffer.hpp: bytes that a writer puts together before they go out, in one flat piece of memory that is kept.
+//
+// A nested message can only be prefixed with its length once it is whole, so it has to be contiguous for a moment. The
+// buffer grows to the largest piece ever held and is then reused: in the steady state nothing is allocated.
+//   ByteBuffer out;
+//   ProtobufWriter writer{out};
+//   ... write whole top-level messages ...
+//   sink.write(out.bytes());
+//   out.clear();                    // keeps the memory
+// Layer: wire (includes core/ only).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "thence/config/assert.hpp"
+#include "thence/config/version.hpp"
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// A growing run of bytes.
+///   Shape     one allocation, doubled when it is full, never shrunk.
+///   Threads   one.
+///   Cost      append: O(bytes); amortised, no allocation once it has grown to what is needed.
+///   When full it grows.
+///   Errors    growing may throw std::bad_alloc (without exceptions: ends the program, as operator new does).
+///   Lifetime  what `bytes` and `reserve` return is valid until the next call that adds.
+class ByteBuffer {
+ public:
+  ByteBuffer() = default;
+  explicit ByteBuffer(std::size_t capacity) { grow(capacity); }
+  ByteBuffer(ByteBuffer&& other) noexcept
+      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+  ByteBuffer& operator=(ByteBuffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+    return *this;
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_.get(), size_}; }
+  [[nodiscard]] std::byte* data() noexcept { return data_.get(); }
+  [[nodiscard]] std::string_view text() const noexcept {
+    return {reinterpret_cast<const char*>(data_.get()), size_};
+  }
+
+  void clear() noexcept { size_ = 0; }
+
+  /// Room for `count` further bytes: write there, then `advance` to the first byte not written.
+  [[nodiscard]] std::byte* reserve(std::size_t count) {
+    if (capacity_ - size_ < count) [[unlikely]] grow(size_ + count);
+    return data_.get() + size_;
+  }
+  void advance(const std::byte* end) noexcept {
+    size_ = static_cast<std::size_t>(end - data_.get());
+    THENCE_ASSERT(size_ <= capacity_);
+  }
+
+  void append(const void* bytes, std::size_t count) {
+    if (count == 0) return;
+    std::byte* to = reserve(count);
+    std::memcpy(to, bytes, count);
+    size_ += count;
+  }
+  void append(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
+  void append(std::string_view text) { append(text.data(), text.size()); }
+  void push(std::byte byte) {
+    *reserve(1) = byte;
+    ++size_;
+  }
+
+  /// Moves what stands at `at` and after it `count` bytes to the right; the gap's content is unspecified.
+  void open_gap(std::size_t at, std::size_t count) {
+    THENCE_ASSERT(at <= size_);
+    static_cast<void>(reserve(count));
+    std::memmove(data_.get() + at + count, data_.get() + at, size_ - at);
+    size_ += count;
+  }
+
+ private:
+  void grow(std::size_t needed) {
+    std::size_t capacity = capacity_ < 256 ? 256 : capacity_ * 2;
+    if (capacity < needed) capacity = needed;
+    std::unique_ptr<std::byte[]> data(new std::byte[capacity]);
+    if (size_ != 0) std::memcpy(data.get(), data_.get(), size_);
+    data_ = std::move(data);
+    capacity_ = capacity;
+  }
+
+  std::unique_ptr<std::byte[]> data_;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
