@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "thence/session/session.hpp"
 
+#include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,6 +18,8 @@
 #include "support/catch.hpp"
 #include "support/recording_sink.hpp"
 #include "thence/session/file_bytes.hpp"
+#include "thence/storage/flight_recorder.hpp"
+#include "thence/storage/mapped_storage.hpp"
 
 using namespace thence;
 using thence_test::RecordedEvent;
@@ -531,4 +536,103 @@ TEST_CASE("a script's stack has one number in a session, whichever lane saw it")
   CHECK(seen[0].line == 3);
   CHECK(seen[0].column == 9);
   CHECK(seen[1].function == "outer");
+}
+
+TEST_CASE("a moment that is recorded a little after it stands at its place in time") {
+  ManualSession test;
+  auto lane = test.session.attach("loop");
+  auto& tracer = lane.tracer();
+  const Resource promise = tracer.create(ResourceType::kJsPromise);
+  const Ticks then = tracer.now();
+  test.time += 10;
+  const Resource next = tracer.create(ResourceType::kJsPromise);
+  tracer.annotate(next, "key", "a value that lives outside of the event");
+  test.time += 10;
+  tracer.settle_at(then, promise, Outcome::kFulfilled, Actor::kExternal);
+  tracer.annotate(promise, "key", "another");
+  test.session.drain();
+  const auto& events = test.recorded.events;
+  REQUIRE(events.size() == 5);
+  CHECK(events[1].kind == EventKind::kSettled);
+  CHECK_FALSE(events[1].late);
+  CHECK(events[3].text == "a value that lives outside of the event");
+  CHECK(events[4].text == "another");
+}
+
+TEST_CASE("a session whose rings are files leaves them when it is killed, and removes them when it ends well") {
+  struct InFiles : DefaultPolicies {
+    using Storage = MappedFileStorage;
+  };
+  SessionOptions options;
+  options.process_name = "flight";
+  options.drain_thread = false;
+  const std::string directory = "flight_files";
+  ::mkdir(directory.c_str(), 0777);
+  options.flight_directory = directory;
+  const auto files = [&] {
+    std::vector<std::string> found;
+    for (const auto& entry : std::filesystem::directory_iterator(directory)) found.push_back(entry.path());
+    return found;
+  };
+  const pid_t child = ::fork();
+  if (child == 0) {
+    BasicSession<InFiles> session(options);
+    session.start();
+    auto lane = session.attach("loop");
+    for (int n = 0; n < 10; ++n) lane.tracer().create(ResourceType::kFetch);
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  REQUIRE(files().size() == 1);
+  OpenedFlightFile opened = open_flight_file(files()[0].c_str());
+  REQUIRE(opened);
+  int created = 0;
+  opened.file->for_each([&](const RecordView& record) { created += record.head().kind() == EventKind::kCreated ? 1 : 0; });
+  CHECK(created == 10);
+  std::filesystem::remove(files()[0]);
+
+  {
+    BasicSession<InFiles> session(options);
+    session.start();
+    auto lane = session.attach("loop");
+    lane.tracer().create(ResourceType::kFetch);
+    CHECK(files().size() == 1);
+  }
+  CHECK(files().empty());
+  std::filesystem::remove(directory);
+
+  std::vector<std::string> told;
+  options.on_error = [&](std::string_view message) { told.emplace_back(message); };
+  BasicSession<InFiles> session(options);
+  session.start();
+  const auto lane = session.attach("loop");
+  CHECK_FALSE(lane);
+  REQUIRE(told.size() == 1);
+  CHECK(told[0].find("flight_files/flight-") == 0);
+  CHECK(told[0].find("No such file or directory") != std::string::npos);
+}
+
+TEST_CASE("a session of flight recorders keeps the newest events, and says how many it has overwritten") {
+  struct Newest : DefaultPolicies {
+    using Clock = ManualClock;
+    using Buffer = FlightRecorder<HeapStorage>;
+  };
+  std::uint64_t time = 1;
+  Recording recorded;
+  SessionOptions options;
+  options.ring_events = 64;
+  options.drain_thread = false;
+  BasicSession<Newest> session(options, ManualClock(&time));
+  session.add_sink(RecordingSink(recorded));
+  session.start();
+  auto lane = session.attach("loop");
+  const Resource op = lane.tracer().create(ResourceType::kOther);
+  for (time = 2; time <= 1'000; ++time) lane.tracer().schedule(op);
+  session.close();
+  CHECK(recorded.overflow_policy == "overwrite-oldest");
+  const auto kept = recorded.of_kind(EventKind::kScheduled);
+  REQUIRE_FALSE(kept.empty());
+  CHECK(ns_of(kept.back().time) == 1'000);
+  CHECK(kept.size() + recorded.summary.lost == 1'000);
 }

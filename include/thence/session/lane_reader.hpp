@@ -9,6 +9,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,22 +22,29 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Memory for what events point to, given back in the order in which it was taken.
-class FifoArena {
+/// Memory for what events point to. Events leave about in the order in which they came, and a block is used again when all
+/// that was taken from it was given back.
+class EventArena {
  public:
-  /// `owner` numbers the event that the bytes belong to; it never decreases.
-  [[nodiscard]] void* take(std::size_t bytes, std::uint64_t owner) {
+  [[nodiscard]] std::byte* take(std::size_t bytes) {
     bytes = (bytes + alignof(std::max_align_t) - 1) & ~(alignof(std::max_align_t) - 1);
     if (blocks_.empty() || blocks_.back().size - blocks_.back().used < bytes) add_block(bytes);
     Block& block = blocks_.back();
-    void* const result = block.bytes.get() + block.used;
+    std::byte* const result = block.bytes.get() + block.used;
     block.used += bytes;
-    block.last_owner = owner;
+    ++block.live;
     return result;
   }
-  /// Everything of owners under `owner` is no longer needed.
-  void release_before(std::uint64_t owner) {
-    while (!blocks_.empty() && blocks_.front().last_owner < owner) {
+  /// `taken` was returned by take().
+  void give_back(const void* taken) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(taken);
+    for (Block& block : blocks_) {
+      const auto begin = reinterpret_cast<std::uintptr_t>(block.bytes.get());
+      if (address < begin || address >= begin + block.size) continue;
+      --block.live;
+      break;
+    }
+    while (!blocks_.empty() && blocks_.front().live == 0) {
       if (spare_.bytes == nullptr && blocks_.front().size == kBlock) spare_ = std::move(blocks_.front());
       blocks_.pop_front();
     }
@@ -48,7 +56,7 @@ class FifoArena {
     std::unique_ptr<std::byte[]> bytes;
     std::size_t size = 0;
     std::size_t used = 0;
-    std::uint64_t last_owner = 0;
+    std::size_t live = 0;
   };
   void add_block(std::size_t bytes) {
     if (spare_.bytes != nullptr && bytes <= kBlock) {
@@ -91,7 +99,7 @@ class LaneReader {
         break;
       case EventKind::kCounter: {
         event.counter = static_cast<CounterId>(number(head.resource()));
-        event.annotation = keep(Annotation{{}, number_value(static_cast<ValueKind>(head.flags()), head.other)});
+        event.annotation = keep({}, number_value(static_cast<ValueKind>(head.flags()), head.other));
         event.flags = 0;
         break;
       }
@@ -121,9 +129,7 @@ class LaneReader {
     event.lane = lane_;
     event.kind = EventKind::kLost;
     event.time = range.first;
-    auto* const kept = static_cast<LossRange*>(arena_.take(sizeof(LossRange), next_owner()));
-    *kept = range;
-    event.loss = kept;
+    event.loss = new (arena_.take(sizeof(LossRange))) LossRange(range);
     push(event);
   }
 
@@ -132,9 +138,10 @@ class LaneReader {
   void pop() noexcept { ++taken_; }
   /// What was popped, and what it pointed to, may be forgotten.
   void recycle() {
-    if (taken_ == 0) return;
-    first_owner_ += taken_;
-    arena_.release_before(first_owner_);
+    for (std::size_t at = 0; at < taken_; ++at) {
+      if (events_[at].annotation != nullptr) arena_.give_back(events_[at].annotation);
+      if (events_[at].loss != nullptr) arena_.give_back(events_[at].loss);
+    }
     events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(taken_));
     taken_ = 0;
   }
@@ -144,11 +151,12 @@ class LaneReader {
   [[nodiscard]] std::uint64_t decoded() const noexcept { return decoded_; }
 
  private:
-  [[nodiscard]] std::uint64_t next_owner() const noexcept { return first_owner_ + events_.size(); }
-
+  /// At its place in time: an adapter may record a moment a little after it (Tracer::settle_at).
   void push(const TraceEvent& event) {
-    events_.push_back(event);
     ++decoded_;
+    std::size_t at = events_.size();
+    while (at > taken_ && event.time < events_[at - 1].time) --at;
+    events_.insert(events_.begin() + static_cast<std::ptrdiff_t>(at), event);
   }
 
   [[nodiscard]] static Value number_value(ValueKind kind, std::uint64_t bits) noexcept {
@@ -162,14 +170,17 @@ class LaneReader {
     return Value::of(bits);
   }
 
-  const Annotation* keep(const Annotation& annotation) {
-    return new (arena_.take(sizeof(Annotation), next_owner())) Annotation(annotation);
-  }
-  std::string_view keep_text(std::string_view text) {
-    if (text.empty()) return {};
-    auto* const bytes = static_cast<char*>(arena_.take(text.size(), next_owner()));
-    std::memcpy(bytes, text.data(), text.size());
-    return {bytes, text.size()};
+  /// One piece of memory: the annotation, its key, its text.
+  const Annotation* keep(std::string_view key, Value value) {
+    const std::size_t text_bytes = value.kind == ValueKind::kString ? value.text.size() : 0;
+    std::byte* const memory = arena_.take(sizeof(Annotation) + key.size() + text_bytes);
+    auto* const text = reinterpret_cast<char*>(memory + sizeof(Annotation));
+    if (!key.empty()) std::memcpy(text, key.data(), key.size());
+    if (text_bytes != 0) {
+      std::memcpy(text + key.size(), value.text.data(), text_bytes);
+      value.text = {text + key.size(), text_bytes};
+    }
+    return new (memory) Annotation{{text, key.size()}, value};
   }
 
   template <class Redact>
@@ -186,17 +197,15 @@ class LaneReader {
     if (kind != ValueKind::kString && raw.size() == sizeof(std::uint64_t)) {
       std::uint64_t bits;
       std::memcpy(&bits, raw.data(), sizeof bits);
-      return keep(Annotation{keep_text(key), number_value(kind, bits)});
+      return keep(key, number_value(kind, bits));
     }
-    const std::string_view kept_key = keep_text(key);
-    return keep(Annotation{kept_key, Value::of(keep_text(redact(key, raw)), (head.flags() & 1) != 0)});
+    return keep(key, Value::of(redact(key, raw), (head.flags() & 1) != 0));
   }
 
   LaneId lane_;
   std::vector<TraceEvent> events_;
   std::size_t taken_ = 0;
-  std::uint64_t first_owner_ = 0;
-  FifoArena arena_;
+  EventArena arena_;
   std::string payload_;
   std::uint64_t marked_lost_ = 0;
   LossRange lost_;

@@ -7,9 +7,14 @@
 // Layer: session (includes core/ only).
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
@@ -148,20 +153,21 @@ class RootBook {
     bool finished = false;
   };
 
+  /// In the order of their numbers, whatever the table's is.
   template <class Due, class Seal>
   void close_if(Due&& due, Seal& seal) {
-    for (auto at = open_.begin(); at != open_.end();) {
+    due_.clear();
+    for (const auto& [id, root] : open_) {
       SealReason reason{};
-      if (!due(at->second, reason)) {
-        ++at;
-        continue;
-      }
-      const RootId root = at->first;
-      at = open_.erase(at);
-      sealed_.insert(number(root));
+      if (due(root, reason)) due_.emplace_back(id, reason);
+    }
+    std::sort(due_.begin(), due_.end());
+    for (const auto& [id, reason] : due_) {
+      open_.erase(id);
+      sealed_.insert(number(id));
       ++sealed_count_;
       if (reason == SealReason::kAbandoned) ++abandoned_;
-      seal(root, reason);
+      seal(id, reason);
     }
     last_ = nullptr;
   }
@@ -169,6 +175,7 @@ class RootBook {
   RootLimits limits_;
   std::unordered_map<RootId, OpenRoot> open_;
   RangeSet sealed_;
+  std::vector<std::pair<RootId, SealReason>> due_;
   RootId last_root_ = RootId::kNone;
   OpenRoot* last_ = nullptr;
   std::uint64_t sealed_count_ = 0;

@@ -9,7 +9,7 @@
 //   ...
 //   session.close();                               // or the destructor
 //
-// Layer: session (includes capture/, core/).
+// Layer: session (includes capture/, storage/, core/).
 #pragma once
 
 #include <sys/random.h>
@@ -21,15 +21,19 @@
 #include <atomic>
 #include <bitset>
 #include <chrono>
+#include <concepts>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -43,6 +47,7 @@
 #include "thence/session/redaction.hpp"
 #include "thence/session/root_book.hpp"
 #include "thence/session/stack_resolver.hpp"
+#include "thence/storage/mapped_storage.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -57,8 +62,12 @@ struct SessionOptions {
   /// Slots of the reserve, for SpillOnce only.
   std::size_t reserve_events = std::size_t{1} << 18;
   /// Distinct stacks and strings a lane can tell apart; beyond, an event bears no stack, and it is counted.
-  StackTable::Options stacks = {};
-  StringTable::Options strings = {.max_stacks = 16'384, .max_frames = 1u << 20};
+  StackWords::Options stacks = {};
+  StringDeduplicator::Options strings = {.max_stacks = 16'384, .max_frames = 1u << 20};
+
+  /// Where MappedFileStorage puts its rings: `<process>-<pid>-<lane>-<salt>.flight`, one a lane. What a killed process leaves
+  /// there can be read; a lane that ends well removes its file. The directory must be there.
+  std::string flight_directory = ".";
 
   Sampling sampling = Sampling::all();
   Redactor redact = {};  ///< what of annotations' strings may leave; none: all of it
@@ -186,14 +195,15 @@ class BasicSession final : private ForkAware {
     return id;
   }
 
-  /// The calling thread's lane, shown under `name`. It records while the session does.
+  /// The calling thread's lane, shown under `name`. It records while the session does. An empty one, told to on_error, where
+  /// its storage could not be made: only MappedFileStorage can fail.
   LaneType attach(std::string_view name) {
     const std::lock_guard lock(mutex_);
-    if (abandoned_ || closed_) {
-      report("a thread was attached to a session that has ended: it records nothing");
-      return LaneType(make_lane(LaneId::kNone, name));
-    }
-    auto lane = make_lane(static_cast<LaneId>(++lanes_made_), name);
+    const bool ended = abandoned_ || closed_;
+    if (ended) report("a thread was attached to a session that has ended: it records nothing");
+    auto lane = make_lane(ended ? LaneId::kNone : static_cast<LaneId>(++lanes_made_), name);
+    if (ended || lane == nullptr) return LaneType(std::move(lane));
+    add_clock_point(*lane);
     lane->thread_id = static_cast<std::int32_t>(::syscall(SYS_gettid));
     lane->tracer.set_epoch(running_ ? epoch_ : 0);
     lanes_.push_back(lane);
@@ -256,12 +266,14 @@ class BasicSession final : private ForkAware {
       sink.end(summary);
     });
     sinks_.clear();
+    for (const auto& lane : lanes_) each_file(*lane, [](auto& file) { file.remove(); });
   }
 
   /// Hands on what the lanes have recorded; needed only without a drain thread.
   void drain() {
     const std::lock_guard lock(mutex_);
-    if (began_ && !closed_ && !abandoned_) drain_locked(false);
+    // The host calls it where its only lane rests: nothing is under way that could come late.
+    if (began_ && !closed_ && !abandoned_) drain_locked(lanes_.size() <= 1);
   }
 
   /// For roots that begin from now on.
@@ -290,6 +302,9 @@ class BasicSession final : private ForkAware {
 
  private:
   using LanePointer = std::shared_ptr<detail::LaneState<Policies>>;
+  using Ring = typename TracerType::Ring;
+  using PolicyType = typename Ring::OverflowPolicyType;
+  using StorageType = std::remove_reference_t<decltype(std::declval<Ring&>().storage())>;
   static constexpr std::size_t kBatch = 512;
   static constexpr std::size_t kRetiredSummaries = 1024;
 
@@ -303,16 +318,57 @@ class BasicSession final : private ForkAware {
   };
 
   LanePointer make_lane(LaneId id, std::string_view name) {
-    if constexpr (Policies::Overflow::kHasReserve) {
+    const auto make = [&](auto&&... ring) {
       return std::make_shared<detail::LaneState<Policies>>(id, name, link_, clock_, options_,
-                                                           typename Policies::Storage(options_.ring_events),
-                                                           typename Policies::Storage(options_.reserve_events));
-    } else if constexpr (std::constructible_from<typename Policies::Storage, std::size_t>) {
-      return std::make_shared<detail::LaneState<Policies>>(id, name, link_, clock_, options_,
-                                                           typename Policies::Storage(options_.ring_events));
+                                                           std::forward<decltype(ring)>(ring)...);
+    };
+    if constexpr (std::same_as<StorageType, MappedFileStorage>) {
+      std::optional<StorageType> main = make_file(id, name, options_.ring_events, "");
+      if (!main) return nullptr;
+      if constexpr (PolicyType::kHasReserve) {
+        std::optional<StorageType> reserve = make_file(id, name, options_.reserve_events, "-reserve");
+        return reserve ? make(std::move(*main), std::move(*reserve)) : nullptr;
+      } else {
+        return make(std::move(*main));
+      }
+    } else if constexpr (!std::constructible_from<StorageType, std::size_t>) {
+      return make();
+    } else if constexpr (PolicyType::kHasReserve) {
+      return make(StorageType(options_.ring_events), StorageType(options_.reserve_events));
     } else {
-      return std::make_shared<detail::LaneState<Policies>>(id, name, link_, clock_, options_);
+      return make(StorageType(options_.ring_events));
     }
+  }
+
+  /// A lane's flight file; none, and a report, where it cannot be made.
+  std::optional<MappedFileStorage> make_file(LaneId id, std::string_view name, std::size_t events, const char* which) {
+    const auto process = static_cast<std::int32_t>(::getpid());
+    std::array<char, 20> salt;
+    std::snprintf(salt.data(), salt.size(), "%016llx", static_cast<unsigned long long>(salt_));
+    const std::string path = options_.flight_directory + "/" + options_.process_name + "-" + std::to_string(process) + "-" +
+                             std::to_string(number(id)) + "-" + salt.data() + which + ".flight";
+    FlightFileInfo info;
+    info.salt = salt_;
+    info.lane = id;
+    info.process_id = process;
+    info.process_name = options_.process_name;
+    info.lane_name = name;
+    info.clock = clock_.name();
+    info.nanoseconds_per_tick = clock_.nanoseconds_per_tick();
+    MappedFile mapped = MappedFileStorage::create(path.c_str(), events, info);
+    if (!mapped) report(mapped.error);
+    return std::move(mapped.storage);
+  }
+
+  template <class Call>
+  static void each_file(detail::LaneState<Policies>& lane, Call&& call) {
+    if constexpr (std::same_as<StorageType, MappedFileStorage>) {
+      call(lane.tracer.ring().storage());
+      if constexpr (PolicyType::kHasReserve) call(lane.tracer.ring().reserve_storage());
+    }
+  }
+  void add_clock_point(detail::LaneState<Policies>& lane) const {
+    each_file(lane, [&](auto& file) { file.add_clock_point({clock_.now(), read_clock_snapshot()}); });
   }
 
   // ---- beginning and ending
@@ -331,7 +387,7 @@ class BasicSession final : private ForkAware {
     info.salt = salt_;
     info.process_id = static_cast<std::int32_t>(::getpid());
     info.process_name = options_.process_name;
-    info.overflow_policy = Policies::Overflow::kName;
+    info.overflow_policy = PolicyType::kName;
     info.clock = clock_.name();
     const std::string sampling = name_of(link_->sampling());
     info.sampling = sampling;
@@ -379,14 +435,12 @@ class BasicSession final : private ForkAware {
     const std::uint64_t began = read_system_clock(CLOCK_BOOTTIME);
     // Read before the rings: what is published later is later than this, but for a preempted thread's.
     const Timestamp now = converter_.to_timestamp(clock_.now());
-    bool several = lanes_.size() > 1;
     for (const auto& lane : lanes_) read_lane(*lane);
-    const Timestamp horizon = everything || !several ? static_cast<Timestamp>(~std::uint64_t{0}) : before(now, options_.reorder_window_ns);
-    merge_until(horizon);
+    merge_until(everything ? static_cast<Timestamp>(~std::uint64_t{0}) : before(now, options_.reorder_window_ns));
     hand_over();
     for (const auto& lane : lanes_) lane->reader.recycle();
     let_retired_go();
-    const Timestamp settled = several ? before(now, options_.reorder_window_ns) : now;
+    const Timestamp settled = everything ? now : before(now, options_.reorder_window_ns);
     roots_.close_due(settled, [this, settled](RootId root, SealReason reason) { seal(root, reason, settled); });
     hand_over();
     each_sink([](AnySink& sink) { sink.flush(); });
@@ -489,6 +543,7 @@ class BasicSession final : private ForkAware {
     const ClockSnapshot snapshot = read_clock_snapshot();
     last_sync_ = snapshot.boottime;
     each_sink([&](AnySink& sink) { sink.synchronise(snapshot); });
+    for (const auto& lane : lanes_) add_clock_point(*lane);
   }
 
   // ---- losses and lanes that have ended
@@ -509,6 +564,7 @@ class BasicSession final : private ForkAware {
       read_lane(*lane);
       add_unmarked_loss(*lane);
       if (!lane->reader.empty()) return false;
+      each_file(*lane, [](auto& file) { file.remove(); });
       LaneSummary summary = summary_of(*lane);
       retired_lost_ += summary.lost.count;
       if (retired_.size() < kRetiredSummaries) {
@@ -608,14 +664,21 @@ class BasicSession final : private ForkAware {
     std::unique_lock lock(thread_mutex_);
     while (!thread_stops_) {
       lock.unlock();
-      drain();
+      drain_from_thread();
       const bool busy = is_filling();
       lock.lock();
       if (!busy) wake_.wait_for(lock, std::chrono::microseconds(options_.drain_every_us), [this] { return thread_stops_; });
     }
   }
 
+  void drain_from_thread() {
+    const std::lock_guard lock(mutex_);
+    if (began_ && !closed_ && !abandoned_) drain_locked(false);
+  }
+
   [[nodiscard]] bool is_filling() const {
+    // A flight recorder is always full.
+    if constexpr (requires(const Ring& ring) { ring.overwritten(); }) return false;
     const std::lock_guard lock(mutex_);
     return std::any_of(lanes_.begin(), lanes_.end(), [](const LanePointer& lane) {
       return lane->tracer.ring().fill() > lane->tracer.ring().capacity() / 4;

@@ -26,7 +26,7 @@ inline namespace THENCE_ABI {
 class StackResolver {
  public:
   /// The session's id of a lane's stack, and whether it is new: then `frames()` shows it until the next call.
-  std::pair<StackId, bool> resolve(std::span<const std::uint64_t> words, const StringTable& strings) {
+  std::pair<StackId, bool> resolve(std::span<const std::uint64_t> words, const StringDeduplicator& strings) {
     frames_.clear();
     key_.clear();
     if (words.size() < 2) return {StackId::kNone, false};
