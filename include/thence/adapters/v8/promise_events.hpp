@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+// promise_events.hpp: V8's words about promises, translated. The only place where a hook call becomes an event.
+//
+// V8 calls a hook at four moments of a promise: init, before, after, resolve. What they say is less than it seems:
+//
+//   init(p, parent)  p is created. Its parent is the promise on which then() was called or which is awaited; but the promise
+//                    that wraps an awaited plain value is given the async function's own promise as its parent, and
+//                    does not wait for it at all. Which of the two it is shows in the next call (`Undecided`).
+//   before, after    a reaction of p runs, or p was resolved with a thenable and the thenable's then() is being called
+//   resolve(p)       p will be fulfilled or rejected at once; it is still pending. By the isolate hook also: p was resolved
+//                    with another promise and stays pending. The next call can tell (`Held`).
+//
+// Both ways of hooking (PromiseTracer) come here, so both give the same events. docs/v8.md has the table.
+// Layer: adapters/v8 (includes capture/, V8).
+#pragma once
+
+#include <v8.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "thence/adapters/v8/v8_version.hpp"
+#include "thence/capture/tracer.hpp"
+#include "thence/core/event.hpp"
+#include "thence/core/ids.hpp"
+#include "thence/core/resource_type.hpp"
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace v8_adapter {
+
+/// What an isolate's hooks could not say, or said wrongly. Nothing is invented in its place.
+struct PromiseCounts {
+  std::uint64_t created = 0;  ///< promises that were given an id
+  std::uint64_t unknown_entered =
+      0;  ///< callbacks of promises without an id: made before tracing, or in an untraced context
+  std::uint64_t exits_unmatched = 0;  ///< after without before: tracing began in between, or the before hook failed
+  std::uint64_t exits_missed = 0;  ///< before without after (a stack overflow inside a hook); left when that was seen
+  std::uint64_t too_deep = 0;      ///< callbacks nested too deep: not entered
+  std::uint64_t links_unsure = 0;  ///< an await of a thenable or a chain of then(): no link, rather than a wrong one
+  std::uint64_t outcomes_unknown = 0;   ///< settled, and the promise could not be looked at
+  std::uint64_t settles_withdrawn = 0;  ///< resolved with another promise: not settled yet
+};
+
+/// The outcome of a promise that is settled.
+[[nodiscard]] constexpr Outcome outcome_of(::v8::Promise::PromiseState state) noexcept {
+  switch (state) {
+    case ::v8::Promise::kFulfilled: return Outcome::kFulfilled;
+    case ::v8::Promise::kRejected: return Outcome::kRejected;
+    case ::v8::Promise::kPending: return Outcome::kResolved;
+  }
+  return Outcome::kUnknown;  // a value V8 does not have
+}
+
+/// What one context's last hook call left open until its next.
+struct OpenEnds {
+  /// A resolve whose outcome is not known yet.
+  struct Held {
+    Resource promise;
+    Ticks when{};
+    Actor by = Actor::kUnknown;
+    ResourceId settler = ResourceId::kNone;
+    bool is_held = false;
+  } held;
+  /// A promise with a parent that it waits for, or does not.
+  struct Undecided {
+    Resource promise;
+    ResourceId parent = ResourceId::kNone;
+    bool parent_is_derived = false;  ///< the parent has itself a parent: it is no async function's own promise
+    bool parent_is_younger = false;  ///< the parent was created in the invocation that runs now, or none runs
+  } undecided;
+};
+
+/// What is known of the parent when it is looked at.
+struct ParentState {
+  bool is_pending = true;
+  bool has_handler = true;
+};
+
+/// Turns one isolate's hook calls into events of the tracer.
+///   Threads   the isolate's
+///   Cost      what the tracer's calls cost; no allocation, no lock
+///   When full a callback nested beyond kMaxDepth is not entered, and counted
+///   Errors    noexcept; what does not fit together is counted (PromiseCounts)
+template <class TracerType>
+class PromiseEvents {
+ public:
+  static constexpr std::size_t kMaxDepth = 64;
+
+  PromiseEvents(::v8::Isolate* isolate, TracerType* tracer) noexcept : isolate_(isolate), tracer_(tracer) {}
+
+  [[nodiscard]] TracerType* tracer() const noexcept { return tracer_; }
+  [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
+  [[nodiscard]] const PromiseCounts& counts() const noexcept { return counts_; }
+
+  /// The isolate goes on under another tracer, or under none.
+  void rebind(TracerType* tracer) noexcept {
+    while (depth_ != 0) leave_innermost();
+    beyond_ = 0;
+    tracer_ = tracer;
+    last_created_ = at_enter_ = kNobodyKnows;
+  }
+
+  /// Whether the parent's own parent must be looked at before created() can say what this is (decide_chain).
+  [[nodiscard]] bool must_decide_chain(const OpenEnds& open, ResourceId parent) const noexcept {
+    return parent != ResourceId::kNone && parent == open.undecided.promise.id;
+  }
+  /// `grandparent`: the parent of the promise that is undecided. Returns whether the undecided promise waits for it.
+  bool decide_chain(OpenEnds& open, ParentState grandparent) noexcept {
+    const OpenEnds::Undecided& undecided = open.undecided;
+    // A running async function's own promise is pending, is nobody's reaction, and bears no handler until the function was left once.
+    const bool waits = undecided.parent_is_derived || !grandparent.is_pending ||
+                       (grandparent.has_handler && undecided.parent_is_younger);
+    if (waits) {
+      decide(open);
+      return true;
+    }
+    if (grandparent.has_handler) ++counts_.links_unsure;
+    open.undecided = {};
+    return false;
+  }
+
+  /// init. The resource to keep on the promise; nothing to keep where its root is kNone and its id is.
+  Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
+    decide(open);
+    if (!is_active()) return {};
+    const Resource promise = tracer_->create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+    if (!promise) return promise;
+    ++counts_.created;
+    last_created_ = promise.id;
+    if (parent != ResourceId::kNone) {
+      const bool is_younger = depth_ == 0 || number(parent) > number(at_enter_);
+      open.undecided = {promise, parent, parent_is_derived, is_younger};
+    }
+    return promise;
+  }
+
+  /// before. `promise` is empty where it was never seen. `frame`: an address in the calling frame, on the stack.
+  void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, std::uintptr_t frame) noexcept {
+    decide(open);
+    leave_those_below(frame);
+    if (!is_active()) return;
+    if (!is_known) ++counts_.unknown_entered;
+    if (depth_ == kMaxDepth) {
+      ++counts_.too_deep;
+      ++beyond_;
+      return;
+    }
+    entered_[depth_++] = {promise, frame};
+    at_enter_ = last_created_;
+    tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
+  }
+
+  /// after.
+  void exited(OpenEnds& open, Resource promise) noexcept {
+    decide(open);
+    std::size_t at = depth_;
+    while (at != 0 && !(entered_[at - 1].promise == promise)) --at;
+    if (at == 0) {
+      if (beyond_ != 0) {
+        --beyond_;
+      } else if (is_active()) {
+        ++counts_.exits_unmatched;
+      }
+      return;
+    }
+    while (depth_ > at) {
+      ++counts_.exits_missed;
+      leave_innermost();
+    }
+    leave_innermost();
+  }
+
+  /// resolve. Held until the next call, which says what has become of it (settled or not). True: it is the wrapper of an
+  /// awaited value, and never waited for its parent.
+  bool resolved(OpenEnds& open, Resource promise) noexcept {
+    const bool is_wrapper = promise && open.undecided.promise.id == promise.id;
+    if (is_wrapper) open.undecided = {};
+    decide(open);
+    if (!is_active() || !promise) return is_wrapper;
+    const Resource current = tracer_->current();
+    Actor by = Actor::kExternal;
+    if (current) {
+      by = Actor::kInvocation;
+    } else if (current.root == RootId::kUntraced || depth_ != 0 ||
+               ::v8::MicrotasksScope::IsRunningMicrotasks(isolate_)) {
+      by = Actor::kUnknown;  // something runs, but it is not known
+    }
+    open.held = {promise, tracer_->now(), by, current.id, true};
+    return is_wrapper;
+  }
+
+  /// The held promise is in `state` now. Pending: it was only resolved with another.
+  void settled(OpenEnds& open, ::v8::Promise::PromiseState state) noexcept {
+    if (!open.held.is_held) return;
+    if (state == ::v8::Promise::kPending) {
+      ++counts_.settles_withdrawn;
+    } else {
+      record_held(open.held, outcome_of(state));
+    }
+    open.held.is_held = false;
+  }
+  /// The held promise cannot be looked at.
+  void settled_somehow(OpenEnds& open) noexcept {
+    if (!open.held.is_held) return;
+    ++counts_.outcomes_unknown;
+    record_held(open.held, Outcome::kUnknown);
+    open.held.is_held = false;
+  }
+
+  /// What waits for a next call that may not come is said now.
+  void decide(OpenEnds& open) noexcept {
+    if (!open.undecided.promise) [[likely]]
+      return;
+    if (tracer_ != nullptr) {
+      tracer_->link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise,
+                    LinkKind::kAwaits);
+    }
+    open.undecided = {};
+  }
+
+  /// Callbacks whose frames are gone: the stack has shrunk to `frame`, and no after came for them.
+  void leave_those_below(std::uintptr_t frame) noexcept {
+    while (depth_ != 0 && entered_[depth_ - 1].frame <= frame) [[unlikely]] {
+        ++counts_.exits_missed;
+        leave_innermost();
+      }
+  }
+
+ private:
+  struct Entered {
+    Resource promise;
+    std::uintptr_t frame;
+  };
+
+  void leave_innermost() noexcept {
+    const Entered& left = entered_[--depth_];
+    at_enter_ = kNobodyKnows;
+    // Tracing stopped and began again in between: the tracer does not know of it any more.
+    if (tracer_ != nullptr && tracer_->depth() != 0) tracer_->exit(left.promise);
+  }
+
+  void record_held(const OpenEnds::Held& held, Outcome outcome) noexcept {
+    if (tracer_ != nullptr) tracer_->settle_at(held.when, held.promise, outcome, held.by, held.settler);
+  }
+
+  static constexpr auto kNobodyKnows = static_cast<ResourceId>(~std::uint64_t{0});
+
+  ::v8::Isolate* isolate_;
+  TracerType* tracer_;
+  ResourceId last_created_ = ResourceId::kNone;
+  ResourceId at_enter_ = kNobodyKnows;  // the last promise created before the running invocation began
+  std::size_t depth_ = 0;
+  std::size_t beyond_ = 0;
+  PromiseCounts counts_;
+  std::array<Entered, kMaxDepth> entered_{};
+};
+
+}  // namespace v8_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence

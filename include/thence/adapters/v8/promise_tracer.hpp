@@ -1,0 +1,662 @@
+// SPDX-License-Identifier: MIT
+// promise_tracer.hpp: every promise of a V8 context as a resource, with its trigger, its settler and what it waits for.
+//
+//   v8_adapter::PromiseTracer promises{isolate, lane.tracer()};
+//   promises.follow(context);                 // from here on, until unfollow() or the end of `promises`
+//   ... run scripts and microtasks ...
+//
+// There are two ways to hear of promises. Context::SetPromiseHooks (Hooks::kContext) takes JavaScript functions and is the
+// cheap one; a V8 built without V8_ENABLE_JAVASCRIPT_PROMISE_HOOKS ends the program when it is called, so it is never tried:
+// the host says which way to take. Isolate::SetPromiseHook (Hooks::kIsolate) is in every V8, takes one function for the
+// isolate (the host then cannot have one of its own) and costs several times as much. Both give the same events. docs/v8.md
+// has the figures, and what neither of them can see.
+//
+// Layer: adapters/v8 (includes capture/, V8).
+#pragma once
+
+#include <v8.h>
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "thence/adapters/v8/gc_pauses.hpp"
+#include "thence/adapters/v8/hook_script.hpp"
+#include "thence/adapters/v8/packed_resource.hpp"
+#include "thence/adapters/v8/promise_events.hpp"
+#include "thence/adapters/v8/script_stacks.hpp"
+#include "thence/adapters/v8/v8_version.hpp"
+#include "thence/capture/tracer.hpp"
+#include "thence/core/ids.hpp"
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace v8_adapter {
+
+/// The way to hear of promises. Never probed: a wrong kContext ends the program inside V8.
+enum class Hooks : std::uint8_t {
+  kContext,  ///< needs a V8 with V8_ENABLE_JAVASCRIPT_PROMISE_HOOKS (Node.js's and Chromium's have it)
+  kIsolate,  ///< any V8
+};
+
+struct PromiseOptions {
+  Hooks hooks = Hooks::kContext;
+  StackOptions stacks = {};
+  bool gc_pauses = true;  ///< collections as pauses on the lane
+};
+
+/// Follows the promises of one isolate's contexts.
+///   Shape     one an isolate; any number of contexts
+///   Threads   the isolate's. An isolate that goes on under another thread: rebind() there, before anything else
+///   Cost      docs/v8.md. Once: a context of its own for the hooks, which no script can reach (about 1 ms). While the tracer
+///             is stopped the hooks stay and find nothing to do
+///   Errors    follow() says whether it could. Everything else is noexcept and counted (counts())
+///   Lifetime  not movable. The tracer may go first after rebind(nullptr); the contexts at any time. It must go, or stop() be
+///             called, before Isolate::Dispose(); where that is not possible, forget() first, after which nothing of V8's is touched
+template <class TracerType>
+class BasicPromiseTracer {
+ public:
+  BasicPromiseTracer(::v8::Isolate* isolate, TracerType& tracer, PromiseOptions options = {})
+      : isolate_(isolate), hooks_(options.hooks), events_(isolate, &tracer), stacks_(isolate, options.stacks) {
+    if (options.gc_pauses) pauses_.emplace(isolate, &tracer);
+    isolate_->AddMicrotasksCompletedCallback(&after_microtasks, this);
+  }
+  ~BasicPromiseTracer() { stop(); }
+  BasicPromiseTracer(const BasicPromiseTracer&) = delete;
+  BasicPromiseTracer& operator=(const BasicPromiseTracer&) = delete;
+
+  /// Traces the promises of `context` from now on. One that was suspended before resumes unseen (counts().unknown_entered).
+  /// False where V8 could not run the hooks' script (execution is being terminated), or, by the isolate hook, where
+  /// kMaxIsolates have one.
+  bool follow(::v8::Local<::v8::Context> context) {
+    if (isolate_ == nullptr) return false;
+    ::v8::HandleScope handles(isolate_);
+    if (is_followed(context)) return true;
+    if (!prepare()) return false;
+    stacks_.calibrate(own_context_.Get(isolate_));
+    if (hooks_ == Hooks::kContext) {
+      hook(context);
+    } else if (!hook_isolate()) {
+      return false;
+    }
+    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+    followed_.emplace_back(isolate_, context);
+    followed_.back().SetWeak();
+    return true;
+  }
+
+  /// Hears nothing more of `context`. Its promises stay open in the trace.
+  void unfollow(::v8::Local<::v8::Context> context) noexcept {
+    if (isolate_ == nullptr) return;
+    flush();
+    ::v8::HandleScope handles(isolate_);
+    for (std::size_t i = 0; i < followed_.size(); ++i) {
+      if (!(followed_[i] == context)) continue;
+      followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
+      unhook(context);
+      return;
+    }
+  }
+
+  /// The isolate goes on under another tracer, its thread's; nullptr: under none. Called on the new thread (or, for nullptr,
+  /// on the old), outside of all callbacks.
+  void rebind(TracerType* tracer) noexcept {
+    flush();
+    events_.rebind(tracer);
+    stacks_.moved_here();
+    if (pauses_) pauses_->rebind(tracer);
+  }
+
+  /// Records what waits for V8's next hook call: the outcome of the promise that was settled last, the link of the one that
+  /// was created last. Done by itself at the end of each microtask checkpoint of the isolate's own queue; for a host with
+  /// queues of its own, and before a root is finished outside of a checkpoint.
+  void flush() noexcept {
+    if (isolate_ == nullptr) return;
+    events_.decide(open_);
+    if (!open_.held.is_held) return;
+    ::v8::HandleScope handles(isolate_);
+    ::v8::Local<::v8::Value> held = ::v8::Undefined(isolate_);
+    if (hooks_ == Hooks::kIsolate) {
+      if (!held_.IsEmpty()) held = held_.Get(isolate_);
+    } else if (::v8::Local<::v8::Value> taken; call(functions_[kTakeFunction], 0, nullptr).ToLocal(&taken)) {
+      held = taken;
+    }
+    look_at_held(held);
+  }
+
+  /// The resource of a promise; the empty one where it has none. For what goes on outside of V8 with it (a bridge).
+  [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise> promise) noexcept {
+    if (isolate_ == nullptr || own_context_.IsEmpty()) return {};
+    ::v8::HandleScope handles(isolate_);
+    if (hooks_ == Hooks::kIsolate) return read_stamp(promise).resource;
+    ::v8::Local<::v8::Value> arguments[] = {promise};
+    ::v8::Local<::v8::Value> id;
+    if (!call(functions_[kIdentifyFunction], 1, arguments).ToLocal(&id) || !id->IsInt32()) return {};
+    const std::int32_t low = id.As<::v8::Int32>()->Value();
+    return low < 0 ? Resource{} : PackedResource{low, shared_[kSharedRoot], shared_[kSharedHigh]}.resource();
+  }
+
+  /// For a host's own PromiseRejectCallback (V8 has one place for it, and it is the host's): notes on the promise that nobody
+  /// handled its rejection, or that somebody did later. Settles are recorded without it.
+  void note_rejection(const ::v8::PromiseRejectMessage& message) noexcept {
+    if (isolate_ == nullptr || !events_.is_active()) return;
+    switch (message.GetEvent()) {
+      case ::v8::kPromiseRejectWithNoHandler:
+      case ::v8::kPromiseHandlerAddedAfterReject: {
+        const ::v8::HandleScope handles(isolate_);
+        const auto promise = message.GetPromise();
+        const Resource resource = resource_of(promise);
+        if (resource && open_.held.is_held && open_.held.promise == resource) events_.settled(open_, promise->State());
+        events_.tracer()->annotate(resource, "unhandled_rejection",
+                                   message.GetEvent() == ::v8::kPromiseRejectWithNoHandler);
+        break;
+      }
+      case ::v8::kPromiseRejectAfterResolved:
+      case ::v8::kPromiseResolveAfterResolved: break;  // without effect on the promise
+    }
+  }
+
+  /// Unfollows all, and leaves V8 as it was.
+  void stop() noexcept {
+    if (isolate_ == nullptr) return;
+    flush();
+    {
+      ::v8::HandleScope handles(isolate_);
+      while (!followed_.empty()) {
+        const auto context = followed_.back().Get(isolate_);
+        followed_.pop_back();
+        unhook(context);
+      }
+      // A hook that is running now finds nobody.
+      if (!native_.IsEmpty()) native_.Get(isolate_)->SetAlignedPointerInInternalField(0, nullptr);
+    }
+    isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
+    stacks_.stop();
+    pauses_.reset();
+    each_handle([](auto& handle) { handle.Reset(); });
+    isolate_ = nullptr;
+    events_.rebind(nullptr);
+  }
+
+  /// The isolate is gone already: nothing of V8's is touched any more, by this object or by its destructor.
+  void forget() noexcept {
+    if (isolate_ == nullptr) return;
+    release_isolate_hook();
+    for (auto& context : followed_) std::construct_at(&context);  // emptied without V8
+    followed_.clear();
+    stacks_.forget();
+    if (pauses_) pauses_->forget();
+    each_handle([](auto& handle) { std::construct_at(&handle); });
+    isolate_ = nullptr;
+    events_.rebind(nullptr);
+  }
+
+  [[nodiscard]] Hooks hooks() const noexcept { return hooks_; }
+  [[nodiscard]] const PromiseCounts& counts() const noexcept { return events_.counts(); }
+  [[nodiscard]] const ScriptStacks& stacks() const noexcept { return stacks_; }
+  /// Hook calls that came by V8's fast API calls, and those that did not. Only the context way has the first.
+  [[nodiscard]] std::uint64_t fast_calls() const noexcept { return fast_calls_; }
+  [[nodiscard]] std::uint64_t slow_calls() const noexcept { return slow_calls_; }
+
+  /// Isolates of a process that can be followed by the isolate hook at a time.
+  static constexpr std::size_t kMaxIsolates = 256;
+
+ private:
+  using Value = ::v8::Local<::v8::Value>;
+  using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
+  using Native = ::v8::Local<::v8::Object>;
+
+  // ---- the context way: what the hooks of hook_script.hpp call
+
+  /// Whom the hooks' native object stands for; null once that has gone.
+  [[nodiscard]] static BasicPromiseTracer* owner_of(Native native) noexcept {
+    return static_cast<BasicPromiseTracer*>(native->GetAlignedPointerFromInternalField(0));
+  }
+  [[nodiscard]] static std::int32_t integer(const Info& info, int index) noexcept {
+    return info[index].template As<::v8::Int32>()->Value();
+  }
+
+  void look_at_held(Value held) noexcept {
+    if (!open_.held.is_held) return;
+    if (held->IsUndefined()) [[unlikely]] {
+      events_.settled_somehow(open_);
+    } else {
+      events_.settled(open_, held.As<::v8::Promise>()->State());
+    }
+  }
+
+  [[nodiscard]] std::int32_t stamp(ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
+    const Resource resource = events_.created(open_, parent, parent_is_derived, stack);
+    if (!resource && resource.root == RootId::kNone) return kDoNotStamp;
+    const PackedResource packed = PackedResource::of(resource);
+    shared_[kSharedRoot] = packed.root;
+    shared_[kSharedHigh] = packed.high;
+    return packed.id;
+  }
+
+  static std::int32_t init_fast(Native native, std::int32_t parent, std::int32_t parent_high, std::int32_t grandparent,
+                                Value held) {
+    BasicPromiseTracer* const self = owner_of(native);
+    if (self == nullptr) return kDoNotStamp;
+    ++self->fast_calls_;
+    self->look_at_held(held);
+    const ResourceId parent_id = PackedResource::id_of(parent, parent_high);
+    if (self->events_.must_decide_chain(self->open_, parent_id)) [[unlikely]]
+      return kAskSlowly;
+    if (!self->events_.is_active()) return kDoNotStamp;
+    // The caller is the hook's own code: what called the hook is the caller's caller.
+    const StackId stack = self->stacks_.look_up(detail::load_word(THENCE_V8_FRAME()));
+    if (stack == ScriptStacks::kUnseen) [[unlikely]]
+      return kAskSlowly;
+    return self->stamp(parent_id, grandparent != 0, stack);
+  }
+  /// The same call where it is no fast one: it has arguments to take apart once more anyway.
+  static void init_normally(const Info& info) { info.GetReturnValue().Set(static_cast<std::int32_t>(kAskSlowly)); }
+  static void init_slowly(const Info& info) {
+    BasicPromiseTracer* const self = owner_of(info.This());
+    if (self == nullptr) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
+    ++self->slow_calls_;
+    self->look_at_held(info[3]);
+    const ResourceId parent = PackedResource::id_of(integer(info, 0), integer(info, 1));
+    bool parent_is_derived = integer(info, 2) != 0;
+    self->shared_[kSharedForgetParent] = 0;
+    if (self->events_.must_decide_chain(self->open_, parent) &&
+        !self->events_.decide_chain(self->open_, state_of(info[4]))) {
+      self->shared_[kSharedForgetParent] = 1;
+      parent_is_derived = false;
+    }
+    if (!self->events_.is_active()) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
+    const StackId stack = self->stacks_.capture(*self->events_.tracer(), self->script_id_);
+    info.GetReturnValue().Set(self->stamp(parent, parent_is_derived, stack));
+  }
+  [[nodiscard]] static ParentState state_of(Value promise) noexcept {
+    if (!promise->IsPromise()) return {};
+    const auto it = promise.As<::v8::Promise>();
+    return {it->State() == ::v8::Promise::kPending, it->HasHandler()};
+  }
+
+  void before(std::int32_t id, std::int32_t root, std::int32_t high, std::int32_t parent, std::int32_t parent_high,
+              Value held, std::uintptr_t frame) noexcept {
+    look_at_held(held);
+    const bool is_known = id >= 0;
+    events_.entered(open_, is_known ? PackedResource{id, root, high}.resource() : Resource{}, is_known,
+                    parent >= 0 ? PackedResource::id_of(parent, parent_high) : ResourceId::kNone, frame);
+  }
+  static void before_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, std::int32_t parent,
+                          std::int32_t parent_high, Value held) {
+    BasicPromiseTracer* const self = owner_of(native);
+    if (self == nullptr) return;
+    ++self->fast_calls_;
+    self->before(id, root, high, parent, parent_high, held, THENCE_V8_FRAME());
+  }
+  static void before_slowly(const Info& info) {
+    BasicPromiseTracer* const self = owner_of(info.This());
+    if (self == nullptr) return;
+    ++self->slow_calls_;
+    self->before(integer(info, 0), integer(info, 1), integer(info, 2), integer(info, 3), integer(info, 4), info[5],
+                 THENCE_V8_FRAME());
+  }
+
+  void after(std::int32_t id, std::int32_t root, std::int32_t high, Value held) noexcept {
+    look_at_held(held);
+    events_.exited(open_, id >= 0 ? PackedResource{id, root, high}.resource() : Resource{});
+  }
+  static void after_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, Value held) {
+    BasicPromiseTracer* const self = owner_of(native);
+    if (self == nullptr) return;
+    ++self->fast_calls_;
+    self->after(id, root, high, held);
+  }
+  static void after_slowly(const Info& info) {
+    BasicPromiseTracer* const self = owner_of(info.This());
+    if (self == nullptr) return;
+    ++self->slow_calls_;
+    self->after(integer(info, 0), integer(info, 1), integer(info, 2), info[3]);
+  }
+
+  [[nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, std::int32_t high, Value held) noexcept {
+    look_at_held(held);
+    return events_.resolved(open_, PackedResource{id, root, high}.resource()) ? 1 : 0;
+  }
+  static std::int32_t resolve_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, Value held) {
+    BasicPromiseTracer* const self = owner_of(native);
+    if (self == nullptr) return 0;
+    ++self->fast_calls_;
+    return self->resolve(id, root, high, held);
+  }
+  static void resolve_slowly(const Info& info) {
+    BasicPromiseTracer* const self = owner_of(info.This());
+    if (self == nullptr) return;
+    ++self->slow_calls_;
+    info.GetReturnValue().Set(self->resolve(integer(info, 0), integer(info, 1), integer(info, 2), info[3]));
+  }
+
+  [[nodiscard]] ::v8::Local<::v8::String> text(std::string_view characters) const {
+    return ::v8::String::NewFromUtf8(isolate_, characters.data(), ::v8::NewStringType::kInternalized,
+                                     static_cast<int>(characters.size()))
+        .ToLocalChecked();
+  }
+
+  /// The hooks live in a context of their own. One set of hooks serves all contexts of the isolate, so that a promise which
+  /// goes from one to another is known in both.
+  [[nodiscard]] bool prepare() {
+    if (!own_context_.IsEmpty()) return true;
+    const auto context = ::v8::Context::New(isolate_);
+    if (context.IsEmpty()) return false;
+    ::v8::Context::Scope entered(context);
+    NoMicrotasks no_microtasks(isolate_, context);
+    ::v8::TryCatch caught(isolate_);
+    if (hooks_ == Hooks::kContext ? !make_hooks(context) : !make_stamps()) return false;
+    own_context_.Reset(isolate_, context);
+    return true;
+  }
+
+  [[nodiscard]] bool make_hooks(::v8::Local<::v8::Context> context) {
+    const auto shape = ::v8::ObjectTemplate::New(isolate_);
+    shape->SetInternalFieldCount(1);
+    ::v8::Local<::v8::Object> native;
+    if (!shape->NewInstance(context).ToLocal(&native)) return false;
+    native->SetAlignedPointerInInternalField(0, this);
+    const auto add = [&](std::string_view name, ::v8::FunctionCallback slow, const FastFunction* fast) {
+      const auto made =
+          fast != nullptr ? function_template(isolate_, slow, *fast) : ::v8::FunctionTemplate::New(isolate_, slow);
+      ::v8::Local<::v8::Function> function;
+      return made->GetFunction(context).ToLocal(&function) &&
+             native->CreateDataProperty(context, text(name), function).FromMaybe(false);
+    };
+    static const FastFunction fast_init = fast_function(&init_fast);
+    static const FastFunction fast_before = fast_function(&before_fast);
+    static const FastFunction fast_after = fast_function(&after_fast);
+    static const FastFunction fast_resolve = fast_function(&resolve_fast);
+    if (!add("init", &init_normally, &fast_init) || !add("before", &before_slowly, &fast_before) ||
+        !add("after", &after_slowly, &fast_after) || !add("resolve", &resolve_slowly, &fast_resolve) ||
+        !add("initSlowly", &init_slowly, nullptr)) {
+      return false;
+    }
+    const auto memory = ::v8::ArrayBuffer::New(isolate_, kSharedWords * sizeof(std::int32_t));
+    auto origin = script_origin(isolate_, text(kHookScriptName));
+    ::v8::ScriptCompiler::Source source(text(kHookScript), origin);
+    ::v8::Local<::v8::Script> script;
+    Value factory;
+    Value made;
+    Value arguments[] = {native, ::v8::Int32Array::New(memory, 0, kSharedWords)};
+    if (!::v8::ScriptCompiler::Compile(context, &source).ToLocal(&script) || !script->Run(context).ToLocal(&factory) ||
+        !factory.As<::v8::Function>()->Call(context, ::v8::Undefined(isolate_), 2, arguments).ToLocal(&made)) {
+      return false;
+    }
+    const auto list = made.As<::v8::Object>();
+    for (unsigned i = 0; i < functions_.size(); ++i) {
+      Value function;
+      if (!list->Get(context, i).ToLocal(&function) || !function->IsFunction()) return false;
+      functions_[i].Reset(isolate_, function.As<::v8::Function>());
+    }
+    script_id_ = script->GetUnboundScript()->GetId();
+    native_.Reset(isolate_, native);
+    shared_memory_ = memory->GetBackingStore();
+    shared_ = static_cast<std::int32_t*>(shared_memory_->Data());
+    return true;
+  }
+
+  void hook(::v8::Local<::v8::Context> context) noexcept {
+    context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_),
+                             functions_[kAfterHook].Get(isolate_), functions_[kResolveHook].Get(isolate_));
+  }
+
+  void unhook(::v8::Local<::v8::Context> context) noexcept {
+    if (hooks_ == Hooks::kIsolate) {
+      if (followed_.empty()) release_isolate_hook();
+      return;
+    }
+    if (!context.IsEmpty()) context->SetPromiseHooks({}, {}, {}, {});
+    // V8 keeps one flag for all contexts of an isolate, and has just cleared it.
+    for (auto& other : followed_)
+      if (const auto followed = other.Get(isolate_); !followed.IsEmpty()) hook(followed);
+  }
+
+  ::v8::MaybeLocal<::v8::Value> call(::v8::Global<::v8::Function>& function, int count, Value* arguments) noexcept {
+    if (function.IsEmpty()) return {};
+    const auto context = own_context_.Get(isolate_);
+    ::v8::Context::Scope entered(context);
+    NoMicrotasks no_microtasks(isolate_, context);
+    ::v8::TryCatch caught(isolate_);
+    return function.Get(isolate_)->Call(context, ::v8::Undefined(isolate_), count, arguments);
+  }
+
+  // ---- the isolate way
+
+  /// V8 hands a promise hook neither data nor its isolate: the hook finds its owner here. Slots are never compacted.
+  struct Slot {
+    std::atomic<::v8::Isolate*> isolate{nullptr};
+    std::atomic<BasicPromiseTracer*> owner{nullptr};
+  };
+  static inline std::array<Slot, kMaxIsolates> slots_;
+
+  [[nodiscard]] bool hook_isolate() noexcept {
+    if (slot_ != nullptr) return true;
+    for (Slot& slot : slots_) {
+      ::v8::Isolate* free = nullptr;
+      if (!slot.isolate.compare_exchange_strong(free, isolate_, std::memory_order_acq_rel)) continue;
+      slot.owner.store(this, std::memory_order_release);  // pairs with the acquire in hook_owner(), on a later thread
+      slot_ = &slot;
+      isolate_->SetPromiseHook(&isolate_hook);
+      return true;
+    }
+    return false;
+  }
+  void release_isolate_hook() noexcept {
+    if (slot_ == nullptr) return;
+    if (isolate_ != nullptr && !own_context_.IsEmpty()) isolate_->SetPromiseHook(nullptr);
+    slot_->owner.store(nullptr, std::memory_order_relaxed);
+    slot_->isolate.store(nullptr, std::memory_order_release);
+    slot_ = nullptr;
+  }
+  [[nodiscard]] static BasicPromiseTracer* hook_owner(::v8::Isolate* isolate) noexcept {
+    for (Slot& slot : slots_)
+      if (slot.isolate.load(std::memory_order_relaxed) == isolate) return slot.owner.load(std::memory_order_acquire);
+    return nullptr;
+  }
+
+  /// What a promise bears: an object of three internal fields under a private symbol.
+  enum StampField : int { kStampId, kStampRoot, kStampParent, kStampFields };
+  struct Stamp {
+    Resource resource;
+    ResourceId parent = ResourceId::kNone;
+    bool has_begun = false;  ///< its first callback has
+    ::v8::Local<::v8::Object> object;
+  };
+
+  [[nodiscard]] bool make_stamps() {
+    const auto shape = ::v8::ObjectTemplate::New(isolate_);
+    shape->SetInternalFieldCount(kStampFields);
+    stamps_.Reset(isolate_, shape);
+    key_.Reset(isolate_, ::v8::Private::New(isolate_));
+    return true;
+  }
+  [[nodiscard]] ::v8::Local<::v8::Number> number_value(std::uint64_t value) const {
+    return ::v8::Number::New(isolate_, static_cast<double>(value));  // exact: ids have 48 bits
+  }
+  [[nodiscard]] static double field(::v8::Local<::v8::Object> stamp, StampField index) {
+    return stamp->GetInternalField(index).template As<::v8::Value>().template As<::v8::Number>()->Value();
+  }
+  [[nodiscard]] Stamp read_stamp(::v8::Local<::v8::Promise> promise) const noexcept {
+    Stamp stamp;
+    Value kept;
+    if (!promise->GetPrivate(isolate_->GetCurrentContext(), key_.Get(isolate_)).ToLocal(&kept) || !kept->IsObject())
+      return stamp;
+    stamp.object = kept.As<::v8::Object>();
+    const auto root = static_cast<std::uint64_t>(field(stamp.object, kStampRoot));
+    stamp.resource = {static_cast<ResourceId>(static_cast<std::uint64_t>(field(stamp.object, kStampId))),
+                      root == 0 ? RootId::kUntraced : static_cast<RootId>(root - 1)};
+    const double parent = field(stamp.object, kStampParent);
+    stamp.has_begun = parent < 0;
+    if (!stamp.has_begun) stamp.parent = static_cast<ResourceId>(static_cast<std::uint64_t>(parent));
+    return stamp;
+  }
+  void write_stamp(::v8::Local<::v8::Promise> promise, Resource resource, ResourceId parent) noexcept {
+    const auto context = isolate_->GetCurrentContext();
+    ::v8::Local<::v8::Object> stamp;
+    if (!stamps_.Get(isolate_)->NewInstance(context).ToLocal(&stamp)) return;
+    stamp->SetInternalField(kStampId, number_value(number(resource.id)));
+    stamp->SetInternalField(kStampRoot,
+                            number_value(resource.root == RootId::kUntraced ? 0 : number(resource.root) + 1));
+    stamp->SetInternalField(kStampParent, number_value(number(parent)));
+    (void)promise->SetPrivate(context, key_.Get(isolate_), stamp).IsNothing();
+  }
+
+  static void isolate_hook(::v8::PromiseHookType type, ::v8::Local<::v8::Promise> promise, Value parent) {
+    ::v8::Isolate* const isolate = ::v8::Isolate::GetCurrent();
+    BasicPromiseTracer* const self = hook_owner(isolate);
+    if (self == nullptr) return;
+    ::v8::HandleScope handles(isolate);
+    if (!self->is_followed(isolate->GetCurrentContext())) return;
+    ++self->slow_calls_;
+    Value held = ::v8::Undefined(isolate);
+    if (!self->held_.IsEmpty()) {
+      held = self->held_.Get(isolate);
+      self->held_.Reset();
+    }
+    switch (type) {
+      case ::v8::PromiseHookType::kInit:
+        self->look_at_held(held);
+        self->isolate_init(promise, parent);
+        break;
+      case ::v8::PromiseHookType::kBefore: {
+        self->look_at_held(held);
+        const Stamp stamp = self->read_stamp(promise);
+        const bool is_known = !stamp.object.IsEmpty();
+        self->events_.entered(self->open_, stamp.resource, is_known, stamp.parent, THENCE_V8_FRAME());
+        if (is_known && !stamp.has_begun) stamp.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate, -1));
+        break;
+      }
+      case ::v8::PromiseHookType::kAfter:
+        self->look_at_held(held);
+        self->events_.exited(self->open_, self->read_stamp(promise).resource);
+        break;
+      case ::v8::PromiseHookType::kResolve: {
+        const Stamp stamp = self->read_stamp(promise);
+        self->look_at_held(held);
+        if (stamp.object.IsEmpty()) break;
+        if (self->events_.resolved(self->open_, stamp.resource)) {
+          stamp.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate, 0));
+        }
+        self->held_.Reset(isolate, promise);
+        break;
+      }
+    }
+  }
+
+  void isolate_init(::v8::Local<::v8::Promise> promise, Value parent) noexcept {
+    Stamp parents;
+    if (parent->IsPromise()) parents = read_stamp(parent.As<::v8::Promise>());
+    const ResourceId parent_id = parents.resource.id;
+    bool parent_is_derived = parents.has_begun || parents.parent != ResourceId::kNone;
+    if (events_.must_decide_chain(open_, parent_id) &&
+        !events_.decide_chain(open_, last_parent_.IsEmpty() ? ParentState{} : state_of(last_parent_.Get(isolate_)))) {
+      parents.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate_, 0));
+      parent_is_derived = false;
+    }
+    if (!events_.is_active()) return;
+    const StackId stack = stacks_.capture(*events_.tracer(), 0);
+    const Resource resource = events_.created(open_, parent_id, parent_is_derived, stack);
+    if (!resource && resource.root == RootId::kNone) return;
+    write_stamp(promise, resource, parent_id);
+    if (parent->IsPromise()) last_parent_.Reset(isolate_, parent);
+  }
+
+  // ---- both
+
+  [[nodiscard]] bool is_followed(::v8::Local<::v8::Context> context) const noexcept {
+    for (const auto& followed : followed_)
+      if (followed == context) return true;
+    return false;
+  }
+
+  static void after_microtasks(::v8::Isolate*, void* data) {
+    auto& self = *static_cast<BasicPromiseTracer*>(data);
+    self.events_.leave_those_below(THENCE_V8_FRAME());
+    self.flush();
+  }
+
+  template <class Do>
+  void each_handle(Do&& act) noexcept {
+    act(own_context_);
+    act(native_);
+    for (auto& function : functions_) act(function);
+    act(key_);
+    act(stamps_);
+    act(held_);
+    act(last_parent_);
+    shared_memory_.reset();
+    shared_ = nullptr;
+  }
+
+  ::v8::Isolate* isolate_;
+  Hooks hooks_;
+  PromiseEvents<TracerType> events_;
+  OpenEnds open_;
+  ScriptStacks stacks_;
+  std::optional<GcPauses<TracerType>> pauses_;
+  std::vector<::v8::Global<::v8::Context>> followed_;  // weak
+  ::v8::Global<::v8::Context> own_context_;
+  // the context way
+  ::v8::Global<::v8::Object> native_;
+  std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
+  std::shared_ptr<::v8::BackingStore> shared_memory_;
+  std::int32_t* shared_ = nullptr;
+  int script_id_ = 0;
+  // the isolate way
+  Slot* slot_ = nullptr;
+  ::v8::Global<::v8::Private> key_;
+  ::v8::Global<::v8::ObjectTemplate> stamps_;
+  ::v8::Global<::v8::Promise> held_;
+  ::v8::Global<::v8::Value> last_parent_;
+  std::uint64_t fast_calls_ = 0;
+  std::uint64_t slow_calls_ = 0;
+};
+
+/// The promise tracer of a program that was built without tracing: the same calls, and nothing behind them.
+class NullPromiseTracer {
+ public:
+  struct NoStacks {
+    [[nodiscard]] constexpr StackMode mode() const noexcept { return StackMode::kNone; }
+    [[nodiscard]] constexpr std::string_view why() const noexcept { return "built without tracing"; }
+    [[nodiscard]] constexpr StackCounts counts() const noexcept { return {}; }
+  };
+
+  template <class TracerType>
+  NullPromiseTracer(::v8::Isolate*, TracerType&, const PromiseOptions& = {}) noexcept {}
+  NullPromiseTracer(const NullPromiseTracer&) = delete;
+  NullPromiseTracer& operator=(const NullPromiseTracer&) = delete;
+
+  bool follow(::v8::Local<::v8::Context>) noexcept { return true; }
+  void unfollow(::v8::Local<::v8::Context>) noexcept {}
+  constexpr void rebind(void*) noexcept {}
+  constexpr void flush() noexcept {}
+  [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise>) noexcept { return {}; }
+  void note_rejection(const ::v8::PromiseRejectMessage&) noexcept {}
+  constexpr void stop() noexcept {}
+  constexpr void forget() noexcept {}
+  [[nodiscard]] constexpr Hooks hooks() const noexcept { return Hooks::kContext; }
+  [[nodiscard]] constexpr PromiseCounts counts() const noexcept { return {}; }
+  [[nodiscard]] constexpr NoStacks stacks() const noexcept { return {}; }
+  [[nodiscard]] constexpr std::uint64_t fast_calls() const noexcept { return 0; }
+  [[nodiscard]] constexpr std::uint64_t slow_calls() const noexcept { return 0; }
+};
+static_assert(std::is_empty_v<NullPromiseTracer>);
+
+/// For a tracer of this type: the empty one where the tracer is.
+template <class TracerType>
+using PromiseTracerOf = std::conditional_t<TracerType::kRecords, BasicPromiseTracer<TracerType>, NullPromiseTracer>;
+using PromiseTracer = PromiseTracerOf<Tracer>;
+
+}  // namespace v8_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence

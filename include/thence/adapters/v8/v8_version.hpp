@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// v8_version.hpp: what differs between the versions of V8 that are tested (10.2, 11.3, 13.6), in one place.
+//
+// Nothing else in the adapter asks for a version. A later V8 that breaks the adapter is mended here.
+// Layer: adapters/v8 (includes config/, V8).
+#pragma once
+
+#include <v8.h>
+
+#include "thence/config/version.hpp"
+
+// Fast API calls have a header of their own, which not every package installs beside v8.h (Debian's libnode-dev keeps it
+// in nodejs/deps/v8/include). Without it the adapter is complete and slower.
+#if __has_include(<v8-fast-api-calls.h>)
+#include <v8-fast-api-calls.h>
+#define THENCE_V8_FAST_CALLS 1
+#else
+#define THENCE_V8_FAST_CALLS 0
+#endif
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace v8_adapter {
+
+/// Whether this build can offer V8 a function to call from optimised code without a frame. Whether V8 does so is its
+/// flag --turbo-fast-api-calls, off by default in 10.2 and 11.3, on in 13.6.
+inline constexpr bool kHasFastCalls = THENCE_V8_FAST_CALLS != 0;
+
+/// kGCTypeMinorMarkCompact until 11, kGCTypeMinorMarkSweep since: the same bit.
+inline constexpr auto kMinorMarkingGc = static_cast<::v8::GCType>(1 << 1);
+
+/// Code, bytecode and what else a stack's words point at live in the old generation, which these may move or free.
+/// The young generation's collections (scavenges, minor marking) leave them where they are.
+[[nodiscard]] constexpr bool may_move_code(::v8::GCType type) noexcept {
+  return (static_cast<unsigned>(type) & static_cast<unsigned>(::v8::kGCTypeMarkSweepCompact)) != 0;
+}
+
+/// A function that V8 runs as the FunctionCallback it is, and from optimised code as the `fast` one of the same arguments.
+#if THENCE_V8_FAST_CALLS
+using FastFunction = ::v8::CFunction;
+template <class F>
+[[nodiscard]] FastFunction fast_function(F* function) noexcept {
+  return ::v8::CFunction::Make(function);
+}
+[[nodiscard]] inline ::v8::Local<::v8::FunctionTemplate> function_template(::v8::Isolate* isolate,
+                                                                           ::v8::FunctionCallback slow,
+                                                                           const FastFunction& fast) {
+  return ::v8::FunctionTemplate::New(isolate, slow, {}, {}, 0, ::v8::ConstructorBehavior::kThrow,
+                                     ::v8::SideEffectType::kHasSideEffect, &fast);
+}
+#else
+struct FastFunction {};
+template <class F>
+[[nodiscard]] FastFunction fast_function(F*) noexcept {
+  return {};
+}
+[[nodiscard]] inline ::v8::Local<::v8::FunctionTemplate> function_template(::v8::Isolate* isolate,
+                                                                           ::v8::FunctionCallback slow,
+                                                                           const FastFunction&) {
+  return ::v8::FunctionTemplate::New(isolate, slow, {}, {}, 0, ::v8::ConstructorBehavior::kThrow);
+}
+#endif
+
+/// Names, lines and columns, of all origins: the hooks are in a context of their own.
+inline constexpr auto kStackDetail = static_cast<::v8::StackTrace::StackTraceOptions>(
+    static_cast<int>(::v8::StackTrace::kDetailed) |
+    static_cast<int>(::v8::StackTrace::kExposeFramesAcrossSecurityOrigins));
+
+/// A script of ours, by its name.
+[[nodiscard]] inline ::v8::ScriptOrigin script_origin([[maybe_unused]] ::v8::Isolate* isolate,
+                                                      ::v8::Local<::v8::Value> name) {
+#if V8_MAJOR_VERSION >= 12
+  return ::v8::ScriptOrigin(name);
+#else
+  return ::v8::ScriptOrigin(isolate, name);
+#endif
+}
+
+/// Our own calls into JavaScript never run the host's microtasks.
+class NoMicrotasks {
+ public:
+  explicit NoMicrotasks(::v8::Isolate* isolate, ::v8::Local<::v8::Context> context)
+      : scope_(isolate, context->GetMicrotaskQueue(), ::v8::MicrotasksScope::kDoNotRunMicrotasks) {}
+
+ private:
+  ::v8::MicrotasksScope scope_;
+};
+
+}  // namespace v8_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence
