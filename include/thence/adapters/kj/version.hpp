@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// version.hpp: what differs between the versions of KJ, and nothing else. Tested: 0.9.2, 1.1 and 1.5.
+//
+// KJ has no version macro of its own. Two families matter to us, told apart by a macro that came with the second:
+//   0.9   promise nodes are held by kj::Own and made by kj::heap
+//   1.x   promise nodes live in arenas (kj::_::OwnPromiseNode); coroutines; more optional virtuals on streams and HTTP
+// The rest of the adapter is written once. Where a whole member exists in one family only, it stands in THENCE_KJ_09(...)
+// or THENCE_KJ_1X(...), which expand to their argument or to nothing.
+//
+// What we use beyond KJ's documented interface is named here: kj::_::PromiseNode and kj::_::Event, of which every promise
+// is made and which KJ's public headers define (its templates are instantiated in the host's code).
+// Layer: adapters/kj (includes config/ and KJ).
+#pragma once
+
+#include <kj/async.h>
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#include "thence/config/version.hpp"
+
+#if defined(KJ_DISALLOW_COPY_AND_MOVE)
+#define THENCE_KJ_09(...)
+#define THENCE_KJ_1X(...) __VA_ARGS__
+#else
+#define THENCE_KJ_09(...) __VA_ARGS__
+#define THENCE_KJ_1X(...)
+#endif
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace kj_adapter {
+
+THENCE_KJ_09(inline constexpr int kKjFamily = 9;)
+THENCE_KJ_1X(inline constexpr int kKjFamily = 10;)
+
+namespace detail {
+
+/// How KJ holds a promise's node.
+THENCE_KJ_09(using OwnNode = ::kj::Own<::kj::_::PromiseNode>;)
+THENCE_KJ_1X(using OwnNode = ::kj::_::OwnPromiseNode;)
+
+/// A node that takes `dependency` as its first argument, in the dependency's own memory where there is room.
+template <class Node, class... Arguments>
+OwnNode make_node(OwnNode&& dependency, Arguments&&... arguments) {
+  THENCE_KJ_09(return ::kj::heap<Node>(::kj::mv(dependency), ::kj::fwd<Arguments>(arguments)...);)
+  THENCE_KJ_1X(return ::kj::_::appendPromise<Node>(::kj::mv(dependency), ::kj::fwd<Arguments>(arguments)...);)
+}
+
+/// An event of the current loop.
+class LoopEvent : public ::kj::_::Event {
+ public:
+  THENCE_KJ_09(LoopEvent() = default;)
+  THENCE_KJ_1X(LoopEvent() : ::kj::_::Event(::kj::SourceLocation{}){})
+};
+
+// The loop's queue is a list through the events' private `next` and `prev`; KJ does not let one look behind an event (1.x has
+// isNext(), for the head only), nor say whether the loop is turning. Naming a private member in an explicit instantiation is
+// how C++ lets one read it all the same ([temp.spec.general]: access is not checked there).
+template <class Tag, typename Tag::Type Member>
+struct Exposed {
+  friend constexpr typename Tag::Type member_of(Tag) { return Member; }
+};
+struct NextOfEvent {
+  using Type = ::kj::_::Event* ::kj::_::Event::*;
+  friend constexpr Type member_of(NextOfEvent);
+};
+struct PrevOfEvent {
+  using Type = ::kj::_::Event** ::kj::_::Event::*;
+  friend constexpr Type member_of(PrevOfEvent);
+};
+struct HeadOfLoop {
+  using Type = ::kj::_::Event* ::kj::EventLoop::*;
+  friend constexpr Type member_of(HeadOfLoop);
+};
+struct RunningOfLoop {
+  using Type = bool ::kj::EventLoop::*;
+  friend constexpr Type member_of(RunningOfLoop);
+};
+struct PortOfLoop {
+  using Type = ::kj::Maybe<::kj::EventPort&>(::kj::EventLoop::*);
+  friend constexpr Type member_of(PortOfLoop);
+};
+template struct Exposed<NextOfEvent, &::kj::_::Event::next>;
+template struct Exposed<PrevOfEvent, &::kj::_::Event::prev>;
+template struct Exposed<HeadOfLoop, &::kj::EventLoop::head>;
+template struct Exposed<RunningOfLoop, &::kj::EventLoop::running>;
+template struct Exposed<PortOfLoop, &::kj::EventLoop::port>;
+
+/// Whether `second` is queued directly behind `first`. Both are armed.
+inline bool follows(::kj::_::Event& first, ::kj::_::Event& second) noexcept { return first.*member_of(NextOfEvent{}) == &second; }
+
+/// What an event sees of its loop at the beginning of its turn: it puts itself at the head of the queue for a moment.
+struct LoopView {
+  ::kj::EventLoop* loop;
+  ::kj::_::Event* head;  ///< the event that runs next
+};
+inline LoopView look_around(::kj::_::Event& running) {
+  running.armDepthFirst();
+  ::kj::_::Event** const head = running.*member_of(PrevOfEvent{});
+  const LoopView view{reinterpret_cast<::kj::EventLoop*>(reinterpret_cast<char*>(head) -
+                                                         std::bit_cast<std::ptrdiff_t>(member_of(HeadOfLoop{}))),
+                      running.*member_of(NextOfEvent{})};
+  running.disarm();
+  return view;
+}
+
+/// Where a loop waits for the outside world; none for a loop without a port.
+inline ::kj::Maybe<::kj::EventPort&>& port_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(PortOfLoop{}); }
+
+/// Whether a callback of the loop is running, as opposed to the code around wait().
+inline bool is_turning(::kj::EventLoop& loop) noexcept { return loop.*member_of(RunningOfLoop{}); }
+
+}  // namespace detail
+}  // namespace kj_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence
