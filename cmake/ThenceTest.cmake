@@ -112,10 +112,10 @@ endfunction()
 #   [PLAIN]                    it has its own main and no Catch2
 #   [NO_RTTI] [NO_EXCEPTIONS]  for the whole program; only with PLAIN
 #   [NO_SINGLE]                no twin against single_include/
-#   [NEEDS_EXCEPTIONS]         no twin without exceptions and RTTI: the test itself throws, catches, or asks for a type
+#   [NEEDS_EXCEPTIONS]         its twin has exceptions and RTTI too: the test itself throws, catches, or asks for a type
 #   [SERIAL])                  not beside other tests
-# One executable, one entry in ctest, of the same name. A test of the core has twins in the release preset: <name>.single
-# against single_include/, and <name>.noexc compiled with -fno-exceptions -fno-rtti.
+# One executable, one entry in ctest, of the same name. A test of the core has a twin in the release preset: <name>.single,
+# against single_include/ and with -fno-exceptions -fno-rtti.
 function(thence_test name)
   cmake_parse_arguments(PARSE_ARGV 1 ARG "PLAIN;NO_RTTI;NO_EXCEPTIONS;NO_SINGLE;NEEDS_EXCEPTIONS;SERIAL" "WHEN;TIMEOUT"
                         "SOURCES;LIBRARIES;NO_RTTI_SOURCES;LABELS;DEFINITIONS;OPTIONS;ARGS")
@@ -147,9 +147,6 @@ function(thence_test name)
   if(THENCE_TWINS AND NOT ARG_NO_SINGLE AND NOT THENCE_TEST_NO_TWINS)
     list(APPEND _names ${name}.single)
   endif()
-  if(THENCE_TEST_NO_EXCEPTIONS AND NOT ARG_NEEDS_EXCEPTIONS AND NOT THENCE_TEST_NO_TWINS)
-    list(APPEND _names ${name}.noexc)
-  endif()
   foreach(_name IN LISTS _names)
     set(_libraries ${ARG_LIBRARIES})
     if(_name MATCHES "\\.single$")
@@ -158,7 +155,7 @@ function(thence_test name)
     endif()
     set(_flags "")
     foreach(_flag NO_RTTI NO_EXCEPTIONS)
-      if(ARG_${_flag} OR _name MATCHES "\\.noexc$")
+      if(ARG_${_flag} OR (NOT _name STREQUAL name AND NOT ARG_NEEDS_EXCEPTIONS))
         list(APPEND _flags ${_flag})
       endif()
     endforeach()

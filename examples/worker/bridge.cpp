@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#include "bridge.hpp"
+
+#include <kj/debug.h>
+
+#include "versions.hpp"
+
+namespace worker {
+
+/// The JavaScript side of one KJ promise, until it has settled or been dropped.
+class Bridge::Target {
+ public:
+  Target(Engine& engine, Trace trace, std::uint32_t request, Resource operation,
+         v8::Local<v8::Promise::Resolver> resolver)
+      : engine_(engine),
+        trace_(trace),
+        request_(request),
+        operation_(operation),
+        resource_(trace.begin(ResourceType::kKjToJs)) {
+    resolver_.Reset(engine.isolate(), resolver);
+    trace_.same(operation_, resource_);
+    trace_.same(resource_, trace_.resource_of(resolver->GetPromise()));
+  }
+  ~Target() {
+    if (!settled_) trace_.settle(resource_, Outcome::kCancelled);
+    trace_.destroy(resource_);
+  }
+
+  void fulfil(MakeValue& make) {
+    settle(Outcome::kFulfilled, [&](v8::Local<v8::Context> context, v8::Local<v8::Promise::Resolver> resolver) {
+      resolver->Resolve(context, make()).Check();
+    });
+  }
+  void reject(const kj::Exception& exception) {
+    settle(Outcome::kRejected, [&](v8::Local<v8::Context> context, v8::Local<v8::Promise::Resolver> resolver) {
+      resolver->Reject(context, v8::Exception::TypeError(engine_.string(exception.getDescription()))).Check();
+    });
+  }
+
+ private:
+  template <class Settle>
+  void settle(Outcome outcome, Settle&& settle_promise) {
+    settled_ = true;
+    trace_.settle(resource_, outcome);
+    const Trace::Scope scope(trace_, resource_, thence::Cause::settled(operation_));
+    engine_.enter(request_,
+                  [&] { settle_promise(engine_.isolate()->GetCurrentContext(), resolver_.Get(engine_.isolate())); });
+  }
+
+  Engine& engine_;
+  Trace trace_;
+  std::uint32_t request_;
+  Resource operation_;
+  Resource resource_;
+  bool settled_ = false;
+  v8::Global<v8::Promise::Resolver> resolver_;
+};
+
+v8::Local<v8::Promise> Bridge::to_js(Request& request, Resource operation, kj::Promise<MakeValue> promise) {
+  const auto resolver = v8::Promise::Resolver::New(engine_.isolate()->GetCurrentContext()).ToLocalChecked();
+  auto owned = kj::heap<Target>(engine_, trace_, request.number(), operation, resolver);
+  Target& target = *owned;
+  request.add_task(trace_.follow(kj::mv(promise), operation)
+                       .then([&target](MakeValue&& make) { target.fulfil(make); },
+                             [&target](kj::Exception&& exception) { target.reject(exception); })
+                       .attach(kj::mv(owned)));
+  return resolver->GetPromise();
+}
+
+void Bridge::watch(Request& request, v8::Local<v8::Promise> promise, kj::Own<Settler> settler) {
+  v8::Isolate* isolate = engine_.isolate();
+  const v8::Local<v8::Context> context = isolate->GetCurrentContext();
+  const std::uint64_t id = next_id_++;
+  waiting_.emplace(id, Waiting{.request = request.number(), .settler = kj::mv(settler)});
+  v8::Local<v8::Value> arguments[] = {promise, v8::Number::New(isolate, static_cast<double>(id))};
+  [[maybe_unused]] const auto result = watch_.Get(isolate)->Call(context, v8::Undefined(isolate), 2, arguments);
+}
+
+kj::Own<Bridge::Settler> Bridge::take(std::uint64_t id) {
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end()) return {};
+  auto settler = kj::mv(found->second.settler);
+  waiting_.erase(found);
+  return settler;
+}
+
+void Bridge::fulfilled(std::uint64_t id, v8::Local<v8::Value> value) {
+  auto settler = take(id);
+  if (settler.get() != nullptr) settler->fulfilled(value);
+}
+
+void Bridge::rejected(std::uint64_t id, v8::Local<v8::Value> reason) {
+  auto settler = take(id);
+  if (settler.get() == nullptr) return;
+  settler->rejected(kj::Exception(kj::Exception::Type::FAILED, __FILE__, __LINE__, engine_.describe(reason)));
+}
+
+void Bridge::drop(std::uint32_t request) {
+  std::erase_if(waiting_, [&](const auto& item) { return item.second.request == request; });
+}
+
+}  // namespace worker

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+// tracing.hpp: all that the worker has to do with thence. The rest of it says what happens in the words below.
+//
+//   Tracing tracing("out", TraceWhen::kAll);          // exists only with --trace
+//   Trace trace(tracing);                             // a handle; Trace{} traces nothing
+//   Resource get = trace.begin(ResourceType::kKvGet); // in a call from JavaScript: its stack, its trigger
+//   trace.annotate(get, "key", key);
+//   promise = trace.follow(kj::mv(promise), get);     // settled, and entered when its consumer runs
+//
+// Where the worker crosses from KJ into JavaScript, a Trace::Scope says on whose behalf; what JavaScript creates there, and in
+// the microtasks that run before the scope ends, is caused by it.
+#pragma once
+
+#include <kj/async.h>
+#include <v8.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "options.hpp"
+#include "thence/adapters/kj/event_port.hpp"
+#include "thence/adapters/kj/fulfiller.hpp"
+#include "thence/adapters/kj/node.hpp"
+#include "thence/adapters/v8/promise_tracer.hpp"
+#include "thence/session/session.hpp"
+#include "thence/thence.hpp"
+
+namespace worker {
+
+using thence::Outcome;
+using thence::Resource;
+using thence::ResourceType;
+
+/// One recording, from the start of the worker to its end: OUT/trace.pftrace and OUT/request-<n>.json.
+///   Threads   the KJ thread is the one lane; the session drains on a thread of its own
+///   Errors    a folder or file that cannot be written is logged; the worker goes on
+///   Lifetime  outlives the runtime; unfollow() comes before the engine goes
+class Tracing {
+ public:
+  /// Writes a JSON file for each of the first `json_requests` traced requests; all of them are in the Perfetto trace.
+  Tracing(const std::string& folder, TraceWhen when, std::uint64_t json_requests);
+  ~Tracing();
+  Tracing(const Tracing&) = delete;
+  Tracing& operator=(const Tracing&) = delete;
+
+  /// Follows every promise of the context, with stacks, from now on.
+  void follow(v8::Isolate* isolate, v8::Local<v8::Context> context);
+  void unfollow();
+  /// For the host's PromiseRejectCallback.
+  void note_rejection(const v8::PromiseRejectMessage& message);
+
+  thence::Tracer& tracer() { return lane_.tracer(); }
+  /// The stack of the script that has called us.
+  thence::StackId script_stack();
+  Resource resource_of(v8::Local<v8::Promise> promise);
+  void flush_promises();
+
+ private:
+  using Promises = thence::v8_adapter::PromiseTracerOf<thence::Tracer>;
+
+  std::string folder_;
+  thence::Session session_;
+  thence::Lane lane_;
+  std::unique_ptr<thence::kj_adapter::ParkWatch<thence::Tracer>> park_watch_;
+  std::unique_ptr<Promises> promises_;
+  std::unique_ptr<thence::v8_adapter::ScriptStacks> stacks_;
+};
+
+/// What happens, told to the tracer; nothing but a null check where there is none.
+///   Threads   the KJ thread
+///   Cost      without --trace: one branch a call
+class Trace {
+ public:
+  Trace() = default;
+  explicit Trace(Tracing& tracing) : tracing_(&tracing) {}
+
+  explicit operator bool() const { return tracing_ != nullptr; }
+
+  // ---- requests
+
+  Resource begin_root(bool asked, thence::SourceSite site = thence::SourceSite::current()) const {
+    return tracing_ == nullptr ? Resource{}
+                               : tracing_->tracer().begin_root(ResourceType::kRoot, {.asked = asked}, site);
+  }
+  /// The response is out and all that the script wanted to wait for is done.
+  void finish_root(Resource root) const {
+    if (tracing_ == nullptr) return;
+    tracing_->flush_promises();
+    tracing_->tracer().destroy(root);
+    tracing_->tracer().finish_root(root);
+  }
+
+  // ---- operations
+
+  /// An operation that the running script begins.
+  Resource begin(ResourceType type) const {
+    if (tracing_ == nullptr) return {};
+    thence::CreateOptions options;
+    options.stack = tracing_->script_stack();
+    return tracing_->tracer().create(type, options);
+  }
+  /// A part of another operation.
+  Resource begin_part(Resource whole, ResourceType type, std::string_view phase,
+                      thence::SourceSite site = thence::SourceSite::current()) const {
+    if (tracing_ == nullptr) return {};
+    thence::CreateOptions options;
+    options.trigger = whole;
+    const Resource part = tracing_->tracer().create(type, options, site);
+    tracing_->tracer().annotate(part, "phase", phase);
+    return part;
+  }
+  template <class T>
+  void annotate(Resource resource, std::string_view key, const T& value) const {
+    if (tracing_ != nullptr) tracing_->tracer().annotate(resource, key, value);
+  }
+  void annotate(Resource resource, std::string_view key, const kj::String& value) const {
+    annotate(resource, key, std::string_view(value.begin(), value.size()));
+  }
+  void settle(Resource resource, Outcome outcome) const {
+    if (tracing_ != nullptr) tracing_->tracer().settle(resource, outcome);
+  }
+  void settle_from_outside(Resource resource, Outcome outcome) const {
+    if (tracing_ != nullptr) tracing_->tracer().settle(resource, outcome, thence::Actor::kExternal);
+  }
+  void destroy(Resource resource) const {
+    if (tracing_ != nullptr) tracing_->tracer().destroy(resource);
+  }
+  void awaits(Resource cause, Resource effect) const {
+    if (tracing_ != nullptr) tracing_->tracer().link(cause, effect, thence::LinkKind::kAwaits);
+  }
+  /// One operation, seen from KJ and from JavaScript.
+  void same(Resource one, Resource other) const {
+    if (tracing_ != nullptr) tracing_->tracer().link(one, other, thence::LinkKind::kBridge);
+  }
+  Resource resource_of(v8::Local<v8::Promise> promise) const {
+    return tracing_ == nullptr ? Resource{} : tracing_->resource_of(promise);
+  }
+
+  // ---- KJ's promises
+
+  /// The promise's end is the resource's, and whatever consumes it runs in the resource's invocation.
+  template <class T>
+  kj::Promise<T> follow(kj::Promise<T> promise, Resource resource) const {
+    if (tracing_ == nullptr) return promise;
+    return thence::kj_adapter::watched(tracing_->tracer(), kj::mv(promise), resource,
+                                       {.source = thence::kj_adapter::Source::kOutside});
+  }
+  /// What consumes this promise is no part of any request.
+  template <class T>
+  kj::Promise<T> end_of_request(kj::Promise<T> promise) const {
+    if (tracing_ == nullptr) return promise;
+    return thence::kj_adapter::watched(tracing_->tracer(), kj::mv(promise),
+                                       Resource{thence::ResourceId::kNone, thence::RootId::kUntraced},
+                                       {.ends_trace = true});
+  }
+  /// A promise that the script fulfils.
+  template <class T>
+  thence::kj_adapter::TracedFulfillerPair<T> promise_and_fulfiller(
+      ResourceType type, thence::SourceSite site = thence::SourceSite::current()) const {
+    if (tracing_ == nullptr) {
+      auto pair = kj::newPromiseAndFulfiller<T>();
+      return {kj::mv(pair.promise), kj::mv(pair.fulfiller), {}};
+    }
+    return thence::kj_adapter::traced_promise_and_fulfiller<T>(tracing_->tracer(), type, {}, site);
+  }
+
+  /// A callback of `resource` runs from here to the end of the block.
+  class [[nodiscard]] Scope {
+   public:
+    Scope(const Trace& trace, Resource resource, thence::Cause cause = {}) {
+      if (trace) scope_.emplace(trace.tracing_->tracer(), resource, cause);
+    }
+
+   private:
+    std::optional<thence::CallbackScope<thence::Tracer>> scope_;
+  };
+
+ private:
+  Tracing* tracing_ = nullptr;
+};
+
+}  // namespace worker

@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: MIT
+export default (x) => 2 * x;

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: MIT
+const a = undefined;
+a.b();
+export default { fetch() {} };
