@@ -906,6 +906,8 @@ class ModelBuilder {
         if (row == kNone) return;
         Draft& draft = drafts_[row];
         if ((draft.flags & kDestroyed) != 0) {
+          // One that was heard of before its creation is in a .pftrace twice.
+          if (time == draft.destroyed && lane_row(event.lane) == draft.destroyed_lane) return;
           if (time >= draft.destroyed) return repeated(event, row);
           displace(row, EventKind::kDestroyed, draft.destroyed, draft.destroyed_lane);
         }

@@ -1952,28 +1952,30 @@ class TracedHttpService final : public ::kj::HttpService {
     Resource root_;
     Response& inner_;
   };
-  THENCE_KJ_1X(class NotingConnectResponse final
-               : public ConnectResponse {
-                public:
-                 NotingConnectResponse(TracerT & tracer, Resource root, ConnectResponse & inner)
-                     : tracer_(tracer), root_(root), inner_(inner) {}
+  // clang-format off
+  THENCE_KJ_1X(
+  class NotingConnectResponse final : public ConnectResponse {
+   public:
+    NotingConnectResponse(TracerT& tracer, Resource root, ConnectResponse& inner)
+        : tracer_(tracer), root_(root), inner_(inner) {}
 
-                 void accept(::kj::uint status, ::kj::StringPtr text, const ::kj::HttpHeaders& headers) override {
-                   tracer_.annotate(root_, "status", status);
-                   inner_.accept(status, text, headers);
-                 }
-                 ::kj::Own<::kj::AsyncOutputStream> reject(::kj::uint status, ::kj::StringPtr text,
-                                                           const ::kj::HttpHeaders& headers,
-                                                           ::kj::Maybe<std::uint64_t> body_size = nullptr) override {
-                   tracer_.annotate(root_, "status", status);
-                   return inner_.reject(status, text, headers, body_size);
-                 }
+    void accept(::kj::uint status, ::kj::StringPtr text, const ::kj::HttpHeaders& headers) override {
+      tracer_.annotate(root_, "status", status);
+      inner_.accept(status, text, headers);
+    }
+    ::kj::Own<::kj::AsyncOutputStream> reject(::kj::uint status, ::kj::StringPtr text, const ::kj::HttpHeaders& headers,
+                                              ::kj::Maybe<std::uint64_t> body_size = nullptr) override {
+      tracer_.annotate(root_, "status", status);
+      return inner_.reject(status, text, headers, body_size);
+    }
 
-                private:
-                 TracerT& tracer_;
-                 Resource root_;
-                 ConnectResponse& inner_;
-               };)
+   private:
+    TracerT& tracer_;
+    Resource root_;
+    ConnectResponse& inner_;
+  };
+  )
+  // clang-format on
 
   /// Says that the root is answered, when the promise and all that is attached to it are gone.
   class Answered {

@@ -2724,6 +2724,7 @@ class RangeSet {
 
 struct RootLimits {
   std::uint64_t settle_ns = 10'000'000;              ///< quiet after its end, so that what is published late still counts
+  std::uint64_t lost_exit_ns = 2'000'000'000;        ///< the same where a callback seems to run still: its exit was lost
   std::uint64_t grace_ns = 30'000'000'000;           ///< from the answer to the forced end
   std::uint64_t abandon_ns = 300'000'000'000;        ///< without any event
 };
@@ -2781,7 +2782,7 @@ class RootBook {
   void close_due(Timestamp now, Seal&& seal) {
     close_if([&](const OpenRoot& root, SealReason& reason) {
       const std::int64_t quiet = ns_between(root.last_event, now);
-      if (root.finished && root.running == 0 && quiet >= static_cast<std::int64_t>(limits_.settle_ns)) {
+      if (root.finished && quiet >= static_cast<std::int64_t>(root.running == 0 ? limits_.settle_ns : limits_.lost_exit_ns)) {
         reason = SealReason::kFinished;
         return true;
       }
@@ -14853,10 +14854,12 @@ class PerfettoReader {
       const std::uint64_t offset = dropped_ + read_;
       if (tag >> 3 == 0 || tag >> 32 != 0) return fail(offset, "a packet");
       switch (static_cast<WireType>(tag & 7)) {
-        case WireType::kVarint:
+        case WireType::kVarint: {
+          const std::byte* const value_at = at;
           static_cast<void>(take_varint(at, end));
-          if (at == nullptr) return wait_or(start, end, "another byte of a varint");
+          if (at == nullptr) return wait_or(value_at, end, "another byte of a varint");
           break;
+        }
         case WireType::kFixed64:
         case WireType::kFixed32: {
           const std::ptrdiff_t count = static_cast<WireType>(tag & 7) == WireType::kFixed64 ? 8 : 4;
@@ -16872,14 +16875,18 @@ class TokioReader {
       chain_ += '\0';
       return true;
     }
-    if (json_.depth() == 0 && token == JsonToken::kEndObject) return line();
-    if (token == JsonToken::kBeginObject && json_.depth() == 1) {
+    if (!in_line_) {
+      if (token != JsonToken::kBeginObject) return reject("an object with \"event\" and \"timestamp_ns\"");
+      in_line_ = true;
       present_ = 0;
       chain_.clear();
       member_ = kMembers;
       return true;
     }
-    if (json_.depth() == 0) return reject("an object with \"event\" and \"timestamp_ns\"");
+    if (token == JsonToken::kEndObject) {
+      in_line_ = false;
+      return line();
+    }
     if (token == JsonToken::kKey) {
       member_ = find_member(json_.text());
       return true;
@@ -17193,6 +17200,7 @@ class TokioReader {
   TypeId task_type_ = {};
   unsigned present_ = 0;
   unsigned member_ = kMembers;
+  bool in_line_ = false;
   bool in_callchain_ = false;
   bool skipping_ = false;
   bool began_ = false;

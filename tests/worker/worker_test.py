@@ -188,10 +188,10 @@ class Trouble(unittest.TestCase):
 
     def test_a_client_that_leaves_cancels_its_request(self):
         with socket.create_connection(("127.0.0.1", self.worker.port)) as client:
-            client.sendall(b"GET /sleep-and-tell?ms=300 HTTP/1.1\r\nhost: h\r\n\r\n")
+            client.sendall(b"GET /sleep-and-tell?ms=2000 HTTP/1.1\r\nhost: h\r\n\r\n")
             self.worker.request("/ok")  # by now the worker has begun the request
         self.worker.wait_for_log("the client has gone")
-        self.worker.request("/sleep?ms=400")
+        self.worker.request("/sleep?ms=2200")
         self.assertEqual(self.worker.text("/told"), "false")
 
     def test_a_request_that_never_ends_holds_nobody_up(self):

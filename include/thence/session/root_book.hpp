@@ -59,6 +59,7 @@ class RangeSet {
 
 struct RootLimits {
   std::uint64_t settle_ns = 10'000'000;              ///< quiet after its end, so that what is published late still counts
+  std::uint64_t lost_exit_ns = 2'000'000'000;        ///< the same where a callback seems to run still: its exit was lost
   std::uint64_t grace_ns = 30'000'000'000;           ///< from the answer to the forced end
   std::uint64_t abandon_ns = 300'000'000'000;        ///< without any event
 };
@@ -116,7 +117,7 @@ class RootBook {
   void close_due(Timestamp now, Seal&& seal) {
     close_if([&](const OpenRoot& root, SealReason& reason) {
       const std::int64_t quiet = ns_between(root.last_event, now);
-      if (root.finished && root.running == 0 && quiet >= static_cast<std::int64_t>(limits_.settle_ns)) {
+      if (root.finished && quiet >= static_cast<std::int64_t>(root.running == 0 ? limits_.settle_ns : limits_.lost_exit_ns)) {
         reason = SealReason::kFinished;
         return true;
       }
