@@ -15,6 +15,9 @@ void* operator new(std::size_t size) {
   std::abort();
 }
 void* operator new[](std::size_t size) { return ::operator new(size); }
+// A sanitizer's own would not match the deletes below.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
