@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::size_t kMaxHosts = 256;           // past this, what was resolved is forgotten; open requests go on
 constexpr auto kResolvedFor = 60 * kj::SECONDS;  // then the name is looked up again
+constexpr auto kIdleFor = 2 * kj::SECONDS;       // less than servers wait (5 s is common): none closes as we ask again
 
 bool decided_by_kj(kj::StringPtr name) {
   for (const char* taken :
@@ -102,7 +103,9 @@ kj::Promise<kj::Own<Outbound::Host>> Outbound::host_for(kj::StringPtr name, Reso
         auto host = kj::refcounted<Host>();
         host->address =
             trace_ ? kj::Own<kj::NetworkAddress>(kj::heap<TracedAddress>(*this, kj::mv(address))) : kj::mv(address);
-        host->client = kj::newHttpClient(timer_, header_table_, *host->address);
+        kj::HttpClientSettings settings;
+        settings.idleTimeout = kIdleFor;
+        host->client = kj::newHttpClient(timer_, header_table_, *host->address, kj::mv(settings));
         host->resolved = timer_.now();
         if (hosts_.size() >= kMaxHosts) hosts_.clear();
         hosts_[name.cStr()] = kj::addRef(*host);

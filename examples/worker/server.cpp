@@ -200,6 +200,7 @@ void Server::taskFailed(kj::Exception&& exception) {
 
 kj::HttpServerSettings Server::settings() {
   kj::HttpServerSettings settings;
+  settings.pipelineTimeout = 15 * kj::SECONDS;
   settings.errorHandler = static_cast<kj::HttpServerErrorHandler&>(*this);
   return settings;
 }
