@@ -154,7 +154,7 @@ TEST_CASE("types have one number a name: built-in names theirs, others from 256"
 }
 
 TEST_CASE("the order in which events come does not matter") {
-  for (const std::uint64_t seed : {1, 2, 3, 4, 5, 6}) {
+  for (const std::uint64_t seed : {1u, 2u, 3u, 4u, 5u, 6u}) {
     thence_test::RandomTraceOptions options;
     options.seed = seed;
     options.steps = 1500;
