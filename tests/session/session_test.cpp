@@ -8,8 +8,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <filesystem>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
@@ -486,6 +487,30 @@ TEST_CASE("after fork the child records nothing and writes nothing, and may have
   std::fclose(file);
   ::unlink(path.c_str());
   CHECK(bytes == 4);  // begin, two creations, end
+}
+
+TEST_CASE("a child ends a session whose drain thread slept at the fork") {
+  auto session = std::make_unique<BasicSession<>>(SessionOptions{.drain_every_us = 3'600'000'000});
+  session->start();
+  const auto sleeps = [] {  // every thread but this one
+    const std::string own = std::to_string(::getpid());
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string stat;
+      std::getline(std::ifstream(task.path() / "stat"), stat);
+      if (task.path().filename() != own && stat.find(") S ") == std::string::npos) return false;
+    }
+    return true;
+  };
+  while (!sleeps()) std::this_thread::yield();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);
+    session.reset();
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(WIFEXITED(status));
 }
 
 TEST_CASE("threads that come, trace and go while the session drains lose nothing uncounted") {

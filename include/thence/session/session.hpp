@@ -642,32 +642,39 @@ class BasicSession final : private ForkAware {
 
   // ---- the only thread
 
+  struct DrainThread {
+    std::condition_variable wake;
+    bool stops = false;
+    std::thread thread;
+  };
+
   void start_thread() {
     const std::lock_guard lock(thread_mutex_);
     if (thread_ != nullptr) return;
-    thread_stops_ = false;
-    thread_ = std::make_unique<std::thread>([this] { run(); });
+    thread_ = std::make_unique<DrainThread>();
+    thread_->thread = std::thread([this, self = thread_.get()] { run(*self); });
   }
 
   void stop_thread() {
-    std::unique_ptr<std::thread> ending;
+    std::unique_ptr<DrainThread> ending;
     {
       const std::lock_guard lock(thread_mutex_);
-      thread_stops_ = true;
       ending = std::move(thread_);
+      if (ending == nullptr) return;
+      ending->stops = true;
     }
-    wake_.notify_all();
-    if (ending != nullptr) ending->join();
+    ending->wake.notify_all();
+    ending->thread.join();
   }
 
-  void run() {
+  void run(DrainThread& self) {
     std::unique_lock lock(thread_mutex_);
-    while (!thread_stops_) {
+    while (!self.stops) {
       lock.unlock();
       drain_from_thread();
       const bool busy = is_filling();
       lock.lock();
-      if (!busy) wake_.wait_for(lock, std::chrono::microseconds(options_.drain_every_us), [this] { return thread_stops_; });
+      if (!busy) self.wake.wait_for(lock, std::chrono::microseconds(options_.drain_every_us), [&] { return self.stops; });
     }
   }
 
@@ -698,7 +705,8 @@ class BasicSession final : private ForkAware {
   void after_fork_in_child() noexcept override {
     abandoned_ = true;
     stop_tracers();
-    static_cast<void>(thread_.release());  // it does not exist here; joining or destroying it would not end well
+    // It does not exist here: to join it would not end, and to destroy what it waits on would wait for it.
+    static_cast<void>(thread_.release());
     mutex_.unlock();
     thread_mutex_.unlock();
   }
@@ -732,9 +740,7 @@ class BasicSession final : private ForkAware {
   std::vector<LaneSummary> summaries_;
 
   std::mutex thread_mutex_;
-  std::condition_variable wake_;
-  std::unique_ptr<std::thread> thread_;
-  bool thread_stops_ = false;
+  std::unique_ptr<DrainThread> thread_;
 };
 
 /// The lane of a program that was built without tracing.
