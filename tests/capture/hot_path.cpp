@@ -210,7 +210,18 @@ constexpr auto calls() {
        }},
       {"settle", [](C& c) { c.tracer.settle(c.a, Outcome::kFulfilled); }},
       {"settle(by)", [](C& c) { c.tracer.settle(c.a, Outcome::kRejected, Actor::kInvocation, c.b.id); }},
-      {"settle_at", [](C& c) { c.tracer.settle_at(Ticks{}, c.a, Outcome::kRejected, Actor::kInvocation, c.b.id); }},
+      {"at(moment)",
+       [](C& c) {
+         const auto moment = c.tracer.at(c.tracer.now());
+         const Resource made = moment.create(ResourceType::kTimer);
+         moment.schedule(made);
+         moment.enter(made);
+         moment.settle(made, Outcome::kRejected);
+         moment.settle(made, Outcome::kRejected, Actor::kInvocation, c.b.id);
+         moment.link(c.b, made);
+         moment.exit(made);
+         moment.destroy(made);
+       }},
       {"link", [](C& c) { c.tracer.link(c.a, c.b); }},
       {"link(kind)", [](C& c) { c.tracer.link(c.a, c.b, LinkKind::kBridge); }},
       {"annotate(text)", [](C& c) { c.tracer.annotate(c.a, "url", "http://example.com/a/path?query"); }},

@@ -75,7 +75,7 @@ extern "C" int collect(Loop* loop, int rounds) {
   TRACED(const StackId stack = loop->tracer.intern_script_stack({&frame, 1});)
   TRACED(const Resource last = loop->tracer.create(ResourceType::kOther, {.trigger = {}, .stack = stack});)
   TRACED(loop->tracer.schedule(last, Actor::kExternal);)
-  TRACED(loop->tracer.settle_at(Ticks{}, last, Outcome::kUnknown, Actor::kUnknown);)
+  TRACED(loop->tracer.at(loop->tracer.now()).settle(last, Outcome::kUnknown, Actor::kUnknown);)
   TRACED(freed += static_cast<int>(loop->tracer.depth() + loop->tracer.misuse().too_deep);)
   return freed;
 }

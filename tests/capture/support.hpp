@@ -2,6 +2,7 @@
 // support.hpp: a tracer without a session, on a clock moved by hand, and what it recorded.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -32,9 +33,15 @@ template <class Policies = ManualPolicies>
 struct Traced {
   explicit Traced(std::size_t capacity = 4096, thence::TracerLink* shared = nullptr)
       : link(shared != nullptr ? *shared : own),
-        tracer(link, thence::ManualClock(&time), {.max_stacks = 100, .max_frames = 1000},
+        tracer(link, clock(), {.max_stacks = 100, .max_frames = 1000},
                {.max_stacks = 100, .max_frames = 1000}, thence::HeapStorage(capacity)) {
     tracer.set_epoch(1);
+  }
+
+  [[nodiscard]] auto clock() const {
+    using Clock = typename Policies::Clock;
+    if constexpr (std::same_as<Clock, thence::ManualClock>) return Clock(&time);
+    else return Clock();
   }
 
   std::vector<Raw> drained() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "thence/capture/tracer.hpp"
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <thread>
@@ -121,11 +122,75 @@ TEST_CASE("who made a thing happen is the current callback, or the outside world
   raw = traced.one();
   CHECK(raw.flags == 0);
   CHECK(raw.other == 0);
-  traced.time = 500;
-  traced.tracer.settle_at(static_cast<Ticks>(123), waited, Outcome::kCancelled, Actor::kInvocation, worker.id);
+  traced.tracer.at(static_cast<Ticks>(123)).settle(waited, Outcome::kCancelled, Actor::kInvocation, worker.id);
   raw = traced.one();
   CHECK(raw.ticks == 123);
   CHECK(raw.other == number(worker.id));
+}
+
+TEST_CASE("the events of one moment bear its time, and say what the plain calls say") {
+  Traced<> traced;
+  auto& tracer = traced.tracer;
+  const Resource worker = tracer.begin_root();
+  tracer.enter(worker);
+  traced.drained();
+  traced.time = 500;
+  const auto moment = tracer.at(tracer.now());
+  traced.time = 900;
+  const Resource made = moment.create(ResourceType::kFetch);
+  moment.link(worker, made);
+  moment.schedule(made);
+  moment.enter(made);
+  CHECK(tracer.current() == made);
+  moment.settle(made, Outcome::kRejected);
+  moment.exit(made);
+  CHECK(tracer.current() == worker);
+  moment.destroy(made);
+  CHECK(made.root == worker.root);
+  using K = EventKind;
+  const std::vector<K> kinds = {K::kCreated, K::kLinked, K::kScheduled, K::kEntered, K::kSettled, K::kExited, K::kDestroyed};
+  const std::vector<std::uint64_t> others = {number(worker.id), number(worker.id), number(worker.id), 0, number(made.id), 0, 0};
+  const std::vector<Raw> raws = traced.drained();
+  REQUIRE(raws.size() == kinds.size());
+  for (std::size_t at = 0; at != raws.size(); ++at) {
+    CHECK(raws[at].kind == kinds[at]);
+    CHECK(raws[at].resource == number(made.id));
+    CHECK(raws[at].other == others[at]);
+    CHECK(raws[at].root == number(worker.root));
+    CHECK(raws[at].ticks == 500);
+  }
+  tracer.schedule(worker);
+  CHECK(traced.one().ticks == 900);
+}
+
+/// A counter that cannot be trusted on this machine: what it counts must never be seen.
+struct Untrusted {
+  static std::uint64_t system;
+  [[nodiscard]] bool counts() const noexcept { return false; }
+  [[nodiscard]] static Ticks counter() noexcept { return static_cast<Ticks>(666); }
+  [[nodiscard]] Ticks now() const noexcept { return static_cast<Ticks>(system); }
+  [[nodiscard]] std::uint64_t nanoseconds_per_tick() const noexcept { return 1; }
+  [[nodiscard]] std::string_view name() const noexcept { return "untrusted"; }
+};
+std::uint64_t Untrusted::system = 0;
+struct UntrustedPolicies : DefaultPolicies {
+  using Clock = Untrusted;
+};
+
+TEST_CASE("where the processor's counter cannot be trusted, no event bears its time") {
+  TracerLink link;
+  BasicTracer<UntrustedPolicies> tracer(link, Untrusted(), {.max_stacks = 100, .max_frames = 1000},
+                                        {.max_stacks = 100, .max_frames = 1000}, HeapStorage(64));
+  tracer.set_epoch(1);
+  std::vector<std::uint64_t> times;
+  for (Untrusted::system = 1; Untrusted::system <= 200; ++Untrusted::system) {
+    tracer.create(ResourceType::kTimer);
+    if (Untrusted::system % 20 == 0) {
+      tracer.ring().drain([&](const RecordView& record) { times.push_back(record.head().ticks); });
+    }
+  }
+  REQUIRE(times.size() == 200);
+  for (std::size_t at = 0; at != times.size(); ++at) CHECK(times[at] == at + 1);
 }
 
 TEST_CASE("in an untraced callback who did it is unknown, never the outside world") {
@@ -393,7 +458,7 @@ TEST_CASE("the empty handle is accepted by every call and records nothing") {
   auto& tracer = traced.tracer;
   tracer.schedule(kNothing);
   tracer.settle(kNothing, Outcome::kFulfilled);
-  tracer.settle_at(Ticks{}, kNothing, Outcome::kFulfilled, Actor::kUnknown);
+  tracer.at(Ticks{}).settle(kNothing, Outcome::kFulfilled, Actor::kUnknown);
   tracer.destroy(kNothing);
   tracer.link(kNothing, kNothing);
   tracer.annotate(kNothing, "key", 1);
@@ -478,6 +543,43 @@ TEST_CASE("a stopped tracer records nothing, and what was left unseen is not cur
     CHECK(traced.one().other == 0);
     CHECK(tracer.depth() == 0);
   }
+}
+
+TEST_CASE("a tracer stopped from another thread records nothing after its next call") {
+  Traced<DefaultPolicies> traced(64);  // small: its slow path runs often, which opens the ring again
+  std::atomic<std::uint64_t> calls{0};
+  std::atomic<bool> done{false};
+  std::thread host([&] {
+    while (!done.load(std::memory_order_relaxed)) {
+      traced.tracer.create(ResourceType::kTimer);
+      calls.fetch_add(1, std::memory_order_release);
+    }
+  });
+  const auto after = [&](std::uint64_t more) {
+    const std::uint64_t until = calls.load(std::memory_order_acquire) + more;
+    while (calls.load(std::memory_order_acquire) < until) std::this_thread::yield();
+  };
+  std::uint64_t drained = 0;
+  const auto drain = [&] {
+    return traced.tracer.ring().drain([&](const RecordView&) { ++drained; });
+  };
+  for (std::uint32_t epoch = 1; epoch <= 300; ++epoch) {
+    traced.tracer.set_epoch(epoch);
+    for (int times = 0; times != 5; ++times) {
+      drain();
+      after(20);
+    }
+    traced.tracer.set_epoch(0);
+    after(2);
+    drain();
+    const std::uint64_t lost = traced.tracer.ring().lost();
+    after(20);
+    CHECK(drain() == 0);
+    CHECK(traced.tracer.ring().lost() == lost);
+  }
+  CHECK(drained > 300);
+  done = true;
+  host.join();
 }
 
 TEST_CASE("ids are unique over the tracers of a session and over their threads") {

@@ -573,7 +573,7 @@ TEST_CASE("a moment that is recorded a little after it stands at its place in ti
   const Resource next = tracer.create(ResourceType::kJsPromise);
   tracer.annotate(next, "key", "a value that lives outside of the event");
   test.time += 10;
-  tracer.settle_at(then, promise, Outcome::kFulfilled, Actor::kExternal);
+  tracer.at(then).settle(promise, Outcome::kFulfilled, Actor::kExternal);
   tracer.annotate(promise, "key", "another");
   test.session.drain();
   const auto& events = test.recorded.events;

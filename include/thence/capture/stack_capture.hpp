@@ -41,29 +41,32 @@ class CallSites {
  public:
   static constexpr std::string_view kName = "call-sites";
 
-  StackId capture(StackWords& table, const SourceSite& site) noexcept {
-    const auto file = reinterpret_cast<std::uintptr_t>(site.file);
-    Entry& entry = cache_[(file ^ site.line) % kEntries];
-    if (entry.file == file && entry.line == site.line) [[likely]] return entry.id;
-    return look_up(table, site, entry);
+  /// The stack of a place that was captured lately; else kNone.
+  [[nodiscard]] StackId find(const char* file, std::uint32_t line) const noexcept {
+    const Entry& entry = cache_[place_of(file, line)];
+    return entry.file == file && entry.line == line ? entry.id : StackId::kNone;
   }
 
- private:
-  static constexpr std::size_t kEntries = 64;
-  struct Entry {
-    std::uintptr_t file = 0;
-    std::uint32_t line = 0;
-    StackId id = StackId::kNone;
-  };
-
-  [[gnu::noinline]] static StackId look_up(StackWords& table, const SourceSite& site, Entry& entry) noexcept {
+  StackId capture(StackWords& table, const SourceSite& site) noexcept {
+    if (const StackId found = find(site.file, site.line); found != StackId::kNone) return found;
     if (site.file == nullptr) return StackId::kNone;
     const std::uint64_t words[] = {static_cast<std::uint64_t>(StackFormat::kSource),
                                    reinterpret_cast<std::uintptr_t>(site.file),
                                    reinterpret_cast<std::uintptr_t>(site.function), site.line};
     const StackId id = table.intern(words);
-    if (id != StackId::kNone) entry = {reinterpret_cast<std::uintptr_t>(site.file), site.line, id};
+    if (id != StackId::kNone) cache_[place_of(site.file, site.line)] = {site.file, site.line, id};
     return id;
+  }
+
+ private:
+  static constexpr std::size_t kEntries = 64;
+  struct Entry {
+    const char* file = nullptr;
+    std::uint32_t line = 0;
+    StackId id = StackId::kNone;
+  };
+  [[nodiscard]] static std::size_t place_of(const char* file, std::uint32_t line) noexcept {
+    return (reinterpret_cast<std::uintptr_t>(file) ^ line) % kEntries;
   }
 
   Entry cache_[kEntries];

@@ -100,8 +100,8 @@ concept AnnotationValue = std::is_arithmetic_v<T> || std::convertible_to<const T
 /// Writes the events of one thread.
 ///   Shape     a ring, a stack of current resources (kMaxDepth deep), a table of stacks, a block of ids.
 ///   Threads   every call from the tracer's own thread, but for active(), ring() and what the session does.
-///   Cost      one event: a clock reading and a 32-byte store. Stopped: one relaxed load and a branch. Never an allocation, a
-///             lock, a system call or an exception.
+///   Cost      one event: a clock reading and a 32-byte store; events of one moment may share the reading (at()). Stopped: two
+///             loads and two branches. Never an allocation, a lock, a system call or an exception.
 ///   When full the ring's policy decides; see RingBuffer. Everything else that cannot be kept is counted in misuse().
 ///   Errors    all noexcept. Wrong use is counted, never undefined: exit without enter, nesting too deep, the empty handle.
 ///   Lifetime  made and owned by a session; valid as long as the lane that gave it.
@@ -117,7 +117,9 @@ class BasicTracer {
   template <class... RingArguments>
   BasicTracer(TracerLink& link, typename Policies::Clock clock, StackWords::Options stacks, StringDeduplicator::Options strings,
               RingArguments&&... ring)
-      : clock_(clock), link_(link), ring_(std::forward<RingArguments>(ring)...), stacks_(stacks), strings_(strings) {}
+      : ring_(std::forward<RingArguments>(ring)...), clock_(clock), link_(link), stacks_(stacks), strings_(strings) {
+    if constexpr (kGated) ring_.close();
+  }
   BasicTracer(const BasicTracer&) = delete;
   BasicTracer& operator=(const BasicTracer&) = delete;
 
@@ -127,106 +129,96 @@ class BasicTracer {
   /// is created under it. Ends by finish_root(); a host that answers before all work is done settles the root first.
   template <ResourceTypeEnum Type = ResourceType>
   Resource begin_root(Type type = static_cast<Type>(0), RootRequest request = {}, SourceSite site = SourceSite::current()) noexcept {
-    if (!on() || !samples(request)) return {ResourceId::kNone, RootId::kUntraced};
-    return record_created(type, ResourceId::kNone, next_root_id(), capture_.capture(stacks_, site));
+    if (!active()) return {ResourceId::kNone, RootId::kUntraced};
+    return when_on([](BasicTracer& self, auto path, TypeId of, RootRequest asked, SourceSite where) noexcept -> Resource {
+      if (!self.samples(asked)) return {ResourceId::kNone, RootId::kUntraced};
+      const StackId stack = self.capture_.capture(self.stacks_, where);
+      return self.record_created(path, Now{}, of, ResourceId::kNone, self.next_root_id(), stack);
+    }, type_id(type), request, site);
   }
 
   /// The request is answered and all that was waited for is done: the session seals the root. Uses the ring's reserve.
   void finish_root(Resource root) noexcept {
-    if (!on() || !root) return;
-    if (!ring_.push_reserved(event(root.id, EventKind::kRootFinished, 0, 0, Event::context_of(root.root)))) {
-      ++misuse_.roots_ends_lost;
-    }
+    if (!root) return;
+    when_on([](BasicTracer& self, auto path, Resource of) noexcept {
+      const Event end{Event::head_of(of.id, EventKind::kRootFinished), self.ticks_of(path, Now{}), 0, Event::context_of(of.root)};
+      if (!self.ring_.push_reserved(end)) ++self.misuse_.roots_ends_lost;
+    }, root);
   }
 
   // ---- the life of a resource
 
   /// A new resource. Its trigger is the current one, its root the trigger's, unless `options` says otherwise.
   template <ResourceTypeEnum Type>
-  Resource create(Type type, CreateOptions options = {}, SourceSite site = SourceSite::current()) noexcept {
-    if (!on()) return {};
-    const Resource trigger = options.trigger.root == CreateOptions::kInheritRoot ? current() : options.trigger;
-    if (trigger.root == RootId::kUntraced) [[unlikely]] return {ResourceId::kNone, RootId::kUntraced};
-    const StackId stack =
-        options.stack == CreateOptions::kCaptureStack ? capture_.capture(stacks_, site) : options.stack;
-    return record_created(type, trigger.id, trigger.root, stack);
+  [[gnu::always_inline]] inline Resource create(Type type, CreateOptions options = {},
+                                                SourceSite site = SourceSite::current()) noexcept {
+    return create_when(Now{}, type, options, site);
   }
   template <ResourceTypeEnum Type>
-  Resource create(Type type, SourceSite site) noexcept {
-    return create(type, CreateOptions{}, site);
+  [[gnu::always_inline]] inline Resource create(Type type, SourceSite site) noexcept {
+    return create_when(Now{}, type, CreateOptions{}, site);
   }
 
   /// It can run now; who made it so is the current invocation, or the outside world where nothing runs. Where something
   /// untraced runs it is unknown.
-  void schedule(Resource resource) noexcept {
-    if (!on()) return;
-    schedule(resource, actor());
-  }
-  void schedule(Resource resource, Actor by) noexcept {
-    if (!on() || !resource) return;
-    record(resource, EventKind::kScheduled, static_cast<std::uint8_t>(by),
-           number(by == Actor::kInvocation ? current_id() : ResourceId::kNone));
-  }
+  void schedule(Resource resource) noexcept { schedule_when(Now{}, resource); }
+  void schedule(Resource resource, Actor by) noexcept { schedule_when(Now{}, resource, by); }
 
   /// Its callback starts on this lane. An untraced handle is entered too: what it creates is then untraced.
-  [[gnu::always_inline]] inline void enter(Resource resource, Cause cause = {}) noexcept {
-    if (!on()) return;
-    if (depth_ < kMaxDepth) [[likely]] {
-      current_[++depth_] = resource;
-    } else {
-      ++beyond_;
-      ++misuse_.too_deep;
-    }
-    if (!resource) return;
-    record(resource, EventKind::kEntered, static_cast<std::uint8_t>(cause.kind), number(cause.by));
-  }
+  [[gnu::always_inline]] inline void enter(Resource resource, Cause cause = {}) noexcept { enter_when(Now{}, resource, cause); }
 
   /// Its callback ends. One that is not the innermost (a coroutine's scope) is taken out of the middle and counted as crossed.
-  [[gnu::always_inline]] inline void exit(Resource resource) noexcept {
-    if (!on()) return;
-    if (beyond_ == 0 && depth_ != 0 && current_[depth_] == resource) [[likely]] {
-      --depth_;
-    } else if (!leave_out_of_turn(resource)) {
-      return;
-    }
-    if (!resource) return;
-    record(resource, EventKind::kExited, 0, 0);
-  }
+  [[gnu::always_inline]] inline void exit(Resource resource) noexcept { exit_when(Now{}, resource); }
 
   /// Its result is there; by the current invocation, or from outside where nothing runs. Where something untraced runs it
   /// is unknown.
-  void settle(Resource resource, Outcome outcome) noexcept {
-    if (!on()) return;
-    settle(resource, outcome, actor(), current_id());
-  }
+  void settle(Resource resource, Outcome outcome) noexcept { settle_when(Now{}, resource, outcome); }
   void settle(Resource resource, Outcome outcome, Actor by, ResourceId settler = ResourceId::kNone) noexcept {
-    if (!on() || !resource) return;
-    record(resource, EventKind::kSettled,
-           static_cast<std::uint8_t>(static_cast<unsigned>(outcome) | static_cast<unsigned>(by) << 4), number(settler));
-  }
-  /// The same, of an earlier moment (a reading of now()): for a host that learns the outcome a little later than the fact.
-  void settle_at(Ticks when, Resource resource, Outcome outcome, Actor by, ResourceId settler = ResourceId::kNone) noexcept {
-    if (!on() || !resource) return;
-    const auto flags = static_cast<std::uint8_t>(static_cast<unsigned>(outcome) | static_cast<unsigned>(by) << 4);
-    ring_.try_push(Event{Event::head_of(resource.id, EventKind::kSettled, flags), count_of(when), number(settler),
-                         Event::context_of(resource.root)});
+    settle_when(Now{}, resource, outcome, by, settler);
   }
 
-  void destroy(Resource resource) noexcept {
-    if (!on() || !resource) return;
-    record(resource, EventKind::kDestroyed, 0, 0);
-  }
+  void destroy(Resource resource) noexcept { record(Now{}, resource, EventKind::kDestroyed, 0, 0); }
 
   /// `effect` cannot go on before `cause` settles (kAwaits), or both are one operation (kBridge).
   void link(Resource cause, Resource effect, LinkKind kind = LinkKind::kAwaits) noexcept {
-    if (!on() || !cause || !effect) return;
-    record(effect, EventKind::kLinked, static_cast<std::uint8_t>(kind), number(cause.id));
+    if (cause) record(Now{}, effect, EventKind::kLinked, static_cast<std::uint8_t>(kind), number(cause.id));
   }
+
+  /// The same calls for one moment, a reading of now(): what happens at once shares one reading of the clock, which is most
+  /// of an event's cost; and a host that learns of something a little later than the fact gives the fact's time.
+  ///   const auto moment = tracer.at(tracer.now());
+  ///   moment.settle(task, Outcome::kFulfilled);
+  ///   moment.schedule(waiter);
+  class Moment {
+   public:
+    template <ResourceTypeEnum Type>
+    Resource create(Type type, CreateOptions options = {}, SourceSite site = SourceSite::current()) const noexcept {
+      return tracer_.create_when(At{ticks_}, type, options, site);
+    }
+    void schedule(Resource resource) const noexcept { tracer_.schedule_when(At{ticks_}, resource); }
+    void schedule(Resource resource, Actor by) const noexcept { tracer_.schedule_when(At{ticks_}, resource, by); }
+    void enter(Resource resource, Cause cause = {}) const noexcept { tracer_.enter_when(At{ticks_}, resource, cause); }
+    void exit(Resource resource) const noexcept { tracer_.exit_when(At{ticks_}, resource); }
+    void settle(Resource resource, Outcome outcome) const noexcept { tracer_.settle_when(At{ticks_}, resource, outcome); }
+    void settle(Resource resource, Outcome outcome, Actor by, ResourceId settler = ResourceId::kNone) const noexcept {
+      tracer_.settle_when(At{ticks_}, resource, outcome, by, settler);
+    }
+    void destroy(Resource resource) const noexcept { tracer_.record(At{ticks_}, resource, EventKind::kDestroyed, 0, 0); }
+    void link(Resource cause, Resource effect, LinkKind kind = LinkKind::kAwaits) const noexcept {
+      if (cause) tracer_.record(At{ticks_}, effect, EventKind::kLinked, static_cast<std::uint8_t>(kind), number(cause.id));
+    }
+
+   private:
+    friend BasicTracer;
+    Moment(BasicTracer& tracer, Ticks ticks) noexcept : tracer_(tracer), ticks_(ticks) {}
+    BasicTracer& tracer_;
+    Ticks ticks_;
+  };
+  [[nodiscard]] Moment at(Ticks when) noexcept { return {*this, when}; }
 
   /// Key and value on a resource: url, method, delay, rows. Strings are copied into the ring.
   template <AnnotationValue T>
   void annotate(Resource resource, std::string_view key, const T& value) noexcept {
-    if (!on() || !resource) return;
     if constexpr (std::is_pointer_v<T>) {
       record_annotation(resource, key, ValueKind::kString, value == nullptr ? std::string_view() : std::string_view(value));
     } else if constexpr (std::convertible_to<const T&, std::string_view>) {
@@ -295,10 +287,11 @@ class BasicTracer {
   /// The innermost entered resource. Where nothing runs: none. Beyond kMaxDepth: no resource, but the root.
   [[nodiscard]] Resource current() const noexcept {
     if (epoch_.load(std::memory_order_relaxed) != seen_epoch_) [[unlikely]] return {};  // entered before a stop
-    if (beyond_ != 0) [[unlikely]] return {ResourceId::kNone, current_[depth_].root};
-    return current_[depth_];
+    return *top_;
   }
-  [[nodiscard]] std::size_t depth() const noexcept { return depth_ + beyond_; }
+  [[nodiscard]] std::size_t depth() const noexcept {
+    return static_cast<std::size_t>((beyond_ != 0 ? known_ : top_) - current_.data()) + beyond_;
+  }
   [[nodiscard]] Ticks now() const noexcept { return clock_.now(); }
   [[nodiscard]] MisuseCounts misuse() const noexcept {
     MisuseCounts counts = misuse_;
@@ -309,48 +302,219 @@ class BasicTracer {
   // ---- for the session
 
   /// 0 stops recording; a number never used before starts it. Any thread.
-  void set_epoch(std::uint32_t epoch) noexcept { epoch_.store(epoch, std::memory_order_relaxed); }
+  void set_epoch(std::uint32_t epoch) noexcept {
+    epoch_.store(epoch, std::memory_order_seq_cst);
+    if constexpr (kGated) ring_.close();  // the next call looks up
+  }
   [[nodiscard]] Ring& ring() noexcept { return ring_; }
   [[nodiscard]] const StackWords& stacks() const noexcept { return stacks_; }
   [[nodiscard]] const StringDeduplicator& strings() const noexcept { return strings_; }
 
  private:
-  [[nodiscard]] bool on() noexcept {
+  /// A ring that can be closed tells by itself that the tracer was stopped: its own check is the only one on the fast path.
+  static constexpr bool kGated = requires(Ring& ring, Event event) {
+    ring.is_open();
+    ring.put(event);
+    ring.close();
+  };
+  /// A clock that reads a counter on the fast path, and only there where the counter can be trusted.
+  static constexpr bool kCounts = kGated && requires(typename Policies::Clock& clock) {
+    clock.counts();
+    clock.counter();
+  };
+
+  /// A stack policy that finds a place it has seen before without a call.
+  static constexpr bool kFindsSites = requires(typename Policies::Stacks& stacks, const char* file, std::uint32_t line) {
+    { stacks.find(file, line) } noexcept -> std::same_as<StackId>;
+  };
+
+  /// The two paths of every call, told apart at compile time.
+  struct Fast {};
+  struct Slow {};
+
+  struct Now {};
+  struct At {
+    Ticks ticks;
+  };
+
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_ready() const noexcept {
+    if constexpr (kGated) {
+      return ring_.is_open();
+    } else {
+      return epoch_.load(std::memory_order_relaxed) == seen_epoch_;
+    }
+  }
+
+  /// Runs `body` if tracing is on. The path where the tracer was just started, or its ring must be looked after, is kept out
+  /// of the way. The body captures nothing: its arguments are handed on one by one, so that they stay in registers.
+  template <class Body, class... Arguments>
+  [[gnu::always_inline]] inline auto when_on(Body body, Arguments... arguments) noexcept {
+    using Result = decltype(body(*this, Fast{}, arguments...));
+    if (is_ready()) [[likely]] return body(*this, Fast{}, arguments...);
+    if (active()) return slowly(body, arguments...);
+    return Result();
+  }
+
+  template <class Body, class... Arguments>
+  [[gnu::noinline, gnu::cold]] auto slowly(Body body, Arguments... arguments) noexcept {
     const std::uint32_t epoch = epoch_.load(std::memory_order_relaxed);
-    if (epoch == 0) return false;
-    if (epoch != seen_epoch_) [[unlikely]] begin_epoch(epoch);
-    return true;
+    if (epoch != seen_epoch_) begin_epoch(epoch);
+    struct Closing {
+      BasicTracer& tracer;
+      ~Closing() { tracer.close_if_needed(); }
+    } closing{*this};
+    return body(*this, Slow{}, arguments...);
+  }
+
+  /// Pushing may have opened the ring again. In the order of all these stores and loads, either the stop's close() comes
+  /// after that, or its epoch is seen here.
+  void close_if_needed() noexcept {
+    if constexpr (kGated) {
+      if (epoch_.load(std::memory_order_seq_cst) != seen_epoch_) ring_.close();
+      if constexpr (kCounts) {
+        if (!clock_.counts()) ring_.close();
+      }
+    }
   }
 
   /// Tracing was stopped in between: what was entered then may have been left unseen.
-  [[gnu::noinline, gnu::cold]] void begin_epoch(std::uint32_t epoch) noexcept {
+  void begin_epoch(std::uint32_t epoch) noexcept {
     seen_epoch_ = epoch;
-    depth_ = 0;
+    top_ = current_.data();
     beyond_ = 0;
   }
 
-  [[nodiscard]] ResourceId current_id() const noexcept { return current().id; }
+  [[gnu::always_inline]] inline std::uint64_t ticks_of(Fast, Now) const noexcept {
+    if constexpr (kCounts) return count_of(clock_.counter());
+    else return count_of(clock_.now());
+  }
+  [[nodiscard]] std::uint64_t ticks_of(Slow, Now) const noexcept { return count_of(clock_.now()); }
+  template <class Path>
+  [[gnu::always_inline]] inline std::uint64_t ticks_of(Path, At when) const noexcept { return count_of(when.ticks); }
+
+  [[gnu::always_inline]] inline void push(Fast, Event event) noexcept {
+    if constexpr (kGated) ring_.put(event);
+    else ring_.try_push(event);
+  }
+  void push(Slow, Event event) noexcept { ring_.try_push(event); }
+
+  template <class Path, class When>
+  [[gnu::always_inline]] inline void record(Path path, When when, Resource resource, EventKind kind, std::uint8_t flags,
+                                            std::uint64_t other) noexcept {
+    push(path, Event{Event::head_of(resource.id, kind, flags), ticks_of(path, when), other, Event::context_of(resource.root)});
+  }
+  template <class When>
+  [[gnu::always_inline]] inline void record(When when, Resource resource, EventKind kind, std::uint8_t flags,
+                                            std::uint64_t other) noexcept {
+    if (!resource) return;
+    when_on([](BasicTracer& self, auto path, When at, Resource of, EventKind what, std::uint8_t bits, std::uint64_t by) noexcept {
+      self.record(path, at, of, what, bits, by);
+    }, when, resource, kind, flags, other);
+  }
+
   /// Who does what happens now.
   [[nodiscard]] Actor actor() const noexcept {
-    if (current_id() != ResourceId::kNone) return Actor::kInvocation;
-    return depth() == 0 ? Actor::kExternal : Actor::kUnknown;
+    if (top_->id != ResourceId::kNone) return Actor::kInvocation;
+    return top_ == current_.data() ? Actor::kExternal : Actor::kUnknown;
   }
 
-  [[nodiscard]] Event event(ResourceId resource, EventKind kind, std::uint8_t flags, std::uint64_t other,
-                            std::uint64_t context) const noexcept {
-    return {Event::head_of(resource, kind, flags), count_of(clock_.now()), other, context};
+  template <class When, class Type>
+  [[gnu::always_inline]] inline Resource create_when(When when, Type type, CreateOptions options, SourceSite site) noexcept {
+    return when_on([](BasicTracer& self, auto path, When at, TypeId of, ResourceId trigger, RootId root, StackId stack,
+                      const char* file, const char* function, std::uint32_t line) noexcept -> Resource {
+      if (root == CreateOptions::kInheritRoot) {
+        trigger = self.top_->id;
+        root = self.top_->root;
+      }
+      if (root == RootId::kUntraced) [[unlikely]] return {ResourceId::kNone, RootId::kUntraced};
+      if (stack == CreateOptions::kCaptureStack) {
+        if constexpr (kFindsSites) {
+          stack = self.capture_.find(file, line);
+          if (stack == StackId::kNone) [[unlikely]] {
+            return self.create_at_new_site(at, of, trigger, root, file, function, line);
+          }
+        } else {
+          stack = self.capture_.capture(self.stacks_, SourceSite{file, function, line});
+        }
+      }
+      return self.record_created(path, at, of, trigger, root, stack);
+    }, when, type_id(type), options.trigger.id, options.trigger.root, options.stack, site.file, site.function, site.line);
   }
 
-  [[gnu::always_inline]] inline void record(Resource resource, EventKind kind, std::uint8_t flags, std::uint64_t other) noexcept {
-    ring_.try_push(event(resource.id, kind, flags, other, Event::context_of(resource.root)));
+  template <class When>
+  [[gnu::always_inline]] inline void schedule_when(When when, Resource resource) noexcept {
+    if (!resource) return;
+    when_on([](BasicTracer& self, auto path, When at, Resource of) noexcept {
+      self.record(path, at, of, EventKind::kScheduled, static_cast<std::uint8_t>(self.actor()), number(self.top_->id));
+    }, when, resource);
+  }
+  template <class When>
+  [[gnu::always_inline]] inline void schedule_when(When when, Resource resource, Actor by) noexcept {
+    if (!resource) return;
+    when_on([](BasicTracer& self, auto path, When at, Resource of, Actor who) noexcept {
+      self.record(path, at, of, EventKind::kScheduled, static_cast<std::uint8_t>(who),
+                  number(who == Actor::kInvocation ? self.top_->id : ResourceId::kNone));
+    }, when, resource, by);
   }
 
-  template <class Type>
-  Resource record_created(Type type, ResourceId trigger, RootId root, StackId stack) noexcept {
-    if (ids_.next == ids_.end) [[unlikely]] ids_ = link_.take_resource_ids();
+  template <class When>
+  [[gnu::always_inline]] inline void enter_when(When when, Resource resource, Cause cause) noexcept {
+    when_on([](BasicTracer& self, auto path, When at, ResourceId id, RootId root, CauseKind kind, ResourceId by) noexcept {
+      if (self.top_ >= self.deepest_) [[unlikely]] return self.enter_beyond(at, id, root, kind, by);
+      ++self.top_;
+      self.top_->root = root;
+      if (id == ResourceId::kNone) [[unlikely]] {
+        self.top_->id = id;
+        return;
+      }
+      self.top_->id = id;
+      self.record(path, at, {id, root}, EventKind::kEntered, static_cast<std::uint8_t>(kind), number(by));
+    }, when, resource.id, resource.root, cause.kind, cause.by);
+  }
+
+  template <class When>
+  [[gnu::always_inline]] inline void exit_when(When when, Resource resource) noexcept {
+    when_on([](BasicTracer& self, auto path, When at, ResourceId id, RootId root) noexcept {
+      if (self.top_->id != id || id == ResourceId::kNone) [[unlikely]] return self.exit_out_of_turn(at, id, root);
+      --self.top_;
+      self.record(path, at, {id, root}, EventKind::kExited, 0, 0);
+    }, when, resource.id, resource.root);
+  }
+
+  template <class When>
+  [[gnu::always_inline]] inline void settle_when(When when, Resource resource, Outcome outcome) noexcept {
+    if (!resource) return;
+    when_on([](BasicTracer& self, auto path, When at, Resource of, Outcome how) noexcept {
+      self.record(path, at, of, EventKind::kSettled, settled_flags(how, self.actor()), number(self.top_->id));
+    }, when, resource, outcome);
+  }
+  template <class When>
+  [[gnu::always_inline]] inline void settle_when(When when, Resource resource, Outcome outcome, Actor by, ResourceId settler) noexcept {
+    record(when, resource, EventKind::kSettled, settled_flags(outcome, by), number(settler));
+  }
+  [[nodiscard]] static std::uint8_t settled_flags(Outcome outcome, Actor by) noexcept {
+    return static_cast<std::uint8_t>(static_cast<unsigned>(outcome) | static_cast<unsigned>(by) << 4);
+  }
+
+  template <class Path, class When>
+  [[gnu::always_inline]] inline Resource record_created(Path path, When when, TypeId type, ResourceId trigger, RootId root,
+                                                        StackId stack) noexcept {
+    if (ids_.next == ids_.end) [[unlikely]] return take_ids_and_create(when, type, trigger, root, stack);
     const auto id = static_cast<ResourceId>(ids_.next++);
-    ring_.try_push(event(id, EventKind::kCreated, 0, Event::other_of(trigger, type_id(type)), Event::context_of(root, stack)));
+    push(path, Event{Event::head_of(id, EventKind::kCreated), ticks_of(path, when), Event::other_of(trigger, type),
+                     Event::context_of(root, stack)});
     return {id, root};
+  }
+  template <class When>
+  [[gnu::noinline, gnu::cold]] Resource take_ids_and_create(When when, TypeId type, ResourceId trigger, RootId root,
+                                                            StackId stack) noexcept {
+    ids_ = link_.take_resource_ids();
+    return record_created(Slow{}, when, type, trigger, root, stack);
+  }
+  template <class When>
+  [[gnu::noinline]] Resource create_at_new_site(When when, TypeId type, ResourceId trigger, RootId root, const char* file,
+                                                const char* function, std::uint32_t line) noexcept {
+    return record_created(Slow{}, when, type, trigger, root, capture_.capture(stacks_, SourceSite{file, function, line}));
   }
 
   [[nodiscard]] RootId next_root_id() noexcept {
@@ -369,23 +533,44 @@ class BasicTracer {
     return true;
   }
 
-  [[gnu::noinline]] bool leave_out_of_turn(Resource resource) noexcept {
-    for (std::size_t at = depth_; at != 0; --at) {
-      if (!(current_[at] == resource)) continue;
-      if (at != depth_ || beyond_ != 0) ++misuse_.exits_crossed;
-      std::copy(&current_[at + 1], &current_[depth_ + 1], &current_[at]);
-      --depth_;
-      return true;
+  /// Deeper than kMaxDepth entries are only counted; the top then is one without a resource.
+  template <class When>
+  [[gnu::noinline, gnu::cold]] void enter_beyond(When when, ResourceId id, RootId root, CauseKind kind, ResourceId by) noexcept {
+    if (beyond_++ == 0) {
+      known_ = deepest_;
+      top_ = deepest_ + 1;
+      *top_ = {ResourceId::kNone, known_->root};
+    }
+    ++misuse_.too_deep;
+    if (id != ResourceId::kNone) record(Slow{}, when, {id, root}, EventKind::kEntered, static_cast<std::uint8_t>(kind), number(by));
+  }
+
+  /// What is not simply the innermost: an untraced handle, one out of turn, one beyond.
+  template <class When>
+  [[gnu::noinline]] void exit_out_of_turn(When when, ResourceId id, RootId root) noexcept {
+    if (leave_out_of_turn({id, root})) record(Slow{}, when, {id, root}, EventKind::kExited, 0, 0);
+  }
+
+  /// False: no exit is to be recorded.
+  bool leave_out_of_turn(Resource resource) noexcept {
+    Resource*& innermost = beyond_ != 0 ? known_ : top_;
+    for (Resource* at = innermost; at != current_.data(); --at) {
+      if (!(*at == resource)) continue;
+      if (at != innermost || beyond_ != 0) ++misuse_.exits_crossed;
+      std::copy(at + 1, innermost + 1, at);
+      --innermost;
+      return static_cast<bool>(resource);
     }
     if (beyond_ != 0) {
-      --beyond_;
-      return true;
+      if (--beyond_ == 0) top_ = known_;
+      return static_cast<bool>(resource);
     }
     ++misuse_.exit_without_enter;
     return false;
   }
 
   void record_annotation(Resource resource, std::string_view key, ValueKind kind, std::string_view value) noexcept {
+    if (!resource || !active()) return;
     const bool cut = key.size() > kMaxAnnotationKey || value.size() > kMaxAnnotationValue;
     if (cut) [[unlikely]] {
       ++misuse_.annotations_cut;
@@ -394,10 +579,13 @@ class BasicTracer {
     }
     const auto key_and_kind =
         static_cast<TypeId>(static_cast<std::uint16_t>(key.size() | static_cast<std::size_t>(kind) << 12));
-    ring_.try_push(event(resource.id, EventKind::kAnnotated, cut ? 1 : 0,
-                         Event::other_of(static_cast<ResourceId>(key.size() + value.size()), key_and_kind),
-                         Event::context_of(resource.root)),
-                   key, value);
+    const std::uint64_t sizes = Event::other_of(static_cast<ResourceId>(key.size() + value.size()), key_and_kind);
+    when_on([](BasicTracer& self, auto path, Resource of, bool shortened, std::uint64_t other, std::string_view a,
+               std::string_view b) noexcept {
+      self.ring_.try_push(Event{Event::head_of(of.id, EventKind::kAnnotated, shortened ? 1 : 0), self.ticks_of(path, Now{}),
+                                other, Event::context_of(of.root)},
+                          a, b);
+    }, resource, cut, sizes, key, value);
   }
 
   void record_number(Resource resource, std::string_view key, ValueKind kind, std::uint64_t bits) noexcept {
@@ -407,28 +595,32 @@ class BasicTracer {
   }
 
   void sample(CounterId counter, ValueKind kind, std::uint64_t bits) noexcept {
-    if (!on()) return;
-    ring_.try_push(event(static_cast<ResourceId>(counter), EventKind::kCounter, static_cast<std::uint8_t>(kind), bits, 0));
+    when_on([](BasicTracer& self, auto path, std::uint64_t head, std::uint64_t value) noexcept {
+      self.push(path, Event{head, self.ticks_of(path, Now{}), value, 0});
+    }, Event::head_of(static_cast<ResourceId>(counter), EventKind::kCounter, static_cast<std::uint8_t>(kind)), bits);
   }
 
   void lane_event(EventKind kind, PauseKind pause) noexcept {
-    if (!on()) return;
-    ring_.try_push(event(static_cast<ResourceId>(pause), kind, 0, 0, 0));
+    when_on([](BasicTracer& self, auto path, std::uint64_t head) noexcept {
+      self.push(path, Event{head, self.ticks_of(path, Now{}), 0, 0});
+    }, Event::head_of(static_cast<ResourceId>(pause), kind));
   }
 
-  std::atomic<std::uint32_t> epoch_{0};
-  std::uint32_t seen_epoch_ = 0;
-  [[no_unique_address]] typename Policies::Clock clock_;
-  std::size_t depth_ = 0;
-  std::size_t beyond_ = 0;
+  Ring ring_;  // its first line is the fast path's
+  Resource* top_ = current_.data();  // innermost
+  Resource* const deepest_ = current_.data() + kMaxDepth;
   IdBlock ids_;
+  std::atomic<std::uint32_t> epoch_{0};
+  std::uint32_t seen_epoch_ = ~std::uint32_t{0};  // no epoch
+  [[no_unique_address]] typename Policies::Clock clock_;
+  std::size_t beyond_ = 0;     // entered deeper than kMaxDepth
+  Resource* known_ = nullptr;  // the innermost that is known, while some are beyond
   IdBlock roots_;
   std::uint64_t roots_seen_ = 0;
   TracerLink& link_;
   [[no_unique_address]] typename Policies::Stacks capture_;
   MisuseCounts misuse_;
-  std::array<Resource, kMaxDepth + 1> current_{};  // [0] is "nothing runs"
-  Ring ring_;
+  std::array<Resource, kMaxDepth + 2> current_{};  // [0] is "nothing runs", the last "too deep"
   StackWords stacks_;
   StringDeduplicator strings_;
 };
@@ -452,9 +644,9 @@ class NullTracer {
   constexpr void exit(Resource) noexcept {}
   constexpr void settle(Resource, Outcome) noexcept {}
   constexpr void settle(Resource, Outcome, Actor, ResourceId = ResourceId::kNone) noexcept {}
-  constexpr void settle_at(Ticks, Resource, Outcome, Actor, ResourceId = ResourceId::kNone) noexcept {}
   constexpr void destroy(Resource) noexcept {}
   constexpr void link(Resource, Resource, LinkKind = LinkKind::kAwaits) noexcept {}
+  [[nodiscard]] constexpr NullTracer& at(Ticks) noexcept { return *this; }
   template <AnnotationValue T>
   constexpr void annotate(Resource, std::string_view, const T&) noexcept {}
   template <class T>
@@ -470,6 +662,7 @@ class NullTracer {
   [[nodiscard]] constexpr bool active() const noexcept { return false; }
   [[nodiscard]] constexpr Resource current() const noexcept { return {}; }
   [[nodiscard]] constexpr std::size_t depth() const noexcept { return 0; }
+  [[nodiscard]] constexpr Ticks now() const noexcept { return {}; }
   [[nodiscard]] constexpr MisuseCounts misuse() const noexcept { return {}; }
 };
 static_assert(std::is_empty_v<NullTracer>);

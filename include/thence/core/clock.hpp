@@ -84,6 +84,9 @@ struct CounterClock : BoottimeClock {
 class BestClock {
  public:
   BestClock() noexcept : counts_(CounterClock::is_invariant()) {}
+  /// For a caller that asks once and reads often: where counts(), counter() is now().
+  [[nodiscard]] bool counts() const noexcept { return counts_; }
+  [[nodiscard]] static Ticks counter() noexcept { return CounterClock{}.now(); }
   [[nodiscard]] Ticks now() const noexcept {
     if (counts_) [[likely]] return CounterClock{}.now();
     return BoottimeClock{}.now();

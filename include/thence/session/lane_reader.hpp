@@ -151,7 +151,7 @@ class LaneReader {
   [[nodiscard]] std::uint64_t decoded() const noexcept { return decoded_; }
 
  private:
-  /// At its place in time: an adapter may record a moment a little after it (Tracer::settle_at).
+  /// At its place in time: an adapter may record a moment a little after it (Tracer::at).
   void push(const TraceEvent& event) {
     ++decoded_;
     std::size_t at = events_.size();

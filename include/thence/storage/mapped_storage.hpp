@@ -164,6 +164,8 @@ struct MappedFile;
 ///             After fork the mapping is shared with the child, which must not write to it.
 class MappedFileStorage {
  public:
+  static constexpr bool kOutlivesProcess = true;  ///< the position of what is published is kept in the file
+
   /// Makes the file, readable by its owner only. One that exists is not touched: it may be what a crash left.
   [[nodiscard]] static MappedFile create(const char* path, std::size_t capacity, const FlightFileInfo& info = {});
 

@@ -50,8 +50,9 @@ static_assert(OverflowPolicy<DropNewest> && OverflowPolicy<SpillOnce>);
 /// Hands events from one thread to another, in order, without locks.
 ///   Shape     `capacity` slots of 32 bytes (a power of two). A plain event is one slot; an annotation a few. A sixteenth of
 ///             the slots, at most 16, is kept back for `push_reserved`. SpillOnce has a reserve ring beside the first.
-///   Threads   one producer: try_push, push_reserved. One consumer: drain, take_unmarked_loss. Anyone: lost, fill.
-///   Cost      try_push: O(1), wait-free, no allocation, no system call. drain: O(events).
+///   Threads   one producer: try_push, put, push_reserved. One consumer: drain, unmarked_loss. Anyone: lost, fill, close.
+///   Cost      try_push: O(1), wait-free, no allocation, no system call. drain: O(events). Once a lap, and while events are
+///             spilled or a loss is still to be marked, a push takes the slow path (some 10 ns more).
 ///   When full `Overflow` decides; every event not kept is counted in lost(). The loss is marked by a kLost event in front
 ///             of the next one that is kept.
 ///   Errors    everything but construction is noexcept; allocating storage may throw std::bad_alloc.
@@ -70,21 +71,37 @@ class RingBuffer {
   RingBuffer(const RingBuffer&) = delete;
   RingBuffer& operator=(const RingBuffer&) = delete;
 
+  /// Whether put() may be called: nothing stands in the way of one more event.
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_open() const noexcept {
+    return cursor_ < limit_.load(std::memory_order_relaxed);
+  }
+  /// Appends one event, for a producer that has just found the ring open.
+  [[gnu::always_inline]] inline void put(Event event) noexcept {
+    Event* const slot = cursor_;
+    *slot = event;
+    publish(slot + 1);
+  }
+  /// Sends the next push down the slow path, so that who asks is_open() looks up: its tracer was told to stop.
+  void close() noexcept { limit_.store(nullptr, std::memory_order_seq_cst); }
+
   /// Appends one event. False: it was refused, and counted.
   [[gnu::always_inline]] inline bool try_push(Event event) noexcept {
-    const std::uint64_t tail = tail_;
-    if (tail == limit_) [[unlikely]] return push_slowly(event, {}, {}, 1, false);
-    slots_[tail & mask_] = event;
-    tail_ = tail + 1;
-    control_->tail.store(tail + 1, std::memory_order_release);  // publishes the slot to drain()
+    if (!is_open()) [[unlikely]] return push_slowly(event, {}, {}, 1, false);
+    put(event);
     return true;
   }
 
   /// Appends a head and its payload (the bytes of `a`, then of `b`) as one record: all of it, or nothing.
-  bool try_push(const Event& head, std::string_view a, std::string_view b) noexcept {
+  [[gnu::always_inline]] inline bool try_push(const Event& head, std::string_view a, std::string_view b) noexcept {
     const std::uint64_t slots = detail::record_slots(a.size() + b.size());
-    if (limit_ - tail_ < slots) [[unlikely]] return push_slowly(head, a, b, slots, false);
-    write(head, a, b, slots);
+    Event* const limit = limit_.load(std::memory_order_relaxed);
+    if (cursor_ >= limit || static_cast<std::uint64_t>(limit - cursor_) < slots) [[unlikely]] {
+      return push_slowly(head, a, b, slots, false);
+    }
+    Event* slot = cursor_;
+    *slot++ = head;
+    detail::for_each_payload_slot(a, b, [&](const Event& payload) { *slot++ = payload; });
+    publish(slot);
     return true;
   }
 
@@ -98,11 +115,11 @@ class RingBuffer {
       // What stands in the reserve is younger than all that stands in the main ring, which the producer re-enters only
       // when both are empty: so look at the reserve's end first, then empty the main ring, then the reserve.
       const std::uint64_t reserve_end = reserve_.storage.control().tail.load(std::memory_order_acquire);
-      std::size_t taken = drain_ring(main_.storage, main_.storage.control().tail.load(std::memory_order_acquire), take);
+      std::size_t taken = drain_ring(main_.storage, main_end(), take);
       taken += drain_ring(reserve_.storage, reserve_end, take);
       return taken;
     } else {
-      return drain_ring(main_.storage, main_.storage.control().tail.load(std::memory_order_acquire), take);
+      return drain_ring(main_.storage, main_end(), take);
     }
   }
 
@@ -122,9 +139,15 @@ class RingBuffer {
 
   /// Slots in use now (a moment's view), and slots in all.
   [[nodiscard]] std::size_t fill() const noexcept {
-    std::size_t used = fill_of(main_.storage);
-    if constexpr (Overflow::kHasReserve) used += fill_of(reserve_.storage);
-    return used;
+    const std::uint64_t head = control().head.load(std::memory_order_relaxed);
+    std::uint64_t used = main_end() - head;
+    if constexpr (Overflow::kHasReserve) {
+      const RingControl& reserve = const_cast<Storage&>(reserve_.storage).control();
+      const std::uint64_t reserve_head = reserve.head.load(std::memory_order_relaxed);
+      const std::uint64_t reserve_tail = reserve.tail.load(std::memory_order_relaxed);
+      used += reserve_tail > reserve_head ? reserve_tail - reserve_head : 0;
+    }
+    return static_cast<std::size_t>(used);
   }
   [[nodiscard]] std::size_t capacity() const noexcept {
     std::size_t slots = const_cast<Storage&>(main_.storage).slots().size();
@@ -137,8 +160,9 @@ class RingBuffer {
   [[nodiscard]] Storage& reserve_storage() noexcept requires(Overflow::kHasReserve) { return reserve_.storage; }
 
  private:
-  static constexpr std::size_t kReleaseEvery = 1024;    // slots the consumer takes before it gives them back
-  static constexpr std::uint64_t kLookBackEvery = 64;   // events in the reserve before the producer looks whether it may leave
+  static constexpr std::size_t kReleaseEvery = 1024;  // slots the consumer takes before it gives them back
+  /// A storage that outlives the process needs its position where its reader finds it.
+  static constexpr bool kKeepsTail = requires { requires Storage::kOutlivesProcess; };
 
   struct Holder {
     [[no_unique_address]] Storage storage;
@@ -146,85 +170,128 @@ class RingBuffer {
   struct Nothing {};
 
   void adopt() noexcept {
-    use(main_.storage);
+    const std::span<Event> slots = main_.storage.slots();
+    slots_ = slots.data();
+    mask_ = slots.size() - 1;
+    kept_back_ = std::min<std::uint64_t>(16, slots.size() / 16);
+    const std::uint64_t tail = control().tail.load(std::memory_order_relaxed);
+    head_seen_ = control().head.load(std::memory_order_acquire);
+    lap_ = tail & ~mask_;
+    cursor_ = slots_ + (tail & mask_);
+    open_up();
     detail::name_policy<Overflow>(main_.storage);
     if constexpr (Overflow::kHasReserve) detail::name_policy<Overflow>(reserve_.storage);
   }
 
-  void use(Storage& storage) noexcept {
-    slots_ = storage.slots().data();
-    mask_ = storage.slots().size() - 1;
-    control_ = &storage.control();
-    tail_ = control_->tail.load(std::memory_order_relaxed);
-    kept_back_ = std::min<std::uint64_t>(16, storage.slots().size() / 16);
-    limit_ = control_->head.load(std::memory_order_acquire) + storage.slots().size() - kept_back_;
-  }
-
-  void write(const Event& head, std::string_view a, std::string_view b, std::uint64_t slots) noexcept {
-    slots_[tail_ & mask_] = head;
-    if (slots != 1) {
-      std::uint64_t at = tail_ + 1;
-      detail::for_each_payload_slot(a, b, [&](const Event& slot) { slots_[at++ & mask_] = slot; });
+  /// Makes all before `cursor` the consumer's.
+  [[gnu::always_inline]] inline void publish(Event* cursor) noexcept {
+    if constexpr (kKeepsTail) {
+      main_.storage.control().tail.store(lap_ + static_cast<std::uint64_t>(cursor - slots_), std::memory_order_release);
     }
-    tail_ += slots;
-    control_->tail.store(tail_, std::memory_order_release);  // publishes the whole record at once
+    __atomic_store_n(&cursor_, cursor, __ATOMIC_RELEASE);  // pairs with main_end(); the producer itself reads it plainly
   }
 
-  /// Room was seemingly short, or a loss is still to be marked: look again, mark, write; or refuse and count.
-  [[gnu::noinline, gnu::cold]] bool push_slowly(Event head, std::string_view a, std::string_view b,
-                                                std::uint64_t slots, bool reserved) noexcept {
+  /// The main ring's tail, for the consumer. A full ring looks like an empty one: only the slow path fills it, and says so.
+  [[nodiscard]] std::uint64_t main_end() const noexcept {
+    const std::uint64_t head = control().head.load(std::memory_order_relaxed);
+    const auto at = static_cast<std::uint64_t>(__atomic_load_n(&cursor_, __ATOMIC_ACQUIRE) - slots_);
+    if (full_at_.load(std::memory_order_acquire) == head + mask_ + 1) return head + mask_ + 1;
+    return head + ((at - head) & mask_);
+  }
+
+  [[nodiscard]] std::uint64_t main_tail() const noexcept { return lap_ + static_cast<std::uint64_t>(cursor_ - slots_); }
+
+  /// The fast path is open up to what was kept back, or to the end of the lap.
+  void open_up() noexcept {
+    const std::uint64_t tail = main_tail();
+    const std::uint64_t end = head_seen_ + mask_ + 1 - std::max<std::uint64_t>(1, kept_back_);
+    const std::uint64_t free = end > tail ? end - tail : 0;  // push_reserved may have gone beyond
+    const auto lap = static_cast<std::uint64_t>(slots_ + mask_ + 1 - cursor_);
+    limit_.store(cursor_ + std::min(free, lap), std::memory_order_seq_cst);
+  }
+
+  /// Writes a record at `tail` of these slots.
+  static void write(Event* slots, std::uint64_t mask, std::uint64_t tail, const Event& head, std::string_view a,
+                    std::string_view b) noexcept {
+    slots[tail++ & mask] = head;
+    detail::for_each_payload_slot(a, b, [&](const Event& payload) { slots[tail++ & mask] = payload; });
+  }
+
+  void write_main(const Event& head, std::string_view a, std::string_view b, std::uint64_t slots) noexcept {
+    const std::uint64_t tail = main_tail();
+    write(slots_, mask_, tail, head, a, b);
+    lap_ = (tail + slots) & ~mask_;
+    if (tail + slots == head_seen_ + mask_ + 1) full_at_.store(tail + slots, std::memory_order_release);
+    publish(slots_ + ((tail + slots) & mask_));
+  }
+
+  void write_reserve(const Event& head, std::string_view a, std::string_view b, std::uint64_t slots) noexcept {
+    RingControl& reserve = reserve_.storage.control();
+    const std::span<Event> room = reserve_.storage.slots();
+    const std::uint64_t tail = reserve.tail.load(std::memory_order_relaxed);
+    write(room.data(), room.size() - 1, tail, head, a, b);
+    reserve.tail.store(tail + slots, std::memory_order_release);
+  }
+
+  /// The lap ended, room was seemingly short, or a loss is still to be marked: look again, mark, write; or refuse and count.
+  [[gnu::noinline, gnu::cold]] bool push_slowly(Event head, std::string_view a, std::string_view b, std::uint64_t slots,
+                                                bool reserved) noexcept {
     const std::uint64_t needed = slots + (pending_ != 0 ? 1 : 0);
-    if constexpr (Overflow::kHasReserve) return_from_reserve();
-    if (!has_room(needed, reserved)) {
-      if constexpr (Overflow::kHasReserve) {
-        if (!spill() || !has_room(needed, reserved)) return refuse(head);
-      } else {
-        return refuse(head);
-      }
+    bool in_reserve = false;
+    if constexpr (Overflow::kHasReserve) {
+      return_from_reserve();
+      in_reserve = spilled_;
+      if (!in_reserve && !has_room(needed, reserved)) in_reserve = spilled_ = true;
+      if (in_reserve && !reserve_has_room(needed, reserved)) return refuse(head);
+    } else {
+      if (!has_room(needed, reserved)) return refuse(head);
     }
+    const auto put_down = [&](const Event& event, std::string_view first, std::string_view second, std::uint64_t size) {
+      if constexpr (Overflow::kHasReserve) {
+        if (in_reserve) return write_reserve(event, first, second, size);
+      }
+      write_main(event, first, second, size);
+    };
     if (pending_ != 0) {
-      write({Event::head_of(static_cast<ResourceId>(pending_), EventKind::kLost),
-             shared().first_lost.load(std::memory_order_relaxed), shared().last_lost.load(std::memory_order_relaxed), 0},
-            {}, {}, 1);
+      put_down({Event::head_of(static_cast<ResourceId>(pending_), EventKind::kLost),
+                control().first_lost.load(std::memory_order_relaxed), control().last_lost.load(std::memory_order_relaxed), 0},
+               {}, {}, 1);
       pending_ = 0;
     }
-    write(head, a, b, slots);
-    std::uint64_t end = head_seen_ + mask_ + 1 - kept_back_;
-    if (spilled_) end = std::min(end, tail_ + kLookBackEvery);
-    limit_ = end > tail_ ? end : tail_;
+    put_down(head, a, b, slots);
+    if (in_reserve) {
+      close();  // until the reader has emptied both
+    } else {
+      open_up();
+    }
     return true;
   }
 
   [[nodiscard]] bool has_room(std::uint64_t needed, bool reserved) noexcept {
-    head_seen_ = control_->head.load(std::memory_order_acquire);  // pairs with the release in drain_ring()
-    const std::uint64_t free = mask_ + 1 - (tail_ - head_seen_);
-    return free >= needed + (reserved ? 0 : kept_back_);
+    head_seen_ = control().head.load(std::memory_order_acquire);  // pairs with the release in drain_ring()
+    return mask_ + 1 - (main_tail() - head_seen_) >= needed + (reserved ? 0 : kept_back_);
   }
 
-  /// From the full main ring to the reserve, which is empty whenever the main ring is in use.
-  [[nodiscard]] bool spill() noexcept {
-    if (spilled_) return false;
-    spilled_ = true;
-    use(reserve_.storage);
-    return true;
+  [[nodiscard]] bool reserve_has_room(std::uint64_t needed, bool reserved) noexcept {
+    const RingControl& reserve = reserve_.storage.control();
+    const std::uint64_t slots = reserve_.storage.slots().size();
+    const std::uint64_t used = reserve.tail.load(std::memory_order_relaxed) - reserve.head.load(std::memory_order_acquire);
+    return slots - used >= needed + (reserved ? 0 : std::min<std::uint64_t>(16, slots / 16));
   }
 
   /// Back to the main ring, as soon as the reader has emptied the reserve (and the main ring before it).
   void return_from_reserve() noexcept {
-    if (!spilled_) return;
     const RingControl& reserve = reserve_.storage.control();
-    if (reserve.head.load(std::memory_order_acquire) != tail_) return;
-    spilled_ = false;
-    use(main_.storage);
+    if (spilled_ && reserve.head.load(std::memory_order_acquire) == reserve.tail.load(std::memory_order_relaxed)) spilled_ = false;
   }
 
-  bool refuse(Event event) noexcept {
-    RingControl& counts = shared();
+  bool refuse(const Event& event) noexcept {
+    RingControl& counts = main_.storage.control();
     if (pending_ == 0) counts.first_lost.store(event.ticks, std::memory_order_relaxed);
     counts.last_lost.store(event.ticks, std::memory_order_relaxed);
     ++pending_;
     counts.lost.store(counts.lost.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-    limit_ = tail_;  // the fast path is closed until the loss is marked
+    close();  // the fast path stays closed until the loss is marked
     return false;
   }
 
@@ -251,26 +318,19 @@ class RingBuffer {
     return taken;
   }
 
-  [[nodiscard]] static std::size_t fill_of(const Storage& storage) noexcept {
-    const RingControl& control = const_cast<Storage&>(storage).control();
-    const std::uint64_t head = control.head.load(std::memory_order_relaxed);
-    const std::uint64_t tail = control.tail.load(std::memory_order_relaxed);
-    return tail > head ? static_cast<std::size_t>(tail - head) : 0;
-  }
-
   /// Loss is counted in one place, whichever ring is in use.
-  [[nodiscard]] RingControl& shared() noexcept { return main_.storage.control(); }
   [[nodiscard]] const RingControl& control() const noexcept { return const_cast<Storage&>(main_.storage).control(); }
 
-  // The producer's own. A line of its own: the consumer never reads it.
-  alignas(kCacheLine) Event* slots_ = nullptr;
+  // The producer's line: the consumer looks at it once a drain.
+  alignas(kCacheLine) Event* cursor_ = nullptr;  // where the main ring's next event goes; slots_ + capacity at a lap's end
+  std::atomic<Event*> limit_{nullptr};           // put() may go up to here; null: closed
+  Event* slots_ = nullptr;
   std::uint64_t mask_ = 0;
-  std::uint64_t tail_ = 0;
-  std::uint64_t limit_ = 0;  // tail_ at which the slow path looks again
-  RingControl* control_ = nullptr;
+  std::uint64_t lap_ = 0;        // position of slots_[0] in this lap
   std::uint64_t head_seen_ = 0;
   std::uint64_t kept_back_ = 0;
-  std::uint64_t pending_ = 0;  // lost and not yet marked
+  std::uint64_t pending_ = 0;    // lost and not yet marked
+  std::atomic<std::uint64_t> full_at_{0};  // the tail when the ring was last filled to its last slot
   bool spilled_ = false;
   alignas(kCacheLine) Holder main_;
   [[no_unique_address]] std::conditional_t<Overflow::kHasReserve, Holder, Nothing> reserve_;

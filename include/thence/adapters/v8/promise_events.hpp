@@ -242,7 +242,7 @@ class PromiseEvents {
   }
 
   void record_held(const OpenEnds::Held& held, Outcome outcome) noexcept {
-    if (tracer_ != nullptr) tracer_->settle_at(held.when, held.promise, outcome, held.by, held.settler);
+    if (tracer_ != nullptr) tracer_->at(held.when).settle(held.promise, outcome, held.by, held.settler);
   }
 
   static constexpr auto kNobodyKnows = static_cast<ResourceId>(~std::uint64_t{0});

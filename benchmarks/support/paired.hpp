@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+// paired.hpp: what something costs, as a ratio to what else was measured in the same breath.
+//
+// Absolute times drift: the machine is shared, its clock changes, its neighbours wake. So a subject and what it is compared
+// with run in turns, in short batches, and the figure is the median of the ratios of neighbouring batches.
+//   measured("capture/enter", {"floor", [&] { floor.run(); }}, [&] { ... }, kBatch);
+#pragma once
+
+#include <benchmark/benchmark.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace thence_bench {
+
+/// What a subject is compared with. `run` does `per_batch` operations.
+template <class Run>
+struct Base {
+  std::string name;
+  Run run;
+  std::size_t per_batch;
+};
+template <class Run>
+Base(std::string, Run, std::size_t) -> Base<Run>;
+
+inline double seconds_of(auto&& run) {
+  const auto began = std::chrono::steady_clock::now();
+  run();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+}
+
+inline double median(std::vector<double> values, double at = 0.5) {
+  if (values.empty()) return 0;
+  const auto nth = values.begin() + static_cast<std::ptrdiff_t>(at * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), nth, values.end());
+  return *nth;
+}
+
+/// Pins the calling thread, so that a figure is one core's. Where there is one core only, nothing.
+inline void pin_to(unsigned core) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  CPU_SET(core, &cores);
+  sched_setaffinity(0, sizeof cores, &cores);
+}
+
+/// Registers `name`: the time of one of the `per_batch` operations of `run`, and its ratio to one of `base`.
+/// `between` is not timed: it empties what the batch has filled.
+template <class BaseRun, class Run, class Between>
+void measured(const std::string& name, Base<BaseRun> base, std::size_t per_batch, Run run, Between between, int rounds = 2000) {
+  benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) mutable {
+    std::vector<double> ratios, times, floors;
+    for (unsigned warm = 0; warm != 20; ++warm) {
+      base.run();
+      run();
+      between();
+    }
+    for (auto _ : state) {
+      const double floor = seconds_of(base.run) / static_cast<double>(base.per_batch);
+      const double time = seconds_of(run) / static_cast<double>(per_batch);
+      between();
+      state.SetIterationTime(time);
+      ratios.push_back(time / floor);
+      times.push_back(time);
+      floors.push_back(floor);
+    }
+    state.SetLabel("of " + base.name);
+    state.counters["ns"] = median(times) * 1e9;
+    state.counters["of_ns"] = median(floors) * 1e9;
+    state.counters["ratio"] = median(ratios);
+    state.counters["ratio_p10"] = median(ratios, 0.1);
+    state.counters["ratio_p90"] = median(ratios, 0.9);
+  })->UseManualTime()->Iterations(rounds);
+}
+
+}  // namespace thence_bench
