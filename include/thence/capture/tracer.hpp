@@ -646,7 +646,19 @@ class NullTracer {
   constexpr void settle(Resource, Outcome, Actor, ResourceId = ResourceId::kNone) noexcept {}
   constexpr void destroy(Resource) noexcept {}
   constexpr void link(Resource, Resource, LinkKind = LinkKind::kAwaits) noexcept {}
-  [[nodiscard]] constexpr NullTracer& at(Ticks) noexcept { return *this; }
+  struct Moment {
+    template <ResourceTypeEnum Type>
+    constexpr Resource create(Type, CreateOptions = {}, SourceSite = {}) const noexcept { return {}; }
+    constexpr void schedule(Resource) const noexcept {}
+    constexpr void schedule(Resource, Actor) const noexcept {}
+    constexpr void enter(Resource, Cause = {}) const noexcept {}
+    constexpr void exit(Resource) const noexcept {}
+    constexpr void settle(Resource, Outcome) const noexcept {}
+    constexpr void settle(Resource, Outcome, Actor, ResourceId = ResourceId::kNone) const noexcept {}
+    constexpr void destroy(Resource) const noexcept {}
+    constexpr void link(Resource, Resource, LinkKind = LinkKind::kAwaits) const noexcept {}
+  };
+  [[nodiscard]] constexpr Moment at(Ticks) noexcept { return {}; }
   template <AnnotationValue T>
   constexpr void annotate(Resource, std::string_view, const T&) noexcept {}
   template <class T>

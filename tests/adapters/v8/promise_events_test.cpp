@@ -45,7 +45,8 @@ class NotingTracer {
     CHECK(current_.back() == resource);
     current_.pop_back();
   }
-  void settle_at(thence::Ticks, Resource resource, thence::Outcome, thence::Actor, ResourceId by) noexcept {
+  NotingTracer& at(thence::Ticks) noexcept { return *this; }
+  void settle(Resource resource, thence::Outcome, thence::Actor, ResourceId by) noexcept {
     note("settled", resource);
     events.back() += " by " + std::to_string(thence::number(by));
   }

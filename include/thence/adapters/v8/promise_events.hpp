@@ -66,6 +66,7 @@ struct OpenEnds {
   /// A promise with a parent that it waits for, or does not.
   struct Undecided {
     Resource promise;
+    Ticks created{};
     ResourceId parent = ResourceId::kNone;
     bool parent_is_derived = false;  ///< the parent has itself a parent: it is no async function's own promise
     bool parent_is_younger = false;  ///< the parent was created in the invocation that runs now, or none runs
@@ -125,13 +126,14 @@ class PromiseEvents {
   Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
     decide(open);
     if (!is_active()) return {};
-    const Resource promise = tracer_->create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+    const Ticks now = tracer_->now();
+    const Resource promise = tracer_->at(now).create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
     if (!promise) return promise;
     ++counts_.created;
     last_created_ = promise.id;
     if (parent != ResourceId::kNone) {
       const bool is_younger = depth_ == 0 || number(parent) > number(at_enter_);
-      open.undecided = {promise, parent, parent_is_derived, is_younger};
+      open.undecided = {promise, now, parent, parent_is_derived, is_younger};
     }
     return promise;
   }
@@ -214,8 +216,8 @@ class PromiseEvents {
     if (!open.undecided.promise) [[likely]]
       return;
     if (tracer_ != nullptr) {
-      tracer_->link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise,
-                    LinkKind::kAwaits);
+      tracer_->at(open.undecided.created)
+          .link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise, LinkKind::kAwaits);
     }
     open.undecided = {};
   }

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// v8_await.cpp: what an awaited async function costs when its promises are followed, as a ratio to the same loop in an
+// isolate that has no hooks.
+//   for (let i = 0; i < n; i++) s = await f(s)       two promises, six hook calls, seven events
+#include <libplatform/libplatform.h>
+#include <v8.h>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "support/paired.hpp"
+#include "thence/adapters/v8.hpp"
+#include "thence/capture/tracer.hpp"
+
+namespace {
+
+using namespace thence;
+namespace v8a = thence::v8_adapter;
+
+constexpr std::size_t kAwaits = 3000;
+constexpr std::size_t kSlots = 32'768;
+
+/// An isolate with the loop in it.
+class Loop {
+ public:
+  Loop() {
+    v8::Isolate::CreateParams params;
+    params.array_buffer_allocator_shared.reset(v8::ArrayBuffer::Allocator::NewDefaultAllocator());
+    isolate_ = v8::Isolate::New(params);
+    isolate_->SetMicrotasksPolicy(v8::MicrotasksPolicy::kExplicit);
+    const v8::Isolate::Scope entered(isolate_);
+    const v8::HandleScope handles(isolate_);
+    context_.Reset(isolate_, v8::Context::New(isolate_));
+    const auto context = context_.Get(isolate_);
+    const v8::Context::Scope in_context(context);
+    const auto source = v8::String::NewFromUtf8Literal(
+        isolate_, "async function f(s) { return s + 1 }\n"
+                  "(async function run(n) { let s = 0; for (let i = 0; i < n; i++) s = await f(s); return s })");
+    run_.Reset(isolate_, v8::Script::Compile(context, source).ToLocalChecked()->Run(context).ToLocalChecked().As<v8::Function>());
+  }
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  /// Promises are followed from now on, by a tracer that records or has been stopped.
+  void trace(v8a::PromiseOptions options, bool records = true) {
+    const v8::Isolate::Scope entered(isolate_);
+    const v8::HandleScope handles(isolate_);
+    tracer_ = std::make_unique<BasicTracer<DefaultPolicies>>(link_, BestClock(), StackWords::Options(),
+                                                             StringDeduplicator::Options(), HeapStorage(kSlots));
+    tracer_->set_epoch(1);
+    promises_ = std::make_unique<v8a::BasicPromiseTracer<BasicTracer<DefaultPolicies>>>(isolate_, *tracer_, options);
+    promises_->follow(context_.Get(isolate_));
+    if (!records) tracer_->set_epoch(0);
+  }
+  void untrace() {
+    const v8::Isolate::Scope entered(isolate_);
+    promises_->stop();
+  }
+
+  void operator()() {
+    const v8::Isolate::Scope entered(isolate_);
+    const v8::HandleScope handles(isolate_);
+    const auto context = context_.Get(isolate_);
+    const v8::Context::Scope in_context(context);
+    v8::Local<v8::Value> count = v8::Integer::New(isolate_, static_cast<int>(kAwaits));
+    run_.Get(isolate_)->Call(context, v8::Undefined(isolate_), 1, &count).ToLocalChecked();
+    isolate_->PerformMicrotaskCheckpoint();
+  }
+  void drain() {
+    if (tracer_ == nullptr) return;
+    tracer_->ring().drain([](const RecordView&) {});
+    if (tracer_->ring().lost() != 0) std::abort();  // a figure with losses would be none
+  }
+  std::string calls() const {
+    return promises_ == nullptr ? std::string()
+                                : std::to_string(promises_->fast_calls()) + " fast, " + std::to_string(promises_->slow_calls());
+  }
+
+ private:
+  v8::Isolate* isolate_;
+  v8::Global<v8::Context> context_;
+  v8::Global<v8::Function> run_;
+  TracerLink link_;
+  std::unique_ptr<BasicTracer<DefaultPolicies>> tracer_;
+  std::unique_ptr<v8a::BasicPromiseTracer<BasicTracer<DefaultPolicies>>> promises_;
+};
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  // V8's own flag decides whether C++ is called without leaving JavaScript; since V8 12 it is on.
+  bool fast = true;
+  for (int at = 1; at < count; ++at) fast = fast && std::string_view(arguments[at]) != "--default-v8-flags";
+  const auto platform = v8::platform::NewDefaultPlatform(1);
+  if (fast) v8::V8::SetFlagsFromString("--turbo-fast-api-calls");
+  v8::V8::InitializePlatform(platform.get());
+  v8::V8::Initialize();
+  thence_bench::pin_to(0);
+
+  const std::string of = "untraced awaits";
+  const auto add = [&](const std::string& name, auto prepare) {
+    auto traced = std::make_shared<Loop>();
+    auto plain = std::make_shared<Loop>();
+    prepare(*traced);
+    thence_bench::measured("v8 " + std::string(v8::V8::GetVersion()) + (fast ? "" : ", default flags") + "/" + name,
+                           thence_bench::Base{of, [plain] { (*plain)(); }, kAwaits}, kAwaits, [traced] { (*traced)(); },
+                           [traced] { traced->drain(); }, 400);
+  };
+  using v8a::Hooks;
+  using v8a::StackMode;
+  add("two untraced isolates", [](Loop&) {});
+  add("context hooks", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext, .stacks = {.mode = StackMode::kNone}}); });
+  add("context hooks, a stack on every promise", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext}); });
+  add("context hooks, tracer stopped", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext}, false); });
+  add("unfollowed", [](Loop& loop) {
+    loop.trace({.hooks = Hooks::kContext});
+    loop();
+    loop.untrace();
+    loop.drain();
+  });
+  add("isolate hook", [](Loop& loop) { loop.trace({.hooks = Hooks::kIsolate, .stacks = {.mode = StackMode::kNone}}); });
+  benchmark::Initialize(&count, arguments);
+  benchmark::RunSpecifiedBenchmarks();
+}
