@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -132,6 +131,72 @@ void calls(const std::string& group, std::size_t slots, std::shared_ptr<Traced<P
   });
 }
 
+/// Sixteen frames deep, each with its frame pointer.
+template <int Depth, class Call>
+[[gnu::noinline]] void deep(Call& call) {
+  if constexpr (Depth == 0) {
+    call();
+  } else {
+    deep<Depth - 1>(call);
+    asm volatile("" : : : "memory");  // no tail call
+  }
+}
+
+/// A reader on the other core looks every `period`, and discards.
+void with_reader(std::size_t slots, std::chrono::microseconds period) {
+  using Tracer = BasicTracer<PlainPolicies>;
+  struct Live {
+    Live(std::size_t slots, std::chrono::microseconds period) : traced(slots), consumer(traced.tracer, period) {}
+    Traced<PlainPolicies> traced;
+    Consumer<Tracer> consumer;
+  };
+  const std::string name = "reader every " + std::to_string(period.count()) + " us, ring of " +
+                           std::to_string(slots * sizeof(Event) / 1024) + " KiB/enter or exit";
+  // Made when it runs, so that no other figure has a second thread beside it.
+  auto live = std::make_shared<std::unique_ptr<Live>>();
+  measured(name, Base{std::string("the floor"), Floor(slots), kBatch}, kBatch * 2, [=] {
+    if (*live == nullptr) *live = std::make_unique<Live>(slots, period);
+    Tracer& tracer = (*live)->traced.tracer;
+    for (std::size_t n = 0; n != kBatch; ++n) {
+      tracer.enter({ResourceId{5}, RootId{1}});
+      tracer.exit({ResourceId{5}, RootId{1}});
+    }
+  }, [=] {
+    // Not timed: a reader that was not given its core catches up.
+    while ((*live)->traced.tracer.ring().fill() > slots / 2) std::this_thread::yield();
+  }, 2000, [=](benchmark::State& state) {
+    if ((*live)->traced.tracer.ring().lost() != 0) state.SkipWithError("events were lost");
+    live->reset();
+  });
+}
+
+void components() {
+  const auto floor = [] { return Base{std::string("the floor"), Floor(16384), kBatch}; };
+  auto registry = std::make_shared<ResourceRegistry>(65'536);
+  auto nodes = std::make_shared<std::vector<std::uint64_t>>(10'000);
+  for (std::size_t at = 0; at != nodes->size(); ++at) registry->insert(nodes->data() + at, {{ResourceId{at + 1}, RootId{1}}, {}, {}});
+  measured("registry/find, one of 10 000", floor(), kBatch, [registry, nodes, at = std::size_t{0}]() mutable {
+    for (std::size_t n = 0; n != kBatch; ++n) {
+      at = (at + 617) % nodes->size();
+      benchmark::DoNotOptimize(registry->find(nodes->data() + at));
+    }
+  }, [] {});
+  auto words = std::make_shared<StackWords>();
+  std::vector<std::uint64_t> frames(17, 0x5555'0000);
+  for (std::size_t at = 0; at != frames.size(); ++at) frames[at] += at * 4099;
+  measured("stacks/16 frames found again", floor(), kBatch, [words, frames] {
+    for (std::size_t n = 0; n != kBatch; ++n) {
+      asm volatile("" : : : "memory");
+      benchmark::DoNotOptimize(words->intern(frames));
+    }
+  }, [] {});
+  auto native = std::make_shared<Traced<NativePolicies>>(16384);
+  measured("stacks/create with a native stack of 16 frames", floor(), kBatch, [native] {
+    auto call = batch([native] { benchmark::DoNotOptimize(native->tracer.create(ResourceType::kFetch)); });
+    deep<12>(call);
+  }, [native] { native->drain(); });
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -140,14 +205,22 @@ int main(int count, char** arguments) {
   auto alone = std::make_shared<Traced<PlainPolicies>>(kSlots);
   calls("alone/", kSlots, alone, [alone] { alone->drain(); });
   auto sites = std::make_shared<Traced<DefaultPolicies>>(kSlots);
-  measured("alone/create, call site", Base{std::string("the floor"), Floor(kSlots), kBatch}, kBatch,
+  const auto floor = [] { return Base{std::string("the floor"), Floor(kSlots), kBatch}; };
+  measured("alone/create, with its call site", floor(), kBatch,
            batch([sites] { benchmark::DoNotOptimize(sites->tracer.create(ResourceType::kFetch)); }), [sites] { sites->drain(); });
   auto stopped = std::make_shared<Traced<DefaultPolicies>>(kSlots);
   stopped->tracer.set_epoch(0);
-  measured("stopped/enter+exit, each", Base{std::string("the floor"), Floor(kSlots), kBatch}, kBatch,
-           batch([stopped] { stopped->tracer.enter({ResourceId{5}, RootId{1}}); stopped->tracer.exit({ResourceId{5}, RootId{1}}); }), [] {});
-  measured("stopped/create", Base{std::string("the floor"), Floor(kSlots), kBatch}, kBatch,
+  measured("stopped/enter or exit", floor(), kBatch * 2, batch([stopped] {
+             stopped->tracer.enter({ResourceId{5}, RootId{1}});
+             stopped->tracer.exit({ResourceId{5}, RootId{1}});
+           }), [] {});
+  measured("stopped/create", floor(), kBatch,
            batch([stopped] { benchmark::DoNotOptimize(stopped->tracer.create(ResourceType::kFetch)); }), [] {});
+  components();
+  // A reader that looks rarely needs a ring for what comes in between.
+  with_reader(8'192, std::chrono::microseconds(0));
+  for (const unsigned period : {0u, 100u}) with_reader(32'768, std::chrono::microseconds(period));
+  for (const unsigned period : {0u, 100u, 500u}) with_reader(131'072, std::chrono::microseconds(period));
   benchmark::Initialize(&count, arguments);
   benchmark::RunSpecifiedBenchmarks();
 }

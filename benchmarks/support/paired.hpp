@@ -57,9 +57,10 @@ inline void pin_to(unsigned core) {
 }
 
 /// Registers `name`: the time of one of the `per_batch` operations of `run`, and its ratio to one of `base`.
-/// `between` is not timed: it empties what the batch has filled.
-template <class BaseRun, class Run, class Between>
-void measured(const std::string& name, Base<BaseRun> base, std::size_t per_batch, Run run, Between between, int rounds = 2000) {
+/// `between` is not timed: it empties what the batch has filled. `after(state)` comes once, when all is measured.
+template <class BaseRun, class Run, class Between, class After = void (*)(benchmark::State&)>
+void measured(const std::string& name, Base<BaseRun> base, std::size_t per_batch, Run run, Between between, int rounds = 2000,
+              After after = [](benchmark::State&) {}) {
   benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) mutable {
     std::vector<double> ratios, times, floors;
     for (unsigned warm = 0; warm != 20; ++warm) {
@@ -76,6 +77,7 @@ void measured(const std::string& name, Base<BaseRun> base, std::size_t per_batch
       times.push_back(time);
       floors.push_back(floor);
     }
+    after(state);
     state.SetLabel("of " + base.name);
     state.counters["ns"] = median(times) * 1e9;
     state.counters["of_ns"] = median(floors) * 1e9;

@@ -99,18 +99,23 @@ class FramePointerStacks {
       return StackId::kNone;
     }
     std::uint64_t words[1 + kMaxDepth];
+    WordHash hash;
     words[0] = static_cast<std::uint64_t>(StackFormat::kNative);
+    hash.add(words[0]);
     std::size_t count = 1;
+    const std::uintptr_t last = stack_end_ - sizeof(detail::FrameRecord);
     for (std::uintptr_t at = own; count != 1 + kMaxDepth;) {
       const auto* const frame = reinterpret_cast<const detail::FrameRecord*>(at);
       const std::uintptr_t address = detail::without_signature(frame->return_address);
       if (address < kFirstPage) break;
       words[count++] = address - 1;  // inside the call, whose line is the caller's
+      hash.add(address - 1);
       const auto caller = reinterpret_cast<std::uintptr_t>(frame->caller);
-      if (caller <= at || !on_stack(caller)) break;  // callers lie further up; so this ends
+      // Callers lie further up, in the same stack; so this ends.
+      if (caller <= at || caller > last || caller % alignof(detail::FrameRecord) != 0) break;
       at = caller;
     }
-    return count == 1 ? StackId::kNone : table.intern({words, count});
+    return count == 1 ? StackId::kNone : table.intern({words, count}, hash.value());
   }
 
  private:

@@ -21,7 +21,7 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-using StackWords = StackDeduplicator<std::uint64_t>;
+using StackWords = StackDeduplicator<std::uint64_t, StackId, WordHash>;
 
 /// Takes the stack of the calling code; called on the hot path of create(). kNone says that there is none.
 template <class C>

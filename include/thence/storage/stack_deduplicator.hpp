@@ -19,6 +19,7 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL
@@ -39,11 +40,38 @@ struct XxHash64 {
   [[nodiscard]] static std::uint64_t hash(const void* bytes, std::size_t size) noexcept { return XXH64(bytes, size, 0); }
 };
 
+/// The same for 64-bit words that come one by one: who walks a stack has its hash when the walk ends, for nothing, because
+/// the walk waits for memory and the multiplications do not. Two lanes, so that neither waits for the other.
+class WordHash {
+ public:
+  void add(std::uint64_t word) noexcept {
+    lane_ = std::exchange(other_, std::rotl((lane_ ^ word) * kMultiplier, 29));
+  }
+  [[nodiscard]] std::uint64_t value() const noexcept {
+    const std::uint64_t both = (lane_ ^ std::rotl(other_, 32)) * kMultiplier;
+    return both ^ both >> 32;
+  }
+  [[nodiscard]] static std::uint64_t hash(const void* bytes, std::size_t size) noexcept {
+    WordHash all;
+    for (std::size_t at = 0; at + sizeof(std::uint64_t) <= size; at += sizeof(std::uint64_t)) {
+      std::uint64_t word;
+      std::memcpy(&word, static_cast<const char*>(bytes) + at, sizeof word);
+      all.add(word);
+    }
+    return all.value();
+  }
+
+ private:
+  static constexpr std::uint64_t kMultiplier = 0x9E3779B97F4A7C15u;
+  std::uint64_t lane_ = 0;
+  std::uint64_t other_ = 1;
+};
+
 /// Numbers distinct sequences of frames, from 1, in the order of their first sight.
 ///   Shape     up to `max_stacks` stacks (StackId: at most 2^24 - 1) and `max_frames` frames in all; allocated at
 ///             construction, never after. Frames are compared as bytes, so their type may have no padding.
 ///   Threads   one thread interns. Any thread may read the frames of an id that reached it with release/acquire.
-///   Cost      intern: one XXH64 of the frames, then one comparison of them on a hit. A hash is no proof: equality is checked.
+///   Cost      intern: one hash of the frames, then one comparison of them on a hit. A hash is no proof: equality is checked.
 ///   When full a stack that is not there yet is refused (kNone) and counted in refused(); those there are still found.
 ///   Errors    noexcept, but for construction (std::bad_alloc).
 ///   Lifetime  not movable; ids are valid as long as it lives.
@@ -68,7 +96,10 @@ class StackDeduplicator {
   /// The id of these frames; kNone for no frames, and when full.
   Id intern(std::span<const Frame> frames) noexcept {
     if (frames.empty()) return Id{};
-    const std::uint64_t hash = Hash::hash(frames.data(), frames.size_bytes());
+    return intern(frames, Hash::hash(frames.data(), frames.size_bytes()));
+  }
+  /// For a caller that has the hash already: Hash::hash() of the frames, which are not empty.
+  Id intern(std::span<const Frame> frames, std::uint64_t hash) noexcept {
     for (std::uint64_t at = hash & table_mask_;; at = (at + 1) & table_mask_) {
       const std::uint32_t index = table_[at];
       if (index == 0) return add(frames, hash, at);
