@@ -7,14 +7,20 @@
 import collections
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 
+def in_form(frame):
+    """What is not `function @ file:line:column` is a function of which no place is known, and is written so."""
+    return frame if re.fullmatch(r".+ @ .+:\d+:\d+", frame) else frame + " @ (unknown):0:0"
+
+
 def base(document):
     """The format's own members, by the true ids, with frames for stack numbers; in no order."""
-    stacks = {stack["id"]: tuple(stack["frames"]) for stack in document["stackTraces"]}
+    stacks = {stack["id"]: tuple(in_form(frame) for frame in stack["frames"]) for stack in document["stackTraces"]}
     true_id = {r["asyncId"]: r.get("id", r["asyncId"]) for r in document["resources"]}
     true_id[0] = 0
     resources = {}

@@ -165,7 +165,7 @@ TEST_CASE("each kind of bad async-trace document has its own words") {
   CHECK(json_error(R"({"resources":[{"asyncId":1,"type":"x"}]})") ==
         "f: damaged at byte 37, line 1: expected \"createdAt\" in the resource; 0 events before it are good");
   CHECK(json_error(open + kResource + "],\n\"stackTraces\":[{\"frames\":[]}]}") ==
-        "f: damaged at byte 195, line 2: expected \"id\" in the stack; 4 events before it are good");
+        "f: damaged at byte 196, line 2: expected \"id\" in the stack; 4 events before it are good");
   CHECK(json_error(open + kResource + "],\n\"stackTraces\":[{\"id\":0,\"frames\":[7]}]}") ==
         "f: damaged at byte 202, line 2: expected a frame: \"function @ file:line:column\"; 4 events before it are good");
   CHECK(json_error(open + kResource + R"(],"annotations":[{"asyncId":1}]})") ==
@@ -227,6 +227,10 @@ TEST_CASE("each kind of bad Tokio line has its own words") {
   CHECK(error(R"({"event":"TaskSpawn","timestamp_ns":1,"task_id":0})") ==
         "f: damaged at byte 100, line 2: expected a task_id above 0; 1 event before it is good");
   CHECK(error(R"({"event":"ClockSync","timestamp_ns":1,"realtime_ns":"12x"})") ==
+        "f: damaged at byte 103, line 2: expected a whole number, 0 or more; 1 event before it is good");
+  CHECK(error(R"({"event":"ClockSync","timestamp_ns":1,"realtime_ns":") 0090@2200"})") ==
+        "f: damaged at byte 103, line 2: expected a whole number, 0 or more; 1 event before it is good");
+  CHECK(error(R"({"event":"ClockSync","timestamp_ns":1,"realtime_ns":"99999999999999999999"})") ==
         "f: damaged at byte 103, line 2: expected a whole number, 0 or more; 1 event before it is good");
   CHECK(error(R"({"event":"Poll)") == "f: cut off at byte 65, line 2: expected '\"'; 1 event before it is good");
 }
@@ -450,7 +454,7 @@ TEST_CASE("each kind of bad Perfetto trace has its own words") {
         "f: damaged at byte 2: expected another byte of a varint; 0 events before it are good");
 }
 
-TEST_CASE("a chain of a million resources is read and normalised without recursion") {
+TEST_CASE("a chain of two hundred thousand resources is read and normalised without recursion") {
   std::string text = R"({"requestDurationNs":9,"resources":[)" + kResource;
   for (int id = 2; id <= 200'000; ++id) {
     text += ",{\"asyncId\":" + std::to_string(id) + ",\"triggerId\":" + std::to_string(id - 1) +

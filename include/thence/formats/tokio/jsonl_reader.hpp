@@ -204,11 +204,11 @@ class TokioReader {
   }
   static bool digits(std::string_view text, std::uint64_t& number) noexcept {
     if (text.empty() || text.size() > 20) return false;
-    const DecimalNumber parsed = parse_decimal(text);
-    number = parsed.magnitude;
     for (const char c : text) {
       if (c < '0' || c > '9') return false;
     }
+    const DecimalNumber parsed = parse_decimal(text);
+    number = parsed.magnitude;
     return parsed.kind == DecimalNumber::Kind::kUint;
   }
 
