@@ -16,6 +16,7 @@ import jsonschema
 THENCE, MAKE_TRACES, SOURCE = sys.argv[1:4]
 TESTS = os.path.join(SOURCE, "tests", "exporters")
 SPEEDSCOPE = os.path.join(SOURCE, "build", "deps", "speedscope", "node_modules", "speedscope")
+DEVTOOLS = os.path.join(SOURCE, "build", "deps", "devtools", "node_modules", "@paulirish", "trace_engine")
 TRACES = ["request", "requests", "chance", "lost", "other", "native"]
 
 
@@ -83,6 +84,14 @@ class Exports(unittest.TestCase):
         for name in ("request", "chance"):
             self.export_all(f"{name}.pftrace", f"speed-{name}")
             done = subprocess.run([sys.executable, os.path.join(TESTS, "speedscope_check.py"), shutil.which("node"), SPEEDSCOPE, f"speed-{name}"],
+                                  capture_output=True, text=True)
+            self.assertEqual((done.stdout, done.stderr, done.returncode), ("", "", 0))
+
+    @unittest.skipUnless(shutil.which("node") and os.path.isdir(DEVTOOLS), "no npm package @paulirish/trace_engine in build/deps/devtools")
+    def test_the_trace_engine_of_chromiums_devtools_reads_what_is_exported(self):
+        for name in ("requests", "chance"):
+            thence("convert", f"{name}.pftrace", f"{name}.chrome.json", "-q")
+            done = subprocess.run([shutil.which("node"), os.path.join(TESTS, "devtools_check.mjs"), DEVTOOLS, f"{name}.chrome.json"],
                                   capture_output=True, text=True)
             self.assertEqual((done.stdout, done.stderr, done.returncode), ("", "", 0))
 

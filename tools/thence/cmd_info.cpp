@@ -34,6 +34,7 @@ struct Options {
 
 struct TypeFacts {
   std::uint64_t count = 0, open = 0, invocations = 0, self_ns = 0, waiting_ns = 0, longest_wait_ns = 0;
+  std::uint64_t self_known = 0, waiting_known = 0;  ///< of how many resources the sums are
 };
 
 /// What the rows of all resources add up to.
@@ -63,10 +64,12 @@ struct Facts {
     }
     if (const MaybeNs own = row.self_time()) {
       type.self_ns += own.ns;
+      ++type.self_known;
       self_ns += own.ns;
     }
     if (const MaybeNs wait = row.waiting()) {
       type.waiting_ns += wait.ns;
+      ++type.waiting_known;
       type.longest_wait_ns = std::max(type.longest_wait_ns, wait.ns);
     }
     invocations_cut += row.cut;
@@ -239,9 +242,13 @@ void put_json(JsonText& json, const LoadedTrace& trace, const Facts& facts, cons
     json.member("count", type.count);
     json.member("open", type.open);
     json.member("invocations", type.invocations);
-    json.member("self_ns", type.self_ns);
-    json.member("waiting_ns", type.waiting_ns);
-    json.member("longest_wait_ns", type.longest_wait_ns);
+    json.member("self_known", type.self_known);
+    if (type.self_known != 0) json.member("self_ns", type.self_ns);
+    json.member("waiting_known", type.waiting_known);
+    if (type.waiting_known != 0) {
+      json.member("waiting_ns", type.waiting_ns);
+      json.member("longest_wait_ns", type.longest_wait_ns);
+    }
     json.end_object();
   }
   json.end_array();
@@ -380,8 +387,9 @@ void put_text(std::string& out, const LoadedTrace& trace, const Facts& facts, co
     for (const char* head : {"resources", "open", "invocations", "ran", "waited", "longest wait"}) table.column(head, Table::Align::kRight);
     for (std::size_t at = 0; at < types.size() && at < kShownTypes; ++at) {
       const auto& [name, type] = types[at];
-      table.row({printable(name), grouped(type.count), grouped(type.open), grouped(type.invocations), duration(type.self_ns),
-                 duration(type.waiting_ns), duration(type.longest_wait_ns)});
+      const auto known = [](std::uint64_t of, std::uint64_t ns) { return of == 0 ? std::string("-") : duration(ns); };
+      table.row({printable(name), grouped(type.count), grouped(type.open), grouped(type.invocations), known(type.self_known, type.self_ns),
+                 known(type.waiting_known, type.waiting_ns), known(type.waiting_known, type.longest_wait_ns)});
     }
     out += "\n" + table.text(colour, "  ");
     if (types.size() > kShownTypes) out += "  ... and " + grouped(types.size() - kShownTypes) + " more types (--json has all)\n";
