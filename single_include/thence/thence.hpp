@@ -10756,6 +10756,7 @@ class AsyncTraceReader {
 
   template <class Keep, class KeepText>
   bool any_value(JsonToken token, Values& values, std::uint8_t at, Keep&& keep, KeepText&& keep_text) {
+    values.text_at[at] = values.text_size[at] = 0;  // what is no text is an empty one, whatever the object before had there
     switch (token) {
       case JsonToken::kString: values.kind[at] = ValueKind::kString; return keep_text();
       case JsonToken::kTrue:
@@ -11150,8 +11151,17 @@ class AsyncTraceReader {
     const ValueKind spelt = values.has(member) ? values.kind[member] : ValueKind::kString;
     switch (kind) {
       case ValueKind::kBool: return Value::of(bits != 0);
-      case ValueKind::kInt: return Value::of(static_cast<std::int64_t>(bits));
-      case ValueKind::kUint: return Value::of(bits);
+      case ValueKind::kInt:
+      case ValueKind::kUint: {
+        std::uint64_t whole = bits;
+        // 1e3, or what a program that has only doubles made of a whole number.
+        if (spelt == ValueKind::kDouble) {
+          const double real = std::bit_cast<double>(bits);
+          if (!(real >= -9223372036854775808.0 && real < 18446744073709551616.0)) return Value::of(real);
+          whole = real < 0 ? static_cast<std::uint64_t>(static_cast<std::int64_t>(real)) : static_cast<std::uint64_t>(real);
+        }
+        return kind == ValueKind::kInt ? Value::of(static_cast<std::int64_t>(whole)) : Value::of(whole);
+      }
       case ValueKind::kDouble: {
         if (spelt == ValueKind::kDouble) return Value::of(std::bit_cast<double>(bits));
         if (spelt == ValueKind::kUint) return Value::of(static_cast<double>(bits));

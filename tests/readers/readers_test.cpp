@@ -122,6 +122,21 @@ TEST_CASE("a document whose members come in another order reads the same") {
   CHECK(read.model.roots[0].finished == 9);
 }
 
+TEST_CASE("an annotation's value is of the kind that it is written in, whatever the one before was") {
+  for (const char* const order : {"after", "before"}) {
+    const std::string notes =
+        R"("annotations":[{"asyncId":1,"key":"method","value":"GET"},{"asyncId":1,"key":"n","value":0},{"asyncId":1,"key":"b","value":true},)"
+        R"({"key":"empty","asyncId":1,"value":null}])";
+    const std::string resources = R"("resources":[)" + kResource + "]";
+    const Read<AsyncTraceReader> read("{" + (std::string_view(order) == "after" ? resources + "," + notes : notes + "," + resources) + "}");
+    REQUIRE(read.error.empty());
+    CHECK(note(read.model, 1, "method") == "s:GET");
+    CHECK(note(read.model, 1, "n") == "u:0");
+    CHECK(note(read.model, 1, "b") == "true");
+    CHECK(note(read.model, 1, "empty") == "s:");
+  }
+}
+
 TEST_CASE("cyclic triggers, negative durations and repeated ids are read, repaired beside the model, and counted") {
   const Read<AsyncTraceReader> read(
       R"({"requestDurationNs":9,"resources":[)" + kResource +

@@ -307,7 +307,7 @@ class Command(unittest.TestCase):
         self.assertEqual([(lane["lane"], lane["name"], lane["invocations"]) for lane in info["lanes"]], [(1, "main", 2), (2, "other", 1)])
         (lost,) = validated("info", thence("info", "--json", "lost.pftrace")[0])
         self.assertEqual(lost["losses"], {"events": 7, "ranges": [{"lane": 1, "count": 7, "first_ns": 2200, "last_ns": 2290}]})
-        self.assertIn("lost        7 events, in 1 places", thence("info", "lost.pftrace")[0])
+        self.assertIn("lost        7 events, in 1 place\n", thence("info", "lost.pftrace")[0])
 
     def test_query_answers_as_table_csv_and_json(self):
         out = thence("query", "requests.pftrace", "type:fetch|timer wait>=59us", "--sort", "wait", "--color", "never")[0]

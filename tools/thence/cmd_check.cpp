@@ -119,7 +119,10 @@ std::vector<Promise> check_records(const TraceModel& model, InputFormat format) 
       losses.fail(grouped(model.quality.malformed) + " events are malformed");
     }
   }
-  if (model.quality.stacks_missing != 0) references.fail(grouped(model.quality.stacks_missing) + " stacks are mentioned and not defined");
+  if (model.quality.stacks_missing != 0) {
+    references.fail(grouped(model.quality.stacks_missing) +
+                    (model.quality.stacks_missing == 1 ? " stack is mentioned and not defined" : " stacks are mentioned and not defined"));
+  }
   const std::string began = "the trace may have begun after that";
   const std::string among = "the trace says that it lost events: these may be among them";
   references.excuse = lossy                                ? among
@@ -203,7 +206,10 @@ int run(const Options& options, const Common& common) {
             grouped(checked.trace.result.events) + " events\n";
     for (const Promise& promise : checked.promises) {
       const bool kept = promise.broken == 0, excused = !promise.excuse.empty();
-      text += "  " + inked(kept ? "kept  " : excused ? "but   " : "broken", kept ? Ink::kGood : excused ? Ink::kPlain : Ink::kBad, colour) +
+      // Where there was nothing to look at, nothing has been shown.
+      const bool nothing = kept && promise.looked == 0;
+      text += "  " + inked(nothing ? "none  " : kept ? "kept  " : excused ? "but   " : "broken",
+                           nothing ? Ink::kDim : kept ? Ink::kGood : excused ? Ink::kPlain : Ink::kBad, colour) +
               "  " + promise.name + ": " + promise.text + "\n";
       if (!kept) {
         text += "          " + grouped(promise.broken) + (promise.broken == 1 ? " time: " : " times, first: ") + printable(promise.first) + "\n";

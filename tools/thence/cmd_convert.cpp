@@ -47,8 +47,16 @@ int run(const Options& options, const Common& common) {
   // Of the path only the name: the same content gives the same picture wherever it lies.
   write.title = trace.name.substr(trace.name.rfind('/') + 1) + ": " + options.time + " time by " +
                 (options.by == "chain" ? "causal chain" : "stack of creation");
-  const WriteResult written = write_trace(trace.model, feed_of(trace.model, options.selection), options.out, format, write);
+  WriteResult written;
+  try {
+    written = write_trace(trace.model, feed_of(trace.model, options.selection), options.out, format, write);
+  } catch (const Failure& failure) {
+    // Of a damaged input it is no wonder that what was asked for is not there.
+    if (failure.code() == kUsage && !trace.result.good()) throw Failure(kDamaged, failure.what());
+    throw;
+  }
   if (!common.quiet) {
+    for (const Unread& one : trace.result.unread) complain(trace.name + ": not read: " + grouped(one.count) + " " + std::string(one.what));
     for (const std::string& note : written.notes) complain(trace.name + ": " + note);
   }
   if (common.json) {

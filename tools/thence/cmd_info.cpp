@@ -188,11 +188,14 @@ void put_json(JsonText& json, const LoadedTrace& trace, const Facts& facts, cons
   put_damage(json, trace.result);
   json.key("time");
   json.begin_object();
-  json.member("first_ns", model.first_time);
-  json.member("last_ns", model.last_time);
-  json.member("span_ns", model.last_time - model.first_time);
+  const bool timed = trace.result.events != 0;
+  if (timed) {
+    json.member("first_ns", model.first_time);
+    json.member("last_ns", model.last_time);
+    json.member("span_ns", model.last_time - model.first_time);
+  }
   for (const ClockSnapshot& clock : model.clocks) {
-    if (clock.boottime == 0 || clock.realtime == 0) continue;
+    if (!timed || clock.boottime == 0 || clock.realtime == 0) continue;
     json.member("first_realtime_ns", clock.realtime + model.first_time - clock.boottime);
     break;
   }
@@ -320,6 +323,10 @@ void put_json(JsonText& json, const LoadedTrace& trace, const Facts& facts, cons
   json.member("backwards", tracking.backwards);
   json.member("invocations_cut", facts.invocations_cut);
   json.end_object();
+  json.key("unread");
+  json.begin_object();
+  for (const Unread& one : trace.result.unread) json.member(one.key, one.count);
+  json.end_object();
   if (model.has_summary) {
     json.key("tracer");
     json.begin_object();
@@ -346,9 +353,10 @@ void put_text(std::string& out, const LoadedTrace& trace, const Facts& facts, co
   line("format", std::string(name_of(trace.result.format)) + (trace.compression == "none" ? "" : ", " + trace.compression) + ", " +
                      grouped(trace.bytes) + " bytes, " + grouped(trace.result.events) + " events");
   if (!trace.result.good()) line("damage", inked(trace.result.message, Ink::kBad, colour));
-  std::string span = duration(model.last_time - model.first_time);
+  const bool timed = trace.result.events != 0;
+  std::string span = timed ? duration(model.last_time - model.first_time) : "unknown: there is no event";
   for (const ClockSnapshot& clock : model.clocks) {
-    if (clock.boottime == 0 || clock.realtime == 0) continue;
+    if (!timed || clock.boottime == 0 || clock.realtime == 0) continue;
     span += ", from " + wall_time(clock.realtime + model.first_time - clock.boottime);
     break;
   }
@@ -421,7 +429,9 @@ void put_text(std::string& out, const LoadedTrace& trace, const Facts& facts, co
                        percent(causes, model.invocations.size()) + " of " + grouped(model.invocations.size()) + " invocations");
   const std::uint64_t lost = lost_in_all(model);
   line("lost", lost == 0 ? std::string("nothing")
-                         : inked(grouped(lost) + " events, in " + grouped(model.losses.size()) + " places", Ink::kBad, colour));
+                         : inked(grouped(lost) + (lost == 1 ? " event, in " : " events, in ") + grouped(model.losses.size()) +
+                                     (model.losses.size() == 1 ? " place" : " places"),
+                                 Ink::kBad, colour));
   std::string quality;
   const auto count = [&](std::uint64_t n, std::string_view what) {
     if (n != 0) quality += (quality.empty() ? "" : ", ") + grouped(n) + " " + std::string(what);
@@ -435,6 +445,9 @@ void put_text(std::string& out, const LoadedTrace& trace, const Facts& facts, co
   count(model.quality.stacks_missing, "stacks missing");
   count(tracking.backwards, "intervals that run backwards");
   line("quality", quality.empty() ? "nothing amiss" : quality);
+  std::string unread;
+  for (const Unread& one : trace.result.unread) unread += (unread.empty() ? "" : ", ") + grouped(one.count) + " " + std::string(one.what);
+  if (!unread.empty()) line("not read", inked(unread, Ink::kBad, colour));
 }
 
 int run(const Options& options, const Common& common) {

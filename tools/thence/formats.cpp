@@ -156,6 +156,32 @@ struct InflatePackets {
   }
 };
 
+// What each reader passed over, and counted.
+template <class Sink, class Inflate>
+std::vector<Unread> unread_of(const PerfettoReader<Sink, Inflate>& reader) {
+  return {{"packets_unreadable", "packets that need what a lost packet said", reader.packets_unreadable()},
+          {"compressed_skipped", "runs of compressed packets that could not be inflated", reader.compressed_skipped()},
+          {"events_skipped", "events without a sequence, a track, or a time that a clock relates", reader.events_skipped()},
+          {"unmatched_ends", "ends of slices that did not begin", reader.unmatched_ends()},
+          {"disordered", "events that came too late to be put in order", reader.disordered()}};
+}
+template <class Sink>
+std::vector<Unread> unread_of(const ChromeReader<Sink>& reader) {
+  return {{"unknown_phases", "events of a phase that is not read", reader.unknown_phases()},
+          {"unmatched_ends", "ends of slices that did not begin", reader.unmatched_ends()},
+          {"unbound_flows", "flows without a slice or another end", reader.unbound_flows()},
+          {"arguments_dropped", "arguments beyond what is kept", reader.arguments_dropped()}};
+}
+template <class Sink>
+std::vector<Unread> unread_of(const TokioReader<Sink>& reader) {
+  return {{"unknown_lines", "lines of an event that is not read", reader.unknown_lines()},
+          {"unmatched_ends", "ends of polls that did not begin", reader.unmatched_ends()}};
+}
+template <class Sink>
+std::vector<Unread> unread_of(const AsyncTraceReader<Sink>&) {
+  return {};
+}
+
 template <class Reader>
 ReadResult pump(Reader& reader, Input& input, const Common& common, const std::function<void()>& after_each) {
   ReadResult result;
@@ -175,6 +201,9 @@ ReadResult pump(Reader& reader, Input& input, const Common& common, const std::f
   }
   const bool whole = reader.finish();
   result.events = reader.events();
+  for (const Unread& one : unread_of(reader)) {
+    if (one.count != 0) result.unread.push_back(one);
+  }
   if (input.damage()) {
     // What the reader says of its end follows from this.
     result.damage = input.damage();

@@ -34,10 +34,18 @@ struct ReadOptions {
   std::string from;  ///< a format's name; empty: by content
 };
 
+/// What stands in an input and is not in the trace that was made of it.
+struct Unread {
+  std::string_view key;   ///< in JSON answers
+  std::string_view what;  ///< for people, behind its number
+  std::uint64_t count = 0;
+};
+
 /// How reading an input went.
 struct ReadResult {
   InputFormat format = InputFormat::kPerfetto;
   std::uint64_t events = 0;
+  std::vector<Unread> unread;  ///< only what there is
   thence::Damage damage;       ///< of the trace or of its compression
   std::string message;         ///< of the damage, as the user reads it; empty: none
   [[nodiscard]] bool good() const noexcept { return message.empty(); }
