@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import unittest
+import zlib
 
 import jsonschema
 
@@ -159,6 +160,92 @@ class Command(unittest.TestCase):
         end = text.index(b'"annotations"') + 5
         self.bad("short.json", text[:end],
                  f": cut off at byte {end}, line {text[:end].count(10) + 1}: expected '\"'; 9 events before it are good")
+
+    def test_each_kind_of_bad_input_has_its_words(self):
+        whole = open("requests.pftrace", "rb").read()
+        resource = '{"asyncId":1,"triggerId":0,"type":"root","stackTraceId":0,"createdAt":0,"callbackStartedAt":0,"callbackEndedAt":5,"destroyedAt":0}'
+        tokio = b'{"event":"TaskSpawn","timestamp_ns":1,"task_id":7}\n'
+        def varint(number):
+            out = b""
+            while number > 127:
+                out, number = out + bytes([number & 127 | 128]), number >> 7
+            return out + bytes([number])
+        def field(number, content):
+            return varint(number << 3 | 2) + varint(len(content)) + content
+        none = "; 0 events before it are good"
+        for name, content, message in [
+                # cut off, in each format
+                ("cut-short.pftrace", whole[:100], ": cut off at byte 100: expected the rest of a packet" + none),
+                ("cut.tokio", tokio + b'{"event":"Poll', ": cut off at byte 65, line 2: expected '\"'; 1 event before it is good"),
+                ("cut.chrome", b'[{"name":"a","ph":"X"', ": cut off at byte 21, line 1: expected ',' or '}'" + none),
+                ("cut.json", b'{"requestDurationNs":1,"resources":[', ": cut off at byte 36, line 1: expected a value or ']'" + none),
+                # numbers that cannot be
+                ("negative.chrome", b'[{"name":"a","ph":"X","ts":1,"dur":-5,"pid":1,"tid":1}]',
+                 ": damaged at byte 35, line 1: expected a number of microseconds, 0 or more" + none),
+                ("negative.json", b'{"requestDurationNs":-5,"resources":[]}',
+                 ": damaged at byte 21, line 1: expected a whole number, 0 or more" + none),
+                ("beyond.json", b'{"resources":[{"asyncId":9007199254740993}]}',
+                 ": damaged at byte 25, line 1: expected an id below 281474976710656" + none),
+                ("beyond.tokio", tokio + b'{"event":"TaskSpawn","timestamp_ns":1,"task_id":9007199254740993}',
+                 ": damaged at byte 99, line 2: expected an id below 281474976710656; 1 event before it is good"),
+                ("huge.json", b'{"requestDurationNs":1e999,"resources":[]}',
+                 ": damaged at byte 21, line 1: expected a number that fits a double" + none),
+                # what is nested too deep
+                ("deep.json", b'{"requestDurationNs":1,"x":' + b"[" * 1_000_000, ": damaged at byte 282, line 1: expected less nesting" + none),
+                ("deep.chrome", b'[{"args":{"x":' + b"[" * 1_000_000, ": damaged at byte 267, line 1: expected less nesting" + none),
+                # what is no UTF-8
+                ("latin1.json", b'{"requestDurationNs":1,"resources":[],"x":"\xe9"}', ": damaged at byte 43, line 1: expected UTF-8" + none),
+                # a packet that says it is longer than any, and bytes that are no packet
+                ("long.pftrace", whole[:0] + b"\x0a\xff\xff\xff\xff\x0f", ": is not a trace that is read here: it begins with '\\x0a\\xff\\xff\\xff\\xff\\x0f'"),
+                ("after.pftrace", whole + b"\0", f": damaged at byte {len(whole):,}: expected a packet; 30 events before it are good"),
+                # compressed packets that become too much: 512 MB of empty packets
+                ("bomb.pftrace", field(1, field(50, zlib.compress(b"\x0a\0" * (1 << 28), 9))),
+                 ": damaged at byte 4: expected compressed packets that become fewer bytes" + none),
+        ]:
+            with self.subTest(name):
+                self.bad(name, content, message, 66 if "is not a trace" in message else 65)
+        # Triggers in a circle, ends before beginnings: read as they stand; check says so.
+        circle = '{"requestDurationNs":9,"resources":[' + ",".join(
+            resource.replace('"asyncId":1,"triggerId":0', f'"asyncId":{n},"triggerId":{n % 3 + 1}')
+            .replace('"callbackStartedAt":0,"callbackEndedAt":5', '"callbackStartedAt":8,"callbackEndedAt":3') for n in (1, 2, 3)) + "]}"
+        with open("circle.json", "w", encoding="utf-8") as file:
+            file.write(circle)
+        (info,) = validated("info", thence("info", "--json", "circle.json")[0])
+        self.assertEqual((info["resources"]["count"], info["quality"]["exits_unmatched"]), (3, 3))
+        thence("convert", "circle.json", "circle.pftrace", "-q")
+        self.assertEqual(thence("query", "--count", "circle.pftrace")[0], "3\n")
+        (answer,) = validated("check", thence("check", "--json", "circle.json", code=1)[0])
+        self.assertIn("invocations", [promise["name"] for promise in answer["promises"] if promise["broken"]])
+
+    def test_what_a_reader_passes_over_is_said(self):
+        with open("ends.json", "w", encoding="utf-8") as file:
+            file.write('[{"name":"a","ph":"E","ts":1,"pid":1,"tid":1},{"name":"a","ph":"?","ts":1,"pid":1,"tid":1}]')
+        out = thence("info", "ends.json")[0]
+        self.assertIn("not read    events of a phase that is not read: 1, ends of slices that did not begin: 1\n", out)
+        self.assertIn("time        unknown: there is no event", out)
+        (info,) = validated("info", thence("info", "--json", "ends.json")[0])
+        self.assertEqual(info["unread"], {"unknown_phases": 1, "unmatched_ends": 1})
+        self.assertNotIn("span_ns", info["time"])
+        self.assertEqual(thence("convert", "ends.json", "ends.jsonl")[1],
+                         "thence: ends.json: not read: events of a phase that is not read: 1\n"
+                         "thence: ends.json: not read: ends of slices that did not begin: 1\n")
+        self.assertIn("  none    ids: ", thence("check", "ends.json")[0])
+
+    def test_a_file_that_may_not_be_read_ends_with_66(self):
+        with tempfile.TemporaryDirectory(prefix="thence-secret-") as folder:
+            os.chmod(folder, 0o755)
+            secret, program = os.path.join(folder, "secret.json"), os.path.join(folder, "thence")
+            with open(secret, "w", encoding="utf-8") as file:
+                json.dump(DOCUMENT, file)
+            os.chmod(secret, 0)
+            # Root may read everything: it asks as somebody else, with a program that everybody may run.
+            shutil.copy(THENCE, program)
+            as_nobody = (lambda: os.setuid(65534)) if os.geteuid() == 0 else None
+            done = subprocess.run([program, "info", secret], capture_output=True, preexec_fn=as_nobody, cwd=folder, timeout=60)
+            self.assertEqual((done.returncode, done.stderr.decode()), (66, f"thence: {secret}: cannot be opened: Permission denied\n"))
+        if os.path.exists("/proc/self/mem"):
+            self.assertEqual(thence("info", "/proc/self/mem", code=66)[1],
+                             "thence: /proc/self/mem: cannot be read beyond byte 0: Input/output error\n")
 
     def test_damaged_compression_is_told_as_such(self):
         whole = gzip.compress(open("requests.pftrace", "rb").read())

@@ -56,7 +56,7 @@ int run(const Options& options, const Common& common) {
     throw;
   }
   if (!common.quiet) {
-    for (const Unread& one : trace.result.unread) complain(trace.name + ": not read: " + grouped(one.count) + " " + std::string(one.what));
+    for (const Unread& one : trace.result.unread) complain(trace.name + ": not read: " + std::string(one.what) + ": " + grouped(one.count));
     for (const std::string& note : written.notes) complain(trace.name + ": " + note);
   }
   if (common.json) {

@@ -446,7 +446,7 @@ void put_text(std::string& out, const LoadedTrace& trace, const Facts& facts, co
   count(tracking.backwards, "intervals that run backwards");
   line("quality", quality.empty() ? "nothing amiss" : quality);
   std::string unread;
-  for (const Unread& one : trace.result.unread) unread += (unread.empty() ? "" : ", ") + grouped(one.count) + " " + std::string(one.what);
+  for (const Unread& one : trace.result.unread) unread += (unread.empty() ? "" : ", ") + std::string(one.what) + ": " + grouped(one.count);
   if (!unread.empty()) line("not read", inked(unread, Ink::kBad, colour));
 }
 

@@ -349,8 +349,6 @@ int run(const Options& options, const Common& common) {
   WriteOptions write;
   write.title = trace.name;
   const WriteResult written = write_trace(trace.model, feed, options.out, *format, write);
-  std::uint64_t missing = 0;
-  for (const auto& [key, module] : symbolizer->modules) missing += module.binary.empty() ? 1 : 0;
   if (!common.quiet) {
     for (const std::string& note : written.notes) complain(trace.name + ": " + note);
   }

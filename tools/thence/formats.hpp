@@ -37,7 +37,7 @@ struct ReadOptions {
 /// What stands in an input and is not in the trace that was made of it.
 struct Unread {
   std::string_view key;   ///< in JSON answers
-  std::string_view what;  ///< for people, behind its number
+  std::string_view what;  ///< for people, before its number
   std::uint64_t count = 0;
 };
 
