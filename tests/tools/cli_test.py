@@ -230,6 +230,9 @@ class Command(unittest.TestCase):
                          "thence: ends.json: not read: events of a phase that is not read: 1\n"
                          "thence: ends.json: not read: ends of slices that did not begin: 1\n")
         self.assertIn("  none    ids: ", thence("check", "ends.json")[0])
+        for command in (["cat", "ends.json"], ["query", "ends.json"], ["merge", "ends.json", "request.json", "-o", "ends.jsonl"]):
+            self.assertIn("thence: ends.json: not read: ends of slices that did not begin: 1\n", thence(*command)[1])
+            self.assertEqual(thence(*command, "-q")[1], "")
 
     def test_a_file_that_may_not_be_read_ends_with_66(self):
         with tempfile.TemporaryDirectory(prefix="thence-secret-") as folder:

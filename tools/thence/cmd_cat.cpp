@@ -215,6 +215,7 @@ int run(const Options& options, const Common& given) {
     write_and_flush(encoder);
   }
   out.finish();
+  complain_of_unread(result, input.name(), given);
   // Who stops following a file does so at any byte of it.
   if (!result.good() && !(options.follow && result.damage.cut_off)) {
     complain(result.message);

@@ -55,8 +55,8 @@ int run(const Options& options, const Common& common) {
     if (failure.code() == kUsage && !trace.result.good()) throw Failure(kDamaged, failure.what());
     throw;
   }
+  complain_of_unread(trace.result, trace.name, common);
   if (!common.quiet) {
-    for (const Unread& one : trace.result.unread) complain(trace.name + ": not read: " + std::string(one.what) + ": " + grouped(one.count));
     for (const std::string& note : written.notes) complain(trace.name + ": " + note);
   }
   if (common.json) {

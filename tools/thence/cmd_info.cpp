@@ -392,7 +392,7 @@ void put_text(std::string& out, const LoadedTrace& trace, const Facts& facts, co
     std::stable_sort(types.begin(), types.end(), [](const auto& a, const auto& b) { return a.second.count > b.second.count; });
     Table table;
     table.column("type");
-    for (const char* head : {"resources", "open", "invocations", "ran", "waited", "longest wait"}) table.column(head, Table::Align::kRight);
+    for (const char* head : {"resources", "open", "invocations", "ran", "waited", "most by one"}) table.column(head, Table::Align::kRight);
     for (std::size_t at = 0; at < types.size() && at < kShownTypes; ++at) {
       const auto& [name, type] = types[at];
       const auto known = [](std::uint64_t of, std::uint64_t ns) { return of == 0 ? std::string("-") : duration(ns); };

@@ -90,6 +90,7 @@ int run(const Options& options, const Common& common) {
   std::uint64_t events = 0;
   for (const std::string& path : options.in) {
     const LoadedTrace trace = load(path, options.read, common);
+    complain_of_unread(trace.result, trace.name, common);
     damaged = damaged || !trace.result.good();
     events += trace.result.events;
     std::int64_t shift = 0;

@@ -237,6 +237,7 @@ void as_table(const TraceModel& model, const std::vector<Hit>& hits, std::uint64
 int run(const Options& options, const Common& common) {
   const Query query = Query::parse(options.expression);  // before a long file is read
   const LoadedTrace trace = load(options.file, options.read, common);
+  complain_of_unread(trace.result, trace.name, common);
   const TraceModel& model = trace.model;
   Rows rows;
   {

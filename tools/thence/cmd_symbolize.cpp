@@ -341,6 +341,7 @@ int run(const Options& options, const Common& common) {
   if (!format) throw Failure(kUsage, (options.out == "-" ? "standard output" : options.out) + ": its name does not say a format: use --to");
   ::signal(SIGPIPE, SIG_IGN);  // an addr2line that ends early is no reason to end
   const LoadedTrace trace = load(options.in, options.read, common);
+  complain_of_unread(trace.result, trace.name, common);
   std::unique_ptr<Symbolizer> symbolizer;
   const Feed feed = [&](AnySink& sink) {
     symbolizer = std::make_unique<Symbolizer>(sink, options);

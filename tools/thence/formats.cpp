@@ -260,6 +260,11 @@ ReadResult read_trace(Input& input, AnySink& sink, const ReadOptions& options, c
   return result;
 }
 
+void complain_of_unread(const ReadResult& result, const std::string& name, const Common& common) {
+  if (common.quiet) return;
+  for (const Unread& one : result.unread) complain(name + ": not read: " + std::string(one.what) + ": " + grouped(one.count));
+}
+
 LoadedTrace load(const std::string& path, const ReadOptions& options, const Common& common) {
   LoadedTrace loaded;
   Input input(path);

@@ -65,6 +65,9 @@ struct LoadedTrace {
   thence::TraceModel model;
 };
 
+/// Says on stderr what a reader passed over, unless quiet.
+void complain_of_unread(const ReadResult& result, const std::string& name, const Common& common);
+
 /// Reads an input into a model. Complains of damage on stderr.
 [[nodiscard]] LoadedTrace load(const std::string& path, const ReadOptions& options, const Common& common);
 
