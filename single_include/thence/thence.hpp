@@ -10115,10 +10115,13 @@ class JsonReader {
     return took(at, at + word.size(), what);
   }
 
-  JsonToken numeral(const char* at, const char* end) {
+  JsonToken numeral(const char* at, const char* window_end) {
+    // Not beyond what a token may have: the verdict on a longer one is the same however its bytes come.
+    const char* const end = token_limit(at, window_end);
+    const bool last = finished_ && !too_long(at, end);
     const char* to = at;
     const auto digit = [&] { return to != end && *to >= '0' && *to <= '9'; };
-    const auto incomplete = [&] { return to == end && !finished_; };
+    const auto incomplete = [&] { return to == end && !last; };
     if (*to == '-') ++to;
     if (incomplete()) return wait(at, end);
     if (!digit()) return ended_or(to, end, "a digit");
@@ -10167,7 +10170,9 @@ class JsonReader {
     return took(at, to, JsonToken::kNumber);
   }
 
-  JsonToken string(const char* at, const char* end, JsonToken what) {
+  JsonToken string(const char* at, const char* window_end, JsonToken what) {
+    const char* const end = token_limit(at, window_end);
+    const bool last = finished_ && !too_long(at, end);
     const char* to = at + 1 + scanned_;  // what an earlier call saw is not looked at again
     bool escapes = scanned_ != 0 && escaped_;
     for (;;) {
@@ -10175,7 +10180,7 @@ class JsonReader {
       if (to == end) {
         escaped_ = escapes;
         scanned_ = static_cast<std::size_t>(to - at) - 1;
-        return finished_ ? cut("'\"'") : wait(at, end);
+        return last ? cut("'\"'") : wait(at, end);
       }
       const char c = *to;
       if (c == '"') break;
@@ -10183,7 +10188,7 @@ class JsonReader {
         if (end - to < 2) {
           escaped_ = escapes;
           scanned_ = static_cast<std::size_t>(to - at) - 1;
-          return finished_ ? cut("'\"'") : wait(at, end);
+          return last ? cut("'\"'") : wait(at, end);
         }
         escapes = true;
         to += 2;
@@ -10192,7 +10197,7 @@ class JsonReader {
       if (static_cast<unsigned char>(c) < 0x20) return damaged(to, "no control character in a string");
       const Utf8Part part = first_utf8_part({to, std::min<std::size_t>(4, static_cast<std::size_t>(end - to))});
       if (!part.valid) {
-        if (end - to < 4 && to + part.length == end && !finished_) {  // perhaps the rest is on its way
+        if (end - to < 4 && to + part.length == end && !last) {  // perhaps the rest is on its way
           escaped_ = escapes;
           scanned_ = static_cast<std::size_t>(to - at) - 1;
           return wait(at, end);
@@ -10201,7 +10206,6 @@ class JsonReader {
       }
       to += part.length;
     }
-    if (static_cast<std::size_t>(to - at) > options_.max_token_bytes) return damaged(at, "a shorter string");
     text_ = {at + 1, static_cast<std::size_t>(to - at) - 1};
     if (escapes && !unescape(at + 1, to)) return JsonToken::kDamaged;
     if (what == JsonToken::kKey) {
@@ -10298,8 +10302,15 @@ class JsonReader {
     }
   }
 
+  /// Where the bytes end that a token from `at` may have, and one more.
+  [[nodiscard]] const char* token_limit(const char* at, const char* end) const noexcept {
+    return static_cast<std::size_t>(end - at) > options_.max_token_bytes ? at + options_.max_token_bytes + 1 : end;
+  }
+  [[nodiscard]] bool too_long(const char* at, const char* end) const noexcept {
+    return static_cast<std::size_t>(end - at) > options_.max_token_bytes;
+  }
   JsonToken wait(const char* at, const char* end) {
-    if (static_cast<std::size_t>(end - at) > options_.max_token_bytes) {
+    if (too_long(at, end)) {
       return damaged(at, *at == '"' ? "a shorter string" : "a shorter number");
     }
     return JsonToken::kNeedMore;
@@ -10486,6 +10497,1263 @@ class ProtobufReader {
   std::uint32_t field_ = 0;
   WireType type_ = WireType::kVarint;
   std::string_view expected_;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/trace_reader.hpp ====
+// trace_reader.hpp: what all readers have in common: bytes in, events out, and the first damage.
+//
+//   AsyncTraceReader reader{sink};           // any EventSink
+//   while (more) if (!reader.feed(bytes)) break;
+//   if (!reader.finish()) std::cerr << thence::describe(reader.damage(), "app.json", reader.events());
+// A reader hands events over in the order of its file, which for some formats is not the order of time; a sink that needs
+// that order takes them from a model (model/replay.hpp). Whatever was whole before a damage has been handed over, and
+// `finish` ends the trace in any case.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Turns bytes into calls of an EventSink. `feed` is false once the input is damaged; `finish` is true if all of it was good.
+template <class R>
+concept TraceReader = requires(R& reader, const R& read, std::span<const std::byte> bytes) {
+  { reader.feed(bytes) } -> std::same_as<bool>;
+  { reader.finish() } -> std::same_as<bool>;
+  { read.damage() } -> std::same_as<const Damage&>;
+  { read.events() } -> std::same_as<std::uint64_t>;  ///< handed over so far
+};
+
+/// Readers copy what they are fed: this is how much of a large input they are given at a time.
+inline constexpr std::size_t kFeedBytes = 64 * 1024;
+
+/// Feeds all of `bytes` and finishes. Returns whether all was good.
+template <TraceReader Reader>
+bool read_all(Reader& reader, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const std::size_t count = std::min(bytes.size(), kFeedBytes);
+    if (!reader.feed(bytes.first(count))) break;
+    bytes = bytes.subspan(count);
+  }
+  return reader.finish();
+}
+template <TraceReader Reader>
+bool read_all(Reader& reader, std::string_view text) {
+  return read_all(reader, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+/// 64 bits of a text's content, never 0.
+[[nodiscard]] inline std::uint64_t hash_text(std::string_view text) noexcept {
+  std::uint64_t hash = 0xcbf2'9ce4'8422'2325u;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100'0000'01b3u;
+  return mix64(hash) | 1u;
+}
+
+/// Texts numbered from 0 in the order in which they come.
+///   Threads   one.
+///   Cost      O(length) expected.
+///   When full it grows.
+///   Errors    std::bad_alloc.
+class TextNumbers {
+ public:
+  [[nodiscard]] std::uint32_t number_of(std::string_view text) {
+    const std::uint32_t known = find(text);
+    if (known != IdMap::kAbsent) return known;
+    const auto number = static_cast<std::uint32_t>(texts_.size());
+    texts_.emplace_back(text);
+    const std::uint64_t hash = hash_text(text);
+    const std::uint32_t first = map_.find(hash);
+    next_.push_back(IdMap::kAbsent);
+    if (first == IdMap::kAbsent) {
+      map_.insert(hash, number);
+    } else {
+      next_[number] = next_[first];
+      next_[first] = number;
+    }
+    return number;
+  }
+  [[nodiscard]] std::uint32_t find(std::string_view text) const {
+    for (std::uint32_t at = map_.find(hash_text(text)); at != IdMap::kAbsent; at = next_[at]) {
+      if (texts_[at] == text) return at;
+    }
+    return IdMap::kAbsent;
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return texts_.size(); }
+  [[nodiscard]] std::string_view operator[](std::uint32_t number) const noexcept { return texts_[number]; }
+
+ private:
+  std::vector<std::string> texts_;
+  std::vector<std::uint32_t> next_;
+  IdMap map_;
+};
+
+/// The numbers of types by their names: the built-in ones have theirs, others get numbers from kFirstHostType up, in the
+/// order in which they come, for as long as there are numbers; then they are "other".
+class TypeNumbers {
+ public:
+  static constexpr std::size_t kMaxTypes = 60'000;
+
+  TypeNumbers() {
+    for (const std::string_view name : kResourceTypeNames) static_cast<void>(names_.number_of(name));
+  }
+  [[nodiscard]] TypeId number_of(std::string_view name) {
+    std::uint32_t number = names_.find(name);
+    if (number == IdMap::kAbsent) {
+      if (names_.size() >= kMaxTypes) {
+        ++refused_;
+        return type_id(ResourceType::kOther);
+      }
+      number = names_.number_of(name);
+    }
+    return number < kBuiltin ? static_cast<TypeId>(number) : static_cast<TypeId>(kFirstHostType + (number - kBuiltin));
+  }
+  /// Calls define(TypeId, name) for each type beyond the built-in ones that was not yet told.
+  template <class Define>
+  void tell(Define&& define) {
+    for (; told_ < names_.size(); ++told_) {
+      define(static_cast<TypeId>(kFirstHostType + (told_ - kBuiltin)), names_[told_]);
+    }
+  }
+  [[nodiscard]] bool untold() const noexcept { return told_ < names_.size(); }
+  [[nodiscard]] std::uint64_t refused() const noexcept { return refused_; }
+
+ private:
+  static constexpr std::uint32_t kBuiltin = static_cast<std::uint32_t>(kResourceTypeNames.size());
+  TextNumbers names_;
+  std::uint32_t told_ = kBuiltin;
+  std::uint64_t refused_ = 0;
+};
+
+/// Hands events to a sink in batches; annotations and losses are kept with them.
+template <EventSink Sink>
+class EventBatch {
+ public:
+  explicit EventBatch(Sink& sink) : sink_(&sink) {}
+
+  void add(const TraceEvent& event) {
+    if (count_ == kBatch) hand_over();
+    events_[count_++] = event;
+  }
+  void add(const TraceEvent& event, const Annotation& annotation) {
+    // The texts live as long as their token: hand over at once what they belong to.
+    if (count_ == kBatch) hand_over();
+    events_[count_] = event;
+    Annotation kept = annotation;
+    events_[count_].annotation = &kept;
+    ++count_;
+    hand_over();
+  }
+  void add(const TraceEvent& event, const LossRange& loss) {
+    if (count_ == kBatch) hand_over();
+    events_[count_] = event;
+    events_[count_].loss = &loss;
+    ++count_;
+    hand_over();
+  }
+  void hand_over() {
+    if (count_ == 0) return;
+    sink_->take(std::span<const TraceEvent>(events_, count_));
+    events_taken_ += count_;
+    count_ = 0;
+  }
+  /// Before a definition: what came before it goes first.
+  [[nodiscard]] Sink& sink() {
+    hand_over();
+    return *sink_;
+  }
+  [[nodiscard]] std::uint64_t events() const noexcept { return events_taken_ + count_; }
+
+ private:
+  static constexpr std::size_t kBatch = 128;
+  Sink* sink_;
+  std::size_t count_ = 0;
+  std::uint64_t events_taken_ = 0;
+  TraceEvent events_[kBatch];
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/async_trace/json_reader.hpp ====
+// json_reader.hpp: reads the async-trace JSON format: anybody's documents, and all that JsonEncoder adds to them.
+//
+//   thence::ModelBuilder model;
+//   thence::AsyncTraceReader reader{model};
+//   reader.feed(bytes); ...                   // in pieces of any size
+//   if (!reader.finish()) ...                 // reader.damage()
+// A plain document is handed over resource by resource as it is read, in the order of the file. 0 is absence, as the format
+// says, but for the root's start. Nothing is inferred here: a lane, a cause, a settling that the document does not tell is
+// unknown in the events (model/normalised.hpp infers, and says so).
+// A document with our members names its request at its end and refers to resources that come later, so it is held back, in
+// some 56 bytes a record, until it is whole; JsonEncoder bounds what one document may hold.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct AsyncTraceReaderOptions {
+  /// The request's number in a document that does not say it.
+  RootId root = RootId{1};
+  /// Added to the document's own stack numbers, so that those of several documents of one process do not meet.
+  std::uint32_t first_stack = 1;
+  /// Records held back of a document with our members. One with more is damage.
+  std::size_t max_held = std::size_t{1} << 24;
+  JsonReaderOptions json = {};
+};
+
+namespace detail {
+
+/// What may stand as a member's value.
+enum class JsonField : std::uint8_t { kId, kUint, kUint32, kInt, kText, kBool, kAny, kTexts, kObjects, kObject };
+
+struct JsonMember {
+  std::string_view name;
+  JsonField what;
+  std::uint8_t part = 0;  // kObjects, kObject: of what
+};
+
+}  // namespace detail
+
+/// Reads one document.
+///   Shape     one resource of a plain document; of one with our members, its records.
+///   Threads   one.
+///   Cost      O(bytes).
+///   When full see the options.
+///   Errors    damage(); std::bad_alloc.
+///   Lifetime  the sink outlives it.
+template <EventSink Sink>
+class AsyncTraceReader {
+ public:
+  using Options = AsyncTraceReaderOptions;
+
+  explicit AsyncTraceReader(Sink& sink, const Options& options = {})
+      : out_(sink), options_(options), json_(options.json), next_stack_(options.first_stack) {}
+  AsyncTraceReader(const AsyncTraceReader&) = delete;
+  AsyncTraceReader& operator=(const AsyncTraceReader&) = delete;
+
+  bool feed(std::span<const std::byte> bytes) {
+    if (json_.damage()) return false;
+    json_.feed(bytes);
+    return pump();
+  }
+  bool finish() {
+    if (ended_) return !json_.damage();
+    json_.finish();
+    if (!json_.damage()) pump();
+    ended_ = true;
+    release();
+    finish_root();
+    out_.sink().end(TraceSummary{});
+    return !json_.damage();
+  }
+
+  [[nodiscard]] const Damage& damage() const noexcept { return json_.damage(); }
+  [[nodiscard]] std::uint64_t events() const noexcept { return out_.events() + held_.size() + held_notes_.size(); }
+  /// Behind the stack numbers that were used: where those of a further document of the same process may begin.
+  [[nodiscard]] std::uint32_t next_stack() const noexcept { return next_stack_; }
+
+ private:
+  using Field = detail::JsonField;
+  using Member = detail::JsonMember;
+
+  enum Part : std::uint8_t {
+    kDocument, kResource, kInvocation, kWake, kStack, kFrame, kNote, kExtension, kLane, kLoss, kLink, kParts
+  };
+
+  enum DocumentMember { kDuration, kResources, kStackTraces, kAnnotations, kThence };
+  enum ResourceMember {
+    kAsyncId, kTriggerId, kType, kStackTraceId, kCreatedAt, kStartedAt, kEndedAt, kDestroyedAt, kTrueId, kCreationLost,
+    kFirstHeardAt, kCreatedOn, kBeforeStart, kTriggerRef, kStackMissing, kOpen, kResolvedAt, kResolvedBy, kResolvedOn,
+    kResolver, kResolverRef, kSettledAt, kOutcome, kSettledBy, kSettledOn, kSettler, kSettlerRef, kFurther, kFinishedAt,
+    kFinishedOn, kDestroyed, kDestroyedOn, kInvocations, kWakes, kPlaceholder
+  };
+  enum InvocationMember {
+    kInLane, kInStartedAt, kInEndedAt, kInExitLane, kInReadyAt, kInReadyBy, kInReadyOn, kInWaker, kInWakerRef, kInCause,
+    kInCauseBy, kInCauseByRef, kInStack
+  };
+  enum WakeMember { kWakeAt, kWakeLane, kWakeBy, kWaker, kWakerRef };
+  enum StackMember { kStackId, kFrames, kFrameDetails };
+  enum FrameMember { kFrameKind, kFunctionUnknown, kFileUnknown, kPc, kRelativePc, kBuildId };
+  enum NoteMember { kNoteId, kNoteKey, kNoteValue, kNoteType, kNoteTyped, kNoteCut };
+  enum ExtensionMember {
+    kVersion, kRootless, kRootId, kSalt, kProcessId, kProcessName, kClockName, kSamplingName, kOverflow, kStart, kStartUnix,
+    kSealReason, kSealedAt, kLanes, kLost, kLinks
+  };
+  enum LaneMember { kLaneId, kLaneProcess, kLaneThread, kLaneName };
+  enum LossMember { kLossLane, kLossCount, kLossFirst, kLossLast };
+  enum LinkMember { kLinkKind, kEffect, kEffectRef, kLinkCause, kLinkCauseRef, kLinkAt, kLinkLane, kLinkStack };
+
+  static std::span<const Member> members_of(Part part) noexcept {
+    using enum detail::JsonField;
+    static constexpr Member document[] = {{"requestDurationNs", kUint},
+                                          {"resources", kObjects, kResource},
+                                          {"stackTraces", kObjects, kStack},
+                                          {"annotations", kObjects, kNote},
+                                          {"thence", kObject, kExtension}};
+    static constexpr Member resource[] = {{"asyncId", kId},
+                                          {"triggerId", kId},
+                                          {"type", kText},
+                                          {"stackTraceId", kUint32},
+                                          {"createdAt", kUint},
+                                          {"callbackStartedAt", kUint},
+                                          {"callbackEndedAt", kUint},
+                                          {"destroyedAt", kUint},
+                                          {"id", kId},
+                                          {"creationLost", kBool},
+                                          {"firstHeardAt", kInt},
+                                          {"createdOn", kUint32},
+                                          {"createdBeforeStart", kUint},
+                                          {"triggerRef", kId},
+                                          {"stackMissing", kBool},
+                                          {"open", kBool},
+                                          {"resolvedAt", kInt},
+                                          {"resolvedBy", kText},
+                                          {"resolvedOn", kUint32},
+                                          {"resolver", kId},
+                                          {"resolverRef", kId},
+                                          {"settledAt", kInt},
+                                          {"outcome", kText},
+                                          {"settledBy", kText},
+                                          {"settledOn", kUint32},
+                                          {"settler", kId},
+                                          {"settlerRef", kId},
+                                          {"furtherSettles", kUint},
+                                          {"finishedAt", kInt},
+                                          {"finishedOn", kUint32},
+                                          {"destroyed", kBool},
+                                          {"destroyedOn", kUint32},
+                                          {"invocations", kObjects, kInvocation},
+                                          {"wakes", kObjects, kWake},
+                                          {"placeholder", kBool}};
+    static constexpr Member invocation[] = {{"lane", kUint32},      {"startedAt", kInt}, {"endedAt", kInt},
+                                            {"exitLane", kUint32},  {"readyAt", kInt},   {"readyBy", kText},
+                                            {"readyOn", kUint32},   {"waker", kId},      {"wakerRef", kId},
+                                            {"cause", kText},       {"causeBy", kId},    {"causeByRef", kId},
+                                            {"stackTraceId", kUint32}};
+    static constexpr Member wake[] = {{"at", kInt}, {"lane", kUint32}, {"by", kText}, {"waker", kId}, {"wakerRef", kId}};
+    static constexpr Member stack[] = {{"id", kUint32}, {"frames", kTexts}, {"frameDetails", kObjects, kFrame}};
+    static constexpr Member frame[] = {{"kind", kText}, {"functionUnknown", kBool}, {"fileUnknown", kBool},
+                                       {"pc", kUint},   {"relativePc", kUint},      {"buildId", kText}};
+    static constexpr Member note[] = {{"asyncId", kId},     {"key", kText},       {"value", kAny},
+                                      {"valueType", kText}, {"typedValue", kAny}, {"cut", kBool}};
+    static constexpr Member extension[] = {{"version", kUint},       {"rootless", kBool},     {"rootId", kUint},
+                                           {"salt", kText},          {"processId", kInt},     {"processName", kText},
+                                           {"clock", kText},         {"sampling", kText},     {"overflowPolicy", kText},
+                                           {"startBoottimeNs", kUint}, {"startUnixNs", kUint}, {"sealReason", kText},
+                                           {"sealedAt", kInt},       {"lanes", kObjects, kLane},
+                                           {"lost", kObjects, kLoss}, {"links", kObjects, kLink}};
+    static constexpr Member lane[] = {{"id", kUint32}, {"processId", kInt}, {"threadId", kInt}, {"name", kText}};
+    static constexpr Member loss[] = {{"lane", kUint32}, {"count", kUint}, {"firstAt", kInt}, {"lastAt", kInt}};
+    static constexpr Member link[] = {{"kind", kText},   {"effect", kId}, {"effectRef", kId}, {"cause", kId},
+                                      {"causeRef", kId}, {"at", kInt},    {"lane", kUint32},  {"stackTraceId", kUint32}};
+    switch (part) {
+      case kDocument: return document;
+      case kResource: return resource;
+      case kInvocation: return invocation;
+      case kWake: return wake;
+      case kStack: return stack;
+      case kFrame: return frame;
+      case kNote: return note;
+      case kExtension: return extension;
+      case kLane: return lane;
+      case kLoss: return loss;
+      case kLink: return link;
+      case kParts: break;
+    }
+    return {};
+  }
+  static constexpr std::string_view kOneOf[] = {
+      "a document", "a resource", "an invocation", "a wake", "a stack", "a frame", "an annotation", "an object", "a lane",
+      "a loss", "a link"};
+
+  /// The members of the object of one kind that is being read.
+  struct Values {
+    std::uint64_t present = 0;
+    std::array<std::uint64_t, 36> bits{};
+    std::array<std::uint32_t, 36> text_at{};
+    std::array<std::uint32_t, 36> text_size{};
+    std::array<ValueKind, 36> kind{};
+    std::string text;
+
+    [[nodiscard]] bool has(unsigned member) const noexcept { return (present >> member & 1) != 0; }
+    [[nodiscard]] std::uint64_t uint(unsigned member) const noexcept { return has(member) ? bits[member] : 0; }
+    [[nodiscard]] std::int64_t integer(unsigned member) const noexcept { return static_cast<std::int64_t>(uint(member)); }
+    [[nodiscard]] std::uint32_t uint32(unsigned member) const noexcept { return static_cast<std::uint32_t>(uint(member)); }
+    [[nodiscard]] bool yes(unsigned member) const noexcept { return has(member) && bits[member] != 0; }
+    [[nodiscard]] std::string_view view(unsigned member) const noexcept {
+      return has(member) ? std::string_view(text).substr(text_at[member], text_size[member]) : std::string_view{};
+    }
+  };
+
+  /// A level of the document that is open.
+  struct Level {
+    Part part = kDocument;
+    bool list = false;      // an array of such parts; else an object
+    bool texts = false;     // an array of strings
+    std::uint8_t member = 0;  // the key that was read; kUnknownMember: none that is known
+  };
+  static constexpr std::uint8_t kUnknownMember = 255;
+
+  // -- the document's form --------------------------------------------------------------------------------------------
+
+  bool pump() {
+    if (skipping_) {
+      const JsonToken token = json_.resume_skip();
+      if (token == JsonToken::kNeedMore) return true;
+      if (token == JsonToken::kDamaged) return false;
+      skipping_ = false;
+    }
+    for (;;) {
+      const JsonToken token = json_.next();
+      if (token == JsonToken::kNeedMore) {
+        out_.hand_over();
+        return true;
+      }
+      if (token == JsonToken::kDamaged) return false;
+      if (token == JsonToken::kEnd) return true;
+      if (!take(token)) {
+        if (json_.damage()) return false;
+        if (skipping_) return true;  // the rest of what is skipped is on its way
+      }
+    }
+  }
+
+  bool reject(std::string_view expected) {
+    json_.reject(expected);
+    return false;
+  }
+
+  bool skip(JsonToken token) {
+    const JsonToken last = json_.skip(token);
+    if (last == JsonToken::kDamaged) return false;
+    skipping_ = last == JsonToken::kNeedMore;
+    return !skipping_;
+  }
+
+  bool take(JsonToken token) {
+    if (levels_ == 0) {
+      if (token != JsonToken::kBeginObject || began_) return reject("an object with \"resources\"");
+      began_ = true;
+      push(kDocument, false);
+      return true;
+    }
+    Level& level = stack_[levels_ - 1];
+    if (level.texts) {
+      if (token == JsonToken::kEndArray) {
+        --levels_;
+        return true;
+      }
+      if (token != JsonToken::kString) return reject("a frame: \"function @ file:line:column\"");
+      frames_at_.push_back(static_cast<std::uint32_t>(frames_.size()));
+      frames_ += json_.text();
+      return true;
+    }
+    if (level.list) {
+      if (token == JsonToken::kEndArray) {
+        --levels_;
+        return true;
+      }
+      if (token != JsonToken::kBeginObject) return reject(kOneOf[level.part]);
+      push(level.part, false);
+      return true;
+    }
+    if (token == JsonToken::kKey) {
+      level.member = find_member(level);
+      return true;
+    }
+    if (token == JsonToken::kEndObject) {
+      const Part part = level.part;
+      --levels_;
+      return whole(part);
+    }
+    return value(level, token);
+  }
+
+  void push(Part part, bool list, bool texts = false) {
+    stack_[levels_++] = {part, list, texts, kUnknownMember};
+    if (list || texts) return;
+    values_[part].present = 0;
+    values_[part].text.clear();
+    if (part == kStack) {
+      frames_.clear();
+      frames_at_.clear();
+      details_.clear();
+      detail_build_ids_.clear();
+    }
+    if (part == kResource) {
+      callbacks_.clear();
+    }
+  }
+
+  /// Members mostly come in the same order: the one after the last is tried first.
+  std::uint8_t find_member(const Level& level) const {
+    const std::span<const Member> members = members_of(level.part);
+    const std::string_view name = json_.text();
+    const std::size_t guess = level.member == kUnknownMember ? 0 : std::size_t{level.member} + 1;
+    if (guess < members.size() && members[guess].name == name) return static_cast<std::uint8_t>(guess);
+    for (std::size_t at = 0; at < members.size(); ++at) {
+      if (members[at].name == name) return static_cast<std::uint8_t>(at);
+    }
+    return kUnknownMember;
+  }
+
+  bool value(Level& level, JsonToken token) {
+    if (level.member == kUnknownMember) return skip(token);
+    const Member& member = members_of(level.part)[level.member];
+    Values& values = values_[level.part];
+    const std::uint8_t at = level.member;
+    const auto keep = [&](std::uint64_t bits) {
+      values.bits[at] = bits;
+      values.present |= std::uint64_t{1} << at;
+      return true;
+    };
+    const auto keep_text = [&] {
+      values.text_at[at] = static_cast<std::uint32_t>(values.text.size());
+      values.text_size[at] = static_cast<std::uint32_t>(json_.text().size());
+      values.text += json_.text();
+      return keep(0);
+    };
+    switch (member.what) {
+      case Field::kId: {
+        std::uint64_t number = 0;
+        if (!whole_number(token, number)) return reject("a whole number, 0 or more");
+        if (number >= std::uint64_t{1} << kResourceIdBits) return reject("an id below 281474976710656");
+        return keep(number);
+      }
+      case Field::kUint: {
+        std::uint64_t number = 0;
+        if (!whole_number(token, number)) return reject("a whole number, 0 or more");
+        return keep(number);
+      }
+      case Field::kUint32: {
+        std::uint64_t number = 0;
+        if (!whole_number(token, number)) return reject("a whole number, 0 or more");
+        if (number >= 0xffff'fff0u) return reject("a number below 4294967280");
+        return keep(number);
+      }
+      case Field::kInt: {
+        std::int64_t number = 0;
+        if (!integer_number(token, number)) return reject("a whole number");
+        return keep(static_cast<std::uint64_t>(number));
+      }
+      case Field::kText:
+        if (token != JsonToken::kString) return reject("a string");
+        return keep_text();
+      case Field::kBool:
+        if (token != JsonToken::kTrue && token != JsonToken::kFalse) return reject("true or false");
+        return keep(token == JsonToken::kTrue ? 1 : 0);
+      case Field::kAny: return any_value(token, values, at, keep, keep_text);
+      case Field::kTexts:
+        if (token != JsonToken::kBeginArray) return reject("an array");
+        push(level.part, false, true);
+        return true;
+      case Field::kObjects:
+        if (token != JsonToken::kBeginArray) return reject("an array");
+        keep(0);
+        push(static_cast<Part>(member.part), true);
+        return true;
+      case Field::kObject:
+        if (token != JsonToken::kBeginObject) return reject("an object");
+        keep(0);
+        push(static_cast<Part>(member.part), false);
+        return true;
+    }
+    return true;
+  }
+
+  template <class Keep, class KeepText>
+  bool any_value(JsonToken token, Values& values, std::uint8_t at, Keep&& keep, KeepText&& keep_text) {
+    values.text_at[at] = values.text_size[at] = 0;  // what is no text is an empty one, whatever the object before had there
+    switch (token) {
+      case JsonToken::kString: values.kind[at] = ValueKind::kString; return keep_text();
+      case JsonToken::kTrue:
+      case JsonToken::kFalse: values.kind[at] = ValueKind::kBool; return keep(token == JsonToken::kTrue ? 1 : 0);
+      case JsonToken::kNumber: {
+        const DecimalNumber& number = json_.number();
+        switch (number.kind) {
+          case DecimalNumber::Kind::kUint: values.kind[at] = ValueKind::kUint; return keep(number.magnitude);
+          case DecimalNumber::Kind::kInt:
+            values.kind[at] = ValueKind::kInt;
+            return keep(static_cast<std::uint64_t>(number.integer));
+          case DecimalNumber::Kind::kDouble: values.kind[at] = ValueKind::kDouble; return keep(std::bit_cast<std::uint64_t>(number.real));
+        }
+        return true;
+      }
+      case JsonToken::kNull: return true;
+      default: return reject("a string, a number, true or false");
+    }
+  }
+
+  /// Also 1e3 and 5.0, which some writers make of whole numbers.
+  bool whole_number(JsonToken token, std::uint64_t& to) const noexcept {
+    if (token != JsonToken::kNumber) return false;
+    const DecimalNumber& number = json_.number();
+    if (number.kind == DecimalNumber::Kind::kUint) {
+      to = number.magnitude;
+      return true;
+    }
+    if (number.kind == DecimalNumber::Kind::kInt || !(number.real >= 0) || number.real >= 18446744073709551616.0) return false;
+    to = static_cast<std::uint64_t>(number.real);
+    return static_cast<double>(to) == number.real;
+  }
+  bool integer_number(JsonToken token, std::int64_t& to) const noexcept {
+    std::uint64_t magnitude = 0;
+    if (token == JsonToken::kNumber && json_.number().kind == DecimalNumber::Kind::kInt) {
+      to = json_.number().integer;
+      return true;
+    }
+    if (!whole_number(token, magnitude) || magnitude > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return false;
+    to = static_cast<std::int64_t>(magnitude);
+    return true;
+  }
+
+  template <class E>
+  static E word_of(std::string_view text, E last, E unknown) noexcept {
+    for (unsigned at = 0; at <= static_cast<unsigned>(last); ++at) {
+      if (word(static_cast<E>(at)) == text) return static_cast<E>(at);
+    }
+    return unknown;
+  }
+  static Actor actor_of(std::string_view text) noexcept { return word_of(text, Actor::kExternal, Actor::kUnknown); }
+
+  // -- what was read --------------------------------------------------------------------------------------------------
+
+  bool whole(Part part) {
+    switch (part) {
+      case kDocument: return document();
+      case kResource: return resource();
+      case kInvocation: return invocation();
+      case kWake: return wake();
+      case kStack: return stack();
+      case kFrame: return frame();
+      case kNote: return note();
+      case kExtension: return extension();
+      case kLane: return lane();
+      case kLoss: return loss();
+      case kLink: return link();
+      case kParts: break;
+    }
+    return true;
+  }
+
+  bool document() {
+    if (!values_[kDocument].has(kResources)) return reject("\"resources\" in the document");
+    if (!decided_) {  // there were none
+      decided_ = true;
+      start_streaming();
+    }
+    return true;
+  }
+
+  /// An event as a document tells it: a time from the root's start, and references by the document's numbers.
+  struct Held {
+    std::int64_t at = 0;
+    std::uint64_t resource = 0;
+    std::uint64_t other = 0;
+    std::uint32_t lane = 0;
+    std::uint32_t stack = 0;
+    TypeId type = {};
+    EventKind kind = EventKind::kPayload;
+    std::uint8_t flags = 0;
+    bool resource_here = false;  // `resource` is an asyncId
+    bool other_here = false;
+  };
+
+  /// What our members say of one callback or wake, before the resource that bears it is whole.
+  struct Callback {
+    Held event = {};
+  };
+
+  bool resource() {
+    const Values& values = values_[kResource];
+    if (!values.has(kAsyncId) || values.uint(kAsyncId) == 0) return reject("\"asyncId\", above 0, in the resource");
+    const bool ours = values.has(kTrueId);
+    if (!decided_) {
+      decided_ = true;
+      if (!ours) start_streaming();
+    }
+    if (values.yes(kPlaceholder)) return true;  // stands for a root of which nothing is known
+    const std::uint64_t async_id = values.uint(kAsyncId);
+    const std::uint64_t id = ours ? values.uint(kTrueId) : async_id;
+    if (id == 0) return reject("\"id\", above 0, in the resource");
+    if (!streaming_) {
+      if (by_async_id_.find(async_id) == IdMap::kAbsent) {
+        by_async_id_.insert(async_id, static_cast<std::uint32_t>(true_ids_.size()));
+        true_ids_.push_back(id);
+      }
+    }
+    Held event;
+    event.resource = id;
+    const auto put = [&](EventKind kind, std::int64_t at) {
+      event.kind = kind;
+      event.at = at;
+      return add(event);
+    };
+    const auto refer = [&](unsigned here, unsigned elsewhere) {
+      event.other_here = values.uint(here) != 0;
+      event.other = event.other_here ? values.uint(here) : values.uint(elsewhere);
+    };
+    const auto clear = [&] {
+      event.other = 0;
+      event.other_here = false;
+      event.lane = event.stack = 0;
+      event.flags = 0;
+      event.type = {};
+    };
+    if (!values.yes(kCreationLost)) {
+      if (!values.has(kType)) return reject("\"type\" in the resource");
+      if (!values.has(kCreatedAt)) return reject("\"createdAt\" in the resource");
+      event.type = types_.number_of(values.view(kType));
+      refer(kTriggerId, kTriggerRef);
+      if (values.has(kStackTraceId)) event.stack = stack_number(values.uint32(kStackTraceId), ours);
+      event.lane = values.uint32(kCreatedOn);
+      std::int64_t created = values.integer(kCreatedAt);
+      if (values.has(kBeforeStart)) created = -values.integer(kBeforeStart);
+      if (!put(EventKind::kCreated, created)) return false;
+      clear();
+    }
+    if (ours) {
+      if (values.has(kResolvedAt)) {
+        event.flags = settle_flags(Outcome::kResolved, actor_of(values.view(kResolvedBy)));
+        event.lane = values.uint32(kResolvedOn);
+        refer(kResolver, kResolverRef);
+        if (!put(EventKind::kSettled, values.integer(kResolvedAt))) return false;
+        clear();
+      }
+      for (Callback& callback : callbacks_) {
+        callback.event.resource = id;
+        if (!add(callback.event)) return false;
+      }
+      if (values.has(kSettledAt)) {
+        event.flags = settle_flags(word_of(values.view(kOutcome), Outcome::kResolved, Outcome::kUnknown),
+                                   actor_of(values.view(kSettledBy)));
+        event.lane = values.uint32(kSettledOn);
+        refer(kSettler, kSettlerRef);
+        if (!put(EventKind::kSettled, values.integer(kSettledAt))) return false;
+        clear();
+      }
+      if (values.has(kFinishedAt)) {
+        event.lane = values.uint32(kFinishedOn);
+        if (!put(EventKind::kRootFinished, values.integer(kFinishedAt))) return false;
+        clear();
+      }
+      if (!values.yes(kDestroyed)) return true;
+      event.lane = values.uint32(kDestroyedOn);
+      return put(EventKind::kDestroyed, values.integer(kDestroyedAt));
+    }
+    // 0 did not happen, but that the root begins at 0.
+    const bool root = id == 1 || event_is_root(values.view(kType));
+    if (root && root_resource_ == 0) root_resource_ = id;
+    if (values.uint(kStartedAt) != 0 || root) {
+      if (!put(EventKind::kEntered, values.integer(kStartedAt))) return false;
+    }
+    if (values.uint(kEndedAt) != 0 && !put(EventKind::kExited, values.integer(kEndedAt))) return false;
+    if (values.uint(kDestroyedAt) != 0 && !put(EventKind::kDestroyed, values.integer(kDestroyedAt))) return false;
+    return true;
+  }
+  static bool event_is_root(std::string_view type) noexcept {
+    return type == kResourceTypeNames[static_cast<unsigned>(ResourceType::kRoot)];
+  }
+  static std::uint8_t settle_flags(Outcome outcome, Actor actor) noexcept {
+    return static_cast<std::uint8_t>(static_cast<unsigned>(outcome) | static_cast<unsigned>(actor) << 4);
+  }
+
+  /// Our documents have 0 for "no stack"; in others 0 is a stack like any other.
+  std::uint32_t stack_number(std::uint32_t in_document, bool ours) noexcept {
+    if (ours && in_document == 0) return 0;
+    const std::uint32_t number = options_.first_stack + in_document;
+    next_stack_ = std::max(next_stack_, number + 1);
+    return number;
+  }
+
+  bool invocation() {
+    const Values& values = values_[kInvocation];
+    if (values.has(kInReadyAt)) {
+      Callback ready;
+      ready.event.kind = EventKind::kScheduled;
+      ready.event.at = values.integer(kInReadyAt);
+      ready.event.flags = static_cast<std::uint8_t>(actor_of(values.view(kInReadyBy)));
+      ready.event.lane = values.uint32(kInReadyOn);
+      ready.event.other_here = values.uint(kInWaker) != 0;
+      ready.event.other = ready.event.other_here ? values.uint(kInWaker) : values.uint(kInWakerRef);
+      callbacks_.push_back(ready);
+    }
+    if (values.has(kInStartedAt)) {
+      Callback entered;
+      entered.event.kind = EventKind::kEntered;
+      entered.event.at = values.integer(kInStartedAt);
+      entered.event.lane = values.uint32(kInLane);
+      entered.event.flags =
+          static_cast<std::uint8_t>(word_of(values.view(kInCause), CauseKind::kExternal, CauseKind::kUnspecified));
+      entered.event.other_here = values.uint(kInCauseBy) != 0;
+      entered.event.other = entered.event.other_here ? values.uint(kInCauseBy) : values.uint(kInCauseByRef);
+      if (values.has(kInStack)) entered.event.stack = stack_number(values.uint32(kInStack), true);
+      callbacks_.push_back(entered);
+    }
+    if (values.has(kInEndedAt)) {
+      Callback exited;
+      exited.event.kind = EventKind::kExited;
+      exited.event.at = values.integer(kInEndedAt);
+      exited.event.lane = values.has(kInExitLane) ? values.uint32(kInExitLane) : values.uint32(kInLane);
+      callbacks_.push_back(exited);
+    }
+    return true;
+  }
+  bool wake() {
+    const Values& values = values_[kWake];
+    if (!values.has(kWakeAt)) return reject("\"at\" in the wake");
+    Callback woken;
+    woken.event.kind = EventKind::kScheduled;
+    woken.event.at = values.integer(kWakeAt);
+    woken.event.flags = static_cast<std::uint8_t>(actor_of(values.view(kWakeBy)));
+    woken.event.lane = values.uint32(kWakeLane);
+    woken.event.other_here = values.uint(kWaker) != 0;
+    woken.event.other = woken.event.other_here ? values.uint(kWaker) : values.uint(kWakerRef);
+    callbacks_.push_back(woken);
+    return true;
+  }
+
+  struct HeldFrame {
+    FrameKind kind = FrameKind::kScript;
+    bool function_unknown = false;
+    bool file_unknown = false;
+    std::uint64_t pc = 0;
+    std::uint64_t relative_pc = 0;
+    std::uint32_t build_id_at = 0;
+    std::uint32_t build_id_size = 0;
+  };
+
+  bool frame() {
+    const Values& values = values_[kFrame];
+    HeldFrame detail;
+    detail.kind = word_of(values.view(kFrameKind), FrameKind::kSource, FrameKind::kScript);
+    detail.function_unknown = values.yes(kFunctionUnknown);
+    detail.file_unknown = values.yes(kFileUnknown);
+    detail.pc = values.uint(kPc);
+    detail.relative_pc = values.uint(kRelativePc);
+    detail.build_id_at = static_cast<std::uint32_t>(detail_build_ids_.size());
+    detail.build_id_size = static_cast<std::uint32_t>(values.view(kBuildId).size());
+    detail_build_ids_ += values.view(kBuildId);
+    details_.push_back(detail);
+    return true;
+  }
+
+  bool stack() {
+    const Values& values = values_[kStack];
+    if (!values.has(kStackId)) return reject("\"id\" in the stack");
+    infos_.clear();
+    for (std::size_t at = 0; at < frames_at_.size(); ++at) {
+      const std::size_t end = at + 1 < frames_at_.size() ? frames_at_[at + 1] : frames_.size();
+      FrameInfo info = frame_of(std::string_view(frames_).substr(frames_at_[at], end - frames_at_[at]));
+      if (at < details_.size()) {
+        const HeldFrame& detail = details_[at];
+        info.kind = detail.kind;
+        if (detail.function_unknown) info.function = {};
+        if (detail.file_unknown) info.file = {};
+        info.pc = detail.pc;
+        info.relative_pc = detail.relative_pc;
+        info.build_id = std::string_view(detail_build_ids_).substr(detail.build_id_at, detail.build_id_size);
+      }
+      infos_.push_back(info);
+    }
+    if (streaming_) {
+      out_.sink().define_stack({static_cast<StackId>(stack_number(values.uint32(kStackId), false)), infos_});
+      return true;
+    }
+    if (!room()) return false;
+    held_stacks_.push_back({values.uint32(kStackId), static_cast<std::uint32_t>(held_frames_.size()),
+                            static_cast<std::uint32_t>(infos_.size())});
+    for (const FrameInfo& info : infos_) {
+      KeptFrame kept;
+      kept.info = info;
+      kept.function_at = keep_text(info.function, kept.function_size);
+      kept.file_at = keep_text(info.file, kept.file_size);
+      kept.build_id_at = keep_text(info.build_id, kept.build_id_size);
+      held_frames_.push_back(kept);
+    }
+    return true;
+  }
+  /// "function @ file:line:column"; a text of another form is a function.
+  static FrameInfo frame_of(std::string_view text) noexcept {
+    FrameInfo info;
+    info.kind = FrameKind::kScript;
+    info.function = text;
+    const std::size_t at = text.rfind(" @ ");
+    if (at == std::string_view::npos) return info;
+    std::string_view place = text.substr(at + 3);
+    std::uint32_t numbers[2] = {};
+    for (std::uint32_t& number : numbers) {
+      const std::size_t colon = place.rfind(':');
+      if (colon == std::string_view::npos || colon + 1 == place.size() || place.size() - colon > 10) return info;
+      for (const char c : place.substr(colon + 1)) {
+        if (c < '0' || c > '9') return info;
+        number = number * 10 + static_cast<std::uint32_t>(c - '0');
+      }
+      place = place.substr(0, colon);
+    }
+    info.function = text.substr(0, at);
+    info.file = place;
+    info.column = numbers[0];
+    info.line = numbers[1];
+    return info;
+  }
+
+  struct HeldNote {
+    std::uint64_t async_id = 0;
+    std::uint64_t bits = 0;
+    std::uint32_t key_at = 0;
+    std::uint32_t key_size = 0;
+    std::uint32_t text_at = 0;
+    std::uint32_t text_size = 0;
+    ValueKind kind = ValueKind::kString;
+    bool cut = false;
+  };
+
+  bool note() {
+    const Values& values = values_[kNote];
+    if (!values.has(kNoteId)) return reject("\"asyncId\" in the annotation");
+    if (!values.has(kNoteKey)) return reject("\"key\" in the annotation");
+    if (values.uint(kNoteId) == 0) return true;  // of a resource that is not in the document
+    Value value = Value::of(values.view(kNoteValue), values.yes(kNoteCut));
+    if (values.has(kNoteType)) {
+      const ValueKind kind = word_of(values.view(kNoteType), ValueKind::kBool, ValueKind::kString);
+      if (kind != ValueKind::kString) value = typed(values, kNoteTyped, kind);
+    } else if (values.has(kNoteValue) && values.kind[kNoteValue] != ValueKind::kString) {
+      value = typed(values, kNoteValue, values.kind[kNoteValue]);
+    }
+    value.cut = values.yes(kNoteCut);
+    if (streaming_) {
+      TraceEvent event = event_at(values.uint(kNoteId), 0);
+      event.kind = EventKind::kAnnotated;
+      out_.add(event, Annotation{values.view(kNoteKey), value});
+      return true;
+    }
+    if (!room()) return false;
+    HeldNote held;
+    held.async_id = values.uint(kNoteId);
+    held.kind = value.kind;
+    held.cut = value.cut;
+    switch (value.kind) {
+      case ValueKind::kString: break;
+      case ValueKind::kInt: held.bits = static_cast<std::uint64_t>(value.integer); break;
+      case ValueKind::kUint: held.bits = value.uinteger; break;
+      case ValueKind::kDouble: held.bits = std::bit_cast<std::uint64_t>(value.real); break;
+      case ValueKind::kBool: held.bits = value.boolean ? 1 : 0; break;
+    }
+    held.key_at = keep_text(values.view(kNoteKey), held.key_size);
+    if (value.kind == ValueKind::kString) held.text_at = keep_text(value.text, held.text_size);
+    held_notes_.push_back(held);
+    return true;
+  }
+  std::uint32_t keep_text(std::string_view text, std::uint32_t& size) {
+    const auto at = static_cast<std::uint32_t>(held_text_.size());
+    size = static_cast<std::uint32_t>(text.size());
+    held_text_ += text;
+    return at;
+  }
+
+  /// A typed value, whichever way its number was spelt; NaN and the infinities stand only in the text.
+  static Value typed(const Values& values, unsigned member, ValueKind kind) noexcept {
+    const std::uint64_t bits = values.uint(member);
+    const ValueKind spelt = values.has(member) ? values.kind[member] : ValueKind::kString;
+    switch (kind) {
+      case ValueKind::kBool: return Value::of(bits != 0);
+      case ValueKind::kInt:
+      case ValueKind::kUint: {
+        std::uint64_t whole = bits;
+        // 1e3, or what a program that has only doubles made of a whole number.
+        if (spelt == ValueKind::kDouble) {
+          const double real = std::bit_cast<double>(bits);
+          if (!(real >= -9223372036854775808.0 && real < 18446744073709551616.0)) return Value::of(real);
+          whole = real < 0 ? static_cast<std::uint64_t>(static_cast<std::int64_t>(real)) : static_cast<std::uint64_t>(real);
+        }
+        return kind == ValueKind::kInt ? Value::of(static_cast<std::int64_t>(whole)) : Value::of(whole);
+      }
+      case ValueKind::kDouble: {
+        if (spelt == ValueKind::kDouble) return Value::of(std::bit_cast<double>(bits));
+        if (spelt == ValueKind::kUint) return Value::of(static_cast<double>(bits));
+        if (spelt == ValueKind::kInt) return Value::of(static_cast<double>(static_cast<std::int64_t>(bits)));
+        const std::string_view text = values.view(kNoteValue);
+        if (text == "inf") return Value::of(std::numeric_limits<double>::infinity());
+        if (text == "-inf") return Value::of(-std::numeric_limits<double>::infinity());
+        return Value::of(text.starts_with('-') ? -std::numeric_limits<double>::quiet_NaN()
+                                               : std::numeric_limits<double>::quiet_NaN());
+      }
+      case ValueKind::kString: break;
+    }
+    return Value::of(values.view(kNoteValue), false);
+  }
+
+  bool lane() {
+    const Values& values = values_[kLane];
+    if (values.uint(kLaneId) == 0) return reject("\"id\", above 0, in the lane");
+    HeldLane held;
+    held.id = values.uint32(kLaneId);
+    held.process_id = static_cast<std::int32_t>(values.integer(kLaneProcess));
+    held.thread_id = static_cast<std::int32_t>(values.integer(kLaneThread));
+    held.name = std::string(values.view(kLaneName));
+    held_lanes_.push_back(std::move(held));
+    return true;
+  }
+  bool loss() {
+    const Values& values = values_[kLoss];
+    if (!room()) return false;
+    held_losses_.push_back({values.uint32(kLossLane), values.uint(kLossCount), values.integer(kLossFirst), values.integer(kLossLast)});
+    return true;
+  }
+  bool link() {
+    const Values& values = values_[kLink];
+    Held event;
+    event.kind = EventKind::kLinked;
+    event.at = values.integer(kLinkAt);
+    event.resource_here = values.uint(kEffect) != 0;
+    event.resource = event.resource_here ? values.uint(kEffect) : values.uint(kEffectRef);
+    event.other_here = values.uint(kLinkCause) != 0;
+    event.other = event.other_here ? values.uint(kLinkCause) : values.uint(kLinkCauseRef);
+    event.lane = values.uint32(kLinkLane);
+    if (values.has(kLinkStack)) event.stack = stack_number(values.uint32(kLinkStack), true);
+    event.flags = static_cast<std::uint8_t>(word_of(values.view(kLinkKind), LinkKind::kBridge, LinkKind::kAwaits));
+    return add(event);
+  }
+
+  bool extension() {
+    const Values& values = values_[kExtension];
+    if (values.uint(kVersion) > 1) return reject("version 1 of thence's members");
+    const std::string_view hex = values.view(kSalt);
+    for (const char c : hex) {
+      const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+      if (digit < 0 || hex.size() > 16) return reject("a salt of up to 16 hexadecimal digits");
+      salt_ = salt_ << 4 | static_cast<unsigned>(digit);
+    }
+    if (values.uint(kRootId) >= number(RootId::kUntraced)) return reject("a root id below 1099511627775");
+    known_ = true;
+    root_ = values.yes(kRootless) ? RootId::kNone : static_cast<RootId>(values.uint(kRootId));
+    process_id_ = static_cast<std::int32_t>(values.integer(kProcessId));
+    process_name_ = values.view(kProcessName);
+    clock_ = values.view(kClockName);
+    sampling_ = values.view(kSamplingName);
+    overflow_ = values.view(kOverflow);
+    start_ = values.uint(kStart);
+    if (values.has(kStartUnix)) unix_start_ = values.uint(kStartUnix);
+    if (values.has(kSealReason)) {
+      sealed_ = true;
+      seal_reason_ = word_of(values.view(kSealReason), SealReason::kSessionEnded, SealReason::kFinished);
+      sealed_at_ = values.integer(kSealedAt);
+    }
+    return true;
+  }
+
+  // -- handing over ---------------------------------------------------------------------------------------------------
+
+  /// A plain document: what follows is handed over as it is read.
+  void start_streaming() {
+    streaming_ = true;
+    root_ = options_.root;
+    start_ = 0;
+    out_.sink().begin(TraceInfo{});
+    define_stacks();
+    tell_types();
+    hand_over_notes();
+  }
+
+  [[nodiscard]] bool room() {
+    if (held_.size() + held_notes_.size() < options_.max_held) return true;
+    return reject("fewer records in one request");
+  }
+
+  bool add(const Held& held) {
+    if (!streaming_) {
+      if (!room()) return false;
+      held_.push_back(held);
+      return true;
+    }
+    tell_types();
+    out_.add(event_of(held));
+    return true;
+  }
+  void tell_types() {
+    if (!types_.untold()) [[likely]] return;
+    Sink& sink = out_.sink();
+    types_.tell([&](TypeId type, std::string_view name) { sink.define_type(type, name); });
+  }
+  [[nodiscard]] Timestamp time_at(std::int64_t at) const noexcept {
+    const std::uint64_t time = start_ + static_cast<std::uint64_t>(at);
+    return static_cast<Timestamp>(at < 0 && time > start_ ? 0 : time);  // nothing is before the clock's start
+  }
+  [[nodiscard]] TraceEvent event_at(std::uint64_t resource, std::int64_t at) const noexcept {
+    TraceEvent event;
+    event.time = time_at(at);
+    event.resource = static_cast<ResourceId>(resource);
+    event.root = root_;
+    return event;
+  }
+  [[nodiscard]] std::uint64_t true_id(std::uint64_t id, bool here) const noexcept {
+    if (!here || streaming_ || id == 0) return id;
+    const std::uint32_t at = by_async_id_.find(id);
+    return at == IdMap::kAbsent ? 0 : true_ids_[at];
+  }
+  [[nodiscard]] TraceEvent event_of(const Held& held) const noexcept {
+    TraceEvent event = event_at(true_id(held.resource, held.resource_here), held.at);
+    event.kind = held.kind;
+    event.other = static_cast<ResourceId>(true_id(held.other, held.other_here));
+    event.lane = static_cast<LaneId>(held.lane);
+    event.stack = static_cast<StackId>(held.stack);
+    event.type = held.type;
+    event.flags = held.flags;
+    return event;
+  }
+
+  /// Hands over what was held back.
+  void release() {
+    if (streaming_) return;
+    if (!known_) root_ = options_.root;
+    TraceInfo info;
+    info.salt = salt_;
+    info.process_id = process_id_;
+    info.process_name = process_name_;
+    info.clock = clock_;
+    info.sampling = sampling_;
+    info.overflow_policy = overflow_;
+    out_.sink().begin(info);
+    if (unix_start_ != 0) out_.sink().synchronise({start_, 0, unix_start_});
+    for (const HeldLane& lane : held_lanes_) {
+      out_.sink().define_lane({static_cast<LaneId>(lane.id), lane.process_id, lane.thread_id, lane.name});
+    }
+    define_stacks();
+    tell_types();
+    for (const Held& held : held_) {
+      const TraceEvent event = event_of(held);
+      if (event.resource != ResourceId::kNone) out_.add(event);
+    }
+    hand_over_notes();
+    for (const HeldLoss& loss : held_losses_) {
+      const LossRange range{loss.count, time_at(loss.first), time_at(loss.last)};
+      TraceEvent event;
+      event.kind = EventKind::kLost;
+      event.time = range.first;
+      event.lane = static_cast<LaneId>(loss.lane);
+      out_.add(event, range);
+    }
+    if (sealed_ && root_ != RootId::kNone) {
+      TraceEvent event = event_at(0, sealed_at_);
+      event.kind = EventKind::kRootSealed;
+      event.flags = static_cast<std::uint8_t>(seal_reason_);
+      out_.add(event);
+    }
+    held_.clear();
+  }
+
+  void define_stacks() {
+    for (const HeldStack& stack : held_stacks_) {
+      infos_.clear();
+      const std::string_view texts = held_text_;
+      for (std::uint32_t at = stack.first; at < stack.first + stack.count; ++at) {
+        FrameInfo info_of = held_frames_[at].info;
+        info_of.function = texts.substr(held_frames_[at].function_at, held_frames_[at].function_size);
+        info_of.file = texts.substr(held_frames_[at].file_at, held_frames_[at].file_size);
+        info_of.build_id = texts.substr(held_frames_[at].build_id_at, held_frames_[at].build_id_size);
+        infos_.push_back(info_of);
+      }
+      if (const std::uint32_t id = stack_number(stack.id, !streaming_); id != 0) {
+        out_.sink().define_stack({static_cast<StackId>(id), infos_});
+      }
+    }
+    held_stacks_.clear();
+    held_frames_.clear();
+  }
+  void hand_over_notes() {
+    for (const HeldNote& note : held_notes_) {
+      TraceEvent event = event_at(true_id(note.async_id, true), 0);
+      if (event.resource == ResourceId::kNone) continue;
+      event.kind = EventKind::kAnnotated;
+      const std::string_view texts = held_text_;
+      Value value = Value::of(texts.substr(note.text_at, note.text_size));
+      switch (note.kind) {
+        case ValueKind::kString: break;
+        case ValueKind::kInt: value = Value::of(static_cast<std::int64_t>(note.bits)); break;
+        case ValueKind::kUint: value = Value::of(note.bits); break;
+        case ValueKind::kDouble: value = Value::of(std::bit_cast<double>(note.bits)); break;
+        case ValueKind::kBool: value = Value::of(note.bits != 0); break;
+      }
+      value.cut = note.cut;
+      out_.add(event, Annotation{texts.substr(note.key_at, note.key_size), value});
+    }
+    held_notes_.clear();
+  }
+
+  /// A plain document says how long its request took, and of what resource: of its root.
+  void finish_root() {
+    const Values& values = values_[kDocument];
+    if (!streaming_ || !values.has(kDuration)) return;
+    if (values.uint(kDuration) > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) return;
+    TraceEvent event = event_at(root_resource_ == 0 ? 1 : root_resource_, values.integer(kDuration));
+    event.kind = EventKind::kRootFinished;
+    out_.add(event);
+  }
+
+  struct HeldLane {
+    std::uint32_t id = 0;
+    std::int32_t process_id = 0;
+    std::int32_t thread_id = 0;
+    std::string name;
+  };
+  struct HeldLoss {
+    std::uint32_t lane = 0;
+    std::uint64_t count = 0;
+    std::int64_t first = 0;
+    std::int64_t last = 0;
+  };
+  struct KeptFrame {
+    FrameInfo info;
+    std::uint32_t function_at = 0, function_size = 0, file_at = 0, file_size = 0, build_id_at = 0, build_id_size = 0;
+  };
+  struct HeldStack {
+    std::uint32_t id = 0;
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+  };
+
+  EventBatch<Sink> out_;
+  Options options_;
+  JsonReader json_;
+  TypeNumbers types_;
+  std::uint32_t next_stack_;
+  std::array<Level, 8> stack_{};
+  unsigned levels_ = 0;
+  bool began_ = false;
+  bool skipping_ = false;
+  bool streaming_ = false;
+  bool decided_ = false;
+  bool ended_ = false;
+  std::array<Values, kParts> values_;
+  std::vector<Callback> callbacks_;
+  std::string frames_;
+  std::vector<std::uint32_t> frames_at_;
+  std::vector<HeldFrame> details_;
+  std::string detail_build_ids_;
+  std::vector<FrameInfo> infos_;
+  std::uint64_t root_resource_ = 0;
+  // Of a document with our members.
+  std::vector<Held> held_;
+  std::vector<HeldNote> held_notes_;
+  std::vector<HeldLane> held_lanes_;
+  std::vector<HeldLoss> held_losses_;
+  std::vector<HeldStack> held_stacks_;
+  std::vector<KeptFrame> held_frames_;
+  std::string held_text_;
+  IdMap by_async_id_;
+  std::vector<std::uint64_t> true_ids_;
+  bool known_ = false;
+  bool sealed_ = false;
+  RootId root_ = RootId::kNone;
+  SealReason seal_reason_ = SealReason::kFinished;
+  std::int64_t sealed_at_ = 0;
+  std::uint64_t salt_ = 0;
+  std::uint64_t start_ = 0;
+  std::uint64_t unix_start_ = 0;
+  std::int32_t process_id_ = 0;
+  std::string process_name_, clock_, sampling_, overflow_;
 };
 
 }  // namespace THENCE_ABI
@@ -11533,6 +12801,720 @@ class ChromeEncoder {
   bool begun_ = false;
   bool ended_ = false;
   bool first_ = true;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/chrome/json_reader.hpp ====
+// json_reader.hpp: reads Chrome's trace event format: an array of events, or an object with "traceEvents".
+//
+//   thence::ChromeReader reader{model};
+// | ph      | becomes                                                                                                   |
+// |---------|-----------------------------------------------------------------------------------------------------------|
+// | X, B E  | a resource with one invocation on the thread's lane; created by the slice that encloses it                 |
+// | b e, S F| a resource without invocations, from created to settled; created by the open one of its id, else by the    |
+// |         | slice that encloses it on its thread                                                                       |
+// | n, T p  | an annotation of the open one of its id: name = time in ns                                                  |
+// | i I R   | a resource that is settled when it is created                                                              |
+// | s t f   | a link between the slices that they are in                                                                 |
+// | C       | counters, one a series                                                                                     |
+// | M       | names of threads and of the process                                                                        |
+// The name is the type, the category and the arguments are annotations (nested ones flattened: a.b, a[0]). Other phases are
+// counted and passed over. Times become nanoseconds, exactly. The format lets writers leave the array open: no damage.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct ChromeReaderOptions {
+  /// Arguments kept of one event; further ones are counted.
+  std::size_t max_arguments = 256;
+  /// Slices that may be open on one thread. One beyond is read without a parent.
+  std::size_t max_open = 4096;
+  JsonReaderOptions json = {};
+};
+
+/// Reads events.
+///   Shape     one event; what is open on each thread and of each id; the names.
+///   Threads   one.
+///   Cost      O(bytes).
+///   When full see the options.
+///   Errors    damage(); std::bad_alloc.
+///   Lifetime  the sink outlives it.
+template <EventSink Sink>
+class ChromeReader {
+ public:
+  using Options = ChromeReaderOptions;
+
+  explicit ChromeReader(Sink& sink, const Options& options = {}) : out_(sink), options_(options), json_(options.json) {}
+  ChromeReader(const ChromeReader&) = delete;
+  ChromeReader& operator=(const ChromeReader&) = delete;
+
+  bool feed(std::span<const std::byte> bytes) {
+    if (json_.damage()) return false;
+    json_.feed(bytes);
+    return pump();
+  }
+  bool finish() {
+    if (ended_) return !json_.damage();
+    ended_ = true;
+    json_.finish();
+    if (!json_.damage()) pump();
+    if (json_.damage() && json_.damage().cut_off && where_ == Where::kEvents && json_.depth() == list_depth_) {
+      unclosed_ = true;
+      json_.forgive();
+    }
+    begin_once();
+    out_.sink().end(TraceSummary{});
+    return !json_.damage();
+  }
+  [[nodiscard]] const Damage& damage() const noexcept { return json_.damage(); }
+  [[nodiscard]] std::uint64_t events() const noexcept { return out_.events(); }
+  /// The array was not closed, as the format allows.
+  [[nodiscard]] bool unclosed() const noexcept { return unclosed_; }
+  /// Events whose phase is not in the table above.
+  [[nodiscard]] std::uint64_t unknown_phases() const noexcept { return unknown_phases_; }
+  /// E, e, n without a beginning.
+  [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return unmatched_ends_; }
+  /// s, t, f that are in no slice, or whose other end is not there.
+  [[nodiscard]] std::uint64_t unbound_flows() const noexcept { return unbound_flows_; }
+  [[nodiscard]] std::uint64_t arguments_dropped() const noexcept { return arguments_dropped_; }
+
+ private:
+  enum class Where : std::uint8_t { kStart, kObject, kEvents, kEvent, kArguments, kId2, kDone };
+  enum Member { kName, kCategory, kPhase, kTs, kDur, kPid, kTid, kId, kId2Member, kScope, kBindingPoint, kArgs, kMembers };
+  static constexpr std::string_view kNames[kMembers] = {"name", "cat", "ph", "ts", "dur", "pid", "tid",
+                                                        "id",   "id2", "scope", "bp", "args"};
+
+  struct Argument {
+    std::uint32_t key_at = 0;
+    std::uint32_t key_size = 0;
+    std::uint32_t text_at = 0;
+    std::uint32_t text_size = 0;
+    std::uint64_t bits = 0;
+    ValueKind kind = ValueKind::kString;
+  };
+
+  struct Slice {
+    std::uint64_t id = 0;
+    std::uint64_t end = 0;
+    bool open = false;  // B: its end is not known
+  };
+  struct Thread {
+    std::int32_t process_id = 0;
+    std::int32_t thread_id = 0;
+    std::string name;
+    std::vector<Slice> slices;  // that enclose each other
+    std::vector<std::uint64_t> awaited;  // causes of flows that end at the next slice
+    std::uint64_t last = 0;
+  };
+  struct Series {
+    std::vector<std::uint64_t> open;
+  };
+
+  bool pump() {
+    if (skipping_) {
+      const JsonToken token = json_.resume_skip();
+      if (token == JsonToken::kNeedMore) return true;
+      if (token == JsonToken::kDamaged) return false;
+      skipping_ = false;
+    }
+    for (;;) {
+      const JsonToken token = json_.next();
+      switch (token) {
+        case JsonToken::kNeedMore:
+        case JsonToken::kEnd: out_.hand_over(); return true;
+        case JsonToken::kDamaged: return false;
+        default: break;
+      }
+      if (take(token)) continue;
+      if (json_.damage()) return false;
+      if (skipping_) return true;
+    }
+  }
+  bool reject(std::string_view expected) {
+    json_.reject(expected);
+    return false;
+  }
+  bool skip(JsonToken token) {
+    const JsonToken last = json_.skip(token);
+    if (last == JsonToken::kDamaged) return false;
+    skipping_ = last == JsonToken::kNeedMore;
+    return !skipping_;
+  }
+
+  bool take(JsonToken token) {
+    switch (where_) {
+      case Where::kStart:
+        if (token == JsonToken::kBeginArray) {
+          begin_list();
+          return true;
+        }
+        if (token != JsonToken::kBeginObject) return reject("an array of events, or an object with \"traceEvents\"");
+        where_ = Where::kObject;
+        return true;
+      case Where::kObject:
+        if (token == JsonToken::kKey) {
+          in_events_ = json_.text() == "traceEvents";
+          return true;
+        }
+        if (token == JsonToken::kEndObject) {
+          if (!seen_events_) return reject("\"traceEvents\" in the object");
+          where_ = Where::kDone;
+          return true;
+        }
+        if (!in_events_) return skip(token);
+        if (token != JsonToken::kBeginArray) return reject("an array of events");
+        begin_list();
+        return true;
+      case Where::kEvents:
+        if (token == JsonToken::kEndArray) {
+          where_ = list_depth_ == 1 ? Where::kDone : Where::kObject;
+          return true;
+        }
+        if (token == JsonToken::kNull) return true;
+        if (token != JsonToken::kBeginObject) return reject("an event");
+        where_ = Where::kEvent;
+        present_ = 0;
+        arguments_.clear();
+        argument_text_.clear();
+        id2_local_ = false;
+        return true;
+      case Where::kEvent:
+        if (token == JsonToken::kEndObject) {
+          where_ = Where::kEvents;
+          return event();
+        }
+        if (token == JsonToken::kKey) {
+          member_ = kMembers;
+          for (unsigned at = 0; at < kMembers; ++at) {
+            if (kNames[at] == json_.text()) member_ = at;
+          }
+          return true;
+        }
+        return value(token);
+      case Where::kArguments: return argument(token);
+      case Where::kId2:
+        if (token == JsonToken::kKey) {
+          id2_local_ = json_.text() == "local";
+          return true;
+        }
+        if (token == JsonToken::kEndObject) {
+          where_ = Where::kEvent;
+          return true;
+        }
+        member_ = kId;
+        return id_value(token);
+      case Where::kDone: return reject("the end of the text");
+    }
+    return true;
+  }
+  void begin_list() {
+    where_ = Where::kEvents;
+    seen_events_ = true;
+    list_depth_ = json_.depth();
+  }
+
+  bool value(JsonToken token) {
+    switch (member_) {
+      case kName:
+      case kCategory:
+      case kPhase:
+      case kScope:
+      case kBindingPoint:
+        if (token != JsonToken::kString) return reject("a string");
+        texts_[member_] = json_.text();
+        break;
+      case kTs:
+      case kDur: {
+        if (token != JsonToken::kNumber) return reject("a number of microseconds");
+        if (!nanoseconds(numbers_[member_])) return reject("a number of microseconds, 0 or more");
+        break;
+      }
+      case kPid:
+      case kTid:
+        if (token == JsonToken::kString) {
+          texts_[member_] = json_.text();
+          numbers_[member_] = 0;
+        } else if (token == JsonToken::kNumber && json_.number().kind != DecimalNumber::Kind::kDouble) {
+          texts_[member_] = json_.text();
+          numbers_[member_] = json_.number().kind == DecimalNumber::Kind::kUint && json_.number().magnitude <= 0x7fff'ffffu
+                                  ? json_.number().magnitude
+                                  : 0;
+        } else {
+          return reject("a whole number or a string");
+        }
+        break;
+      case kId: return id_value(token);
+      case kId2Member:
+        if (token != JsonToken::kBeginObject) return reject("an object");
+        where_ = Where::kId2;
+        return true;
+      case kArgs:
+        if (token == JsonToken::kBeginObject) {
+          where_ = Where::kArguments;
+          argument_depth_ = json_.depth();
+          path_.clear();
+          path_at_.clear();
+          path_at_.push_back(0);
+          elements_.assign(1, kNoElement);
+          return true;
+        }
+        if (token == JsonToken::kString || token == JsonToken::kNumber || token == JsonToken::kBeginArray) return skip(token);
+        return true;
+      default: return skip(token);
+    }
+    present_ |= 1u << member_;
+    return true;
+  }
+  bool id_value(JsonToken token) {
+    if (token != JsonToken::kString && token != JsonToken::kNumber) return reject("an id: a string or a number");
+    texts_[kId] = json_.text();
+    present_ |= 1u << kId;
+    return true;
+  }
+
+  /// Microseconds, as they are spelt, as nanoseconds, rounded to the nearest.
+  bool nanoseconds(std::uint64_t& to) const noexcept {
+    const DecimalNumber& number = json_.number();
+    if (number.real < 0 || number.real > 9e15) return false;
+    const std::string_view text = json_.text();
+    std::uint64_t whole = 0, part = 0;
+    unsigned digits = 0;
+    bool point = false, up = false;
+    for (const char c : text) {
+      if (c == '.') {
+        point = true;
+        continue;
+      }
+      if (c < '0' || c > '9') {  // an exponent, or -0
+        to = static_cast<std::uint64_t>(number.real * 1000 + 0.5);
+        return true;
+      }
+      const auto digit = static_cast<unsigned>(c - '0');
+      if (!point) {
+        whole = whole * 10 + digit;
+      } else if (digits < 3) {
+        part = part * 10 + digit;
+        ++digits;
+      } else {
+        if (digits == 3) up = digit >= 5;
+        ++digits;
+      }
+    }
+    for (; digits < 3; ++digits) part *= 10;
+    to = whole * 1000 + part + (up ? 1 : 0);
+    return true;
+  }
+
+  // -- arguments ------------------------------------------------------------------------------------------------------
+
+  static constexpr std::uint32_t kNoElement = ~std::uint32_t{0};
+  static constexpr std::size_t kMaxPath = 512;
+
+  bool argument(JsonToken token) {
+    switch (token) {
+      case JsonToken::kKey:
+        path_.resize(path_at_.back());
+        if (path_.size() + json_.text().size() < kMaxPath) {
+          if (!path_.empty()) path_ += '.';
+          path_ += json_.text();
+        }
+        return true;
+      case JsonToken::kBeginObject:
+      case JsonToken::kBeginArray:
+        step();
+        path_at_.push_back(path_.size());
+        elements_.push_back(token == JsonToken::kBeginArray ? 0 : kNoElement);
+        return true;
+      case JsonToken::kEndObject:
+      case JsonToken::kEndArray:
+        path_at_.pop_back();
+        elements_.pop_back();
+        if (json_.depth() < argument_depth_) {
+          where_ = Where::kEvent;
+        } else {
+          path_.resize(path_at_.back() < path_.size() && elements_.back() != kNoElement ? path_at_.back() : path_.size());
+        }
+        return true;
+      default: break;
+    }
+    step();
+    if (arguments_.size() >= options_.max_arguments) {
+      ++arguments_dropped_;
+      return true;
+    }
+    Argument made;
+    made.key_at = keep(path_, made.key_size);
+    switch (token) {
+      case JsonToken::kString: made.text_at = keep(json_.text(), made.text_size); break;
+      case JsonToken::kTrue:
+      case JsonToken::kFalse:
+        made.kind = ValueKind::kBool;
+        made.bits = token == JsonToken::kTrue ? 1 : 0;
+        break;
+      case JsonToken::kNumber: {
+        const DecimalNumber& number = json_.number();
+        if (number.kind == DecimalNumber::Kind::kUint) {
+          made.kind = ValueKind::kUint;
+          made.bits = number.magnitude;
+        } else if (number.kind == DecimalNumber::Kind::kInt) {
+          made.kind = ValueKind::kInt;
+          made.bits = static_cast<std::uint64_t>(number.integer);
+        } else {
+          made.kind = ValueKind::kDouble;
+          made.bits = std::bit_cast<std::uint64_t>(number.real);
+        }
+        break;
+      }
+      default: break;  // null: an empty string
+    }
+    arguments_.push_back(made);
+    return true;
+  }
+  /// In an array: the path ends with the element's number.
+  void step() {
+    if (elements_.back() == kNoElement) return;
+    path_.resize(path_at_.back());
+    if (path_.size() < kMaxPath) path_ += "[" + std::to_string(elements_.back()) + "]";
+    ++elements_.back();
+  }
+  std::uint32_t keep(std::string_view text, std::uint32_t& size) {
+    const auto at = static_cast<std::uint32_t>(argument_text_.size());
+    size = static_cast<std::uint32_t>(text.size());
+    argument_text_ += text;
+    return at;
+  }
+  [[nodiscard]] std::string_view key_of(const Argument& argument) const noexcept {
+    return std::string_view(argument_text_).substr(argument.key_at, argument.key_size);
+  }
+  [[nodiscard]] Value value_of(const Argument& argument) const noexcept {
+    switch (argument.kind) {
+      case ValueKind::kString: break;
+      case ValueKind::kInt: return Value::of(static_cast<std::int64_t>(argument.bits));
+      case ValueKind::kUint: return Value::of(argument.bits);
+      case ValueKind::kDouble: return Value::of(std::bit_cast<double>(argument.bits));
+      case ValueKind::kBool: return Value::of(argument.bits != 0);
+    }
+    return Value::of(std::string_view(argument_text_).substr(argument.text_at, argument.text_size));
+  }
+
+  // -- one event ------------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] bool has(unsigned member) const noexcept { return (present_ >> member & 1) != 0; }
+  [[nodiscard]] std::string_view text(unsigned member) const noexcept {
+    return has(member) ? std::string_view(texts_[member]) : std::string_view{};
+  }
+
+  bool event() {
+    if (!has(kPhase) || texts_[kPhase].empty()) return reject("\"ph\" in the event");
+    const char phase = texts_[kPhase][0];
+    begin_once();
+    if (phase == 'M') return metadata();
+    if (!has(kTs)) return reject("\"ts\" in the event");
+    time_ = numbers_[kTs];
+    switch (phase) {
+      case 'X': return complete();
+      case 'B': return begin_slice();
+      case 'E': return end_slice();
+      case 'b':
+      case 'S': return begin_async();
+      case 'e':
+      case 'F': return end_async();
+      case 'n':
+      case 'T':
+      case 'p': return mark_async();
+      case 'i':
+      case 'I':
+      case 'R': return instant();
+      case 's':
+      case 't':
+      case 'f': return flow(phase);
+      case 'C': return counter();
+      default: ++unknown_phases_; return true;
+    }
+  }
+
+  void begin_once() {
+    if (began_) return;
+    began_ = true;
+    out_.sink().begin(TraceInfo{});
+  }
+
+  std::uint32_t thread() {
+    key_.assign(text(kPid)).append(1, '\0').append(text(kTid));
+    const std::uint32_t at = thread_numbers_.number_of(key_);
+    if (at == threads_.size()) {
+      threads_.emplace_back();
+      threads_[at].process_id = has(kPid) ? static_cast<std::int32_t>(numbers_[kPid]) : 0;
+      threads_[at].thread_id = has(kTid) ? static_cast<std::int32_t>(numbers_[kTid]) : 0;
+      define(at);
+    }
+    return at;
+  }
+  void define(std::uint32_t at) {
+    const Thread& known = threads_[at];
+    out_.sink().define_lane({lane(at), known.process_id, known.thread_id, known.name});
+  }
+  [[nodiscard]] static LaneId lane(std::uint32_t thread) noexcept { return static_cast<LaneId>(thread + 1); }
+
+  [[nodiscard]] TraceEvent made(EventKind kind, std::uint64_t id, std::uint32_t thread, std::uint64_t time) const noexcept {
+    TraceEvent event;
+    event.kind = kind;
+    event.time = static_cast<Timestamp>(time);
+    event.resource = static_cast<ResourceId>(id);
+    event.lane = lane(thread);
+    return event;
+  }
+
+  /// The resource that an event stands for, with all that it says.
+  std::uint64_t create(std::uint32_t thread, std::uint64_t parent) {
+    const std::uint64_t id = ++ids_;
+    TraceEvent event = made(EventKind::kCreated, id, thread, time_);
+    event.other = static_cast<ResourceId>(parent);
+    const std::string_view name = text(kName);
+    event.type = types_.number_of(name.empty() ? std::string_view("slice") : name);
+    if (types_.untold()) {
+      Sink& sink = out_.sink();
+      types_.tell([&](TypeId type, std::string_view what) { sink.define_type(type, what); });
+    }
+    out_.add(event);
+    if (!text(kCategory).empty()) {
+      out_.add(made(EventKind::kAnnotated, id, thread, time_), Annotation{"category", Value::of(text(kCategory))});
+    }
+    annotate(id, thread);
+    return id;
+  }
+  void annotate(std::uint64_t id, std::uint32_t thread) {
+    for (const Argument& argument : arguments_) {
+      out_.add(made(EventKind::kAnnotated, id, thread, time_), Annotation{key_of(argument), value_of(argument)});
+    }
+  }
+
+  /// The innermost slice of a thread that holds [time, end]; those that are over are forgotten. 0: none.
+  std::uint64_t enclosing(Thread& thread, std::uint64_t end) {
+    if (time_ < thread.last) {  // out of order: it can only be looked up among those that are still there
+      for (std::size_t at = thread.slices.size(); at-- != 0;) {
+        if (thread.slices[at].open || thread.slices[at].end >= end) return thread.slices[at].id;
+      }
+      return 0;
+    }
+    thread.last = time_;
+    while (!thread.slices.empty() && !thread.slices.back().open && thread.slices.back().end < end) thread.slices.pop_back();
+    return thread.slices.empty() ? 0 : thread.slices.back().id;
+  }
+  void open(std::uint32_t at, std::uint64_t id, std::uint64_t end, bool open) {
+    Thread& thread = threads_[at];
+    if (time_ >= thread.last && thread.slices.size() < options_.max_open) thread.slices.push_back({id, end, open});
+    for (const std::uint64_t cause : thread.awaited) link(id, cause, at);
+    thread.awaited.clear();
+  }
+
+  bool complete() {
+    const std::uint32_t at = thread();
+    const std::uint64_t end = time_ + (has(kDur) ? numbers_[kDur] : 0);
+    const std::uint64_t id = create(at, enclosing(threads_[at], end));
+    out_.add(made(EventKind::kEntered, id, at, time_));
+    if (has(kDur)) out_.add(made(EventKind::kExited, id, at, end));
+    open(at, id, end, false);
+    return true;
+  }
+  bool begin_slice() {
+    const std::uint32_t at = thread();
+    const std::uint64_t id = create(at, enclosing(threads_[at], time_));
+    out_.add(made(EventKind::kEntered, id, at, time_));
+    open(at, id, 0, true);
+    return true;
+  }
+  bool end_slice() {
+    const std::uint32_t at = thread();
+    Thread& known = threads_[at];
+    known.last = std::max(known.last, time_);
+    while (!known.slices.empty() && !known.slices.back().open) known.slices.pop_back();
+    if (known.slices.empty()) {
+      ++unmatched_ends_;
+      return true;
+    }
+    const std::uint64_t id = known.slices.back().id;
+    known.slices.pop_back();
+    out_.add(made(EventKind::kExited, id, at, time_));
+    annotate(id, at);
+    return true;
+  }
+
+  /// The number of an asynchronous operation by category, scope and id; ids that are local to a process by that too.
+  std::uint32_t async_key(char family) {
+    key_.assign(1, family).append(text(kCategory)).append(1, '\0').append(text(kScope)).append(1, '\0').append(text(kId));
+    if (id2_local_) key_.append(1, '\0').append(text(kPid));
+    const std::uint32_t at = key_numbers_.number_of(key_);
+    if (at == series_.size()) series_.emplace_back();
+    return at;
+  }
+  bool begin_async() {
+    if (!has(kId)) return reject("\"id\" in the event");
+    const std::uint32_t at = thread();
+    const std::uint32_t key = async_key('a');
+    const std::uint64_t parent = series_[key].open.empty() ? enclosing(threads_[at], time_) : series_[key].open.back();
+    const std::uint64_t id = create(at, parent);
+    if (series_[key].open.size() < options_.max_open) series_[key].open.push_back(id);
+    return true;
+  }
+  bool end_async() {
+    if (!has(kId)) return reject("\"id\" in the event");
+    const std::uint32_t at = thread();
+    Series& series = series_[async_key('a')];
+    if (series.open.empty()) {
+      ++unmatched_ends_;
+      return true;
+    }
+    const std::uint64_t id = series.open.back();
+    series.open.pop_back();
+    out_.add(made(EventKind::kSettled, id, at, time_));
+    annotate(id, at);
+    return true;
+  }
+  bool mark_async() {
+    if (!has(kId)) return reject("\"id\" in the event");
+    const std::uint32_t at = thread();
+    Series& series = series_[async_key('a')];
+    if (series.open.empty()) {
+      ++unmatched_ends_;
+      return true;
+    }
+    const std::uint64_t id = series.open.back();
+    out_.add(made(EventKind::kAnnotated, id, at, time_), Annotation{text(kName), Value::of(time_)});
+    annotate(id, at);
+    return true;
+  }
+  bool instant() {
+    const std::uint32_t at = thread();
+    const std::uint64_t id = create(at, enclosing(threads_[at], time_));
+    out_.add(made(EventKind::kSettled, id, at, time_));
+    return true;
+  }
+
+  void link(std::uint64_t effect, std::uint64_t cause, std::uint32_t thread) {
+    if (effect == cause) return;
+    TraceEvent event = made(EventKind::kLinked, effect, thread, time_);
+    event.other = static_cast<ResourceId>(cause);
+    event.flags = static_cast<std::uint8_t>(LinkKind::kAwaits);
+    out_.add(event);
+  }
+  bool flow(char phase) {
+    if (!has(kId)) return reject("\"id\" in the event");
+    const std::uint32_t at = thread();
+    const std::uint64_t slice = enclosing(threads_[at], time_);
+    Series& series = series_[async_key('f')];
+    if (phase == 's') {
+      series.open.clear();
+      if (slice == 0) {
+        ++unbound_flows_;
+      } else {
+        series.open.push_back(slice);
+      }
+      return true;
+    }
+    if (series.open.empty()) {
+      ++unbound_flows_;
+      return true;
+    }
+    const std::uint64_t cause = series.open.back();
+    // An end binds to the next slice unless it says that it binds to the one around it.
+    if (phase == 'f' && text(kBindingPoint) != "e") {
+      if (threads_[at].awaited.size() < options_.max_open) threads_[at].awaited.push_back(cause);
+      series.open.clear();
+      return true;
+    }
+    if (slice == 0) {
+      ++unbound_flows_;
+      return true;
+    }
+    link(slice, cause, at);
+    series.open.clear();
+    if (phase == 't') series.open.push_back(slice);
+    return true;
+  }
+
+  bool counter() {
+    const std::uint32_t at = thread();
+    for (const Argument& argument : arguments_) {
+      if (argument.kind == ValueKind::kString) continue;
+      key_.assign(text(kName));
+      if (has(kId)) key_.append("[").append(text(kId)).append("]");
+      const std::string_view series = key_of(argument);
+      if (arguments_.size() > 1 || (series != "value" && series != text(kName))) key_.append(".").append(series);
+      std::uint32_t number = counters_.find(key_);
+      if (number == IdMap::kAbsent) {
+        if (counters_.size() >= 60'000) continue;
+        number = counters_.number_of(key_);
+        out_.sink().define_counter(counter_id(number), key_, "");
+      }
+      TraceEvent event = made(EventKind::kCounter, 0, at, time_);
+      event.counter = counter_id(number);
+      out_.add(event, Annotation{{}, value_of(argument)});
+    }
+    return true;
+  }
+  [[nodiscard]] static CounterId counter_id(std::uint32_t number) noexcept {
+    return static_cast<CounterId>(static_cast<std::uint32_t>(CounterId::kFirstOfHost) + number);
+  }
+
+  bool metadata() {
+    const std::string_view name = text(kName);
+    for (const Argument& argument : arguments_) {
+      if (key_of(argument) != "name" || argument.kind != ValueKind::kString) continue;
+      if (name == "thread_name") {
+        const std::uint32_t at = thread();
+        threads_[at].name = std::string(value_of(argument).text);
+        define(at);
+      } else if (name == "process_name" && !named_) {
+        named_ = true;
+        TraceInfo info;
+        info.process_id = has(kPid) ? static_cast<std::int32_t>(numbers_[kPid]) : 0;
+        info.process_name = value_of(argument).text;
+        out_.sink().begin(info);
+      }
+    }
+    return true;
+  }
+
+  EventBatch<Sink> out_;
+  Options options_;
+  JsonReader json_;
+  TypeNumbers types_;
+  TextNumbers thread_numbers_;
+  TextNumbers key_numbers_;
+  TextNumbers counters_;
+  std::vector<Thread> threads_;
+  std::vector<Series> series_;
+  std::array<std::string, kMembers> texts_;
+  std::array<std::uint64_t, kMembers> numbers_{};
+  std::vector<Argument> arguments_;
+  std::string argument_text_;
+  std::string path_;
+  std::vector<std::size_t> path_at_;
+  std::vector<std::uint32_t> elements_;
+  std::string key_;
+  std::uint64_t time_ = 0;
+  std::uint64_t ids_ = 0;
+  std::uint64_t unknown_phases_ = 0;
+  std::uint64_t unmatched_ends_ = 0;
+  std::uint64_t unbound_flows_ = 0;
+  std::uint64_t arguments_dropped_ = 0;
+  unsigned present_ = 0;
+  unsigned member_ = kMembers;
+  unsigned list_depth_ = 0;
+  unsigned argument_depth_ = 0;
+  Where where_ = Where::kStart;
+  bool in_events_ = false;
+  bool seen_events_ = false;
+  bool id2_local_ = false;
+  bool named_ = false;
+  bool skipping_ = false;
+  bool unclosed_ = false;
+  bool began_ = false;
+  bool ended_ = false;
 };
 
 }  // namespace THENCE_ABI
@@ -12885,6 +14867,1963 @@ class JsonlEncoder {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/formats/perfetto/perfetto_reader.hpp ====
+// perfetto_reader.hpp: reads Perfetto traces: all of what PerfettoEncoder wrote, and of anybody's TrackEvents what they
+// carry of asynchronous operations.
+//
+//   thence::PerfettoReader reader{model};             // any EventSink
+//   reader.feed(bytes); ...                           // in pieces of any size
+//   if (!reader.finish()) ...                         // reader.damage(); a cut-off last packet is damage().cut_off
+//
+// Of our own files every record comes back as it was recorded, in the order of the file. Several of them joined by `cat` are
+// several traces: begin is called for each.
+// Of others:
+// | in the file                        | becomes                                                                             |
+// |------------------------------------|-------------------------------------------------------------------------------------|
+// | a slice on a thread's track        | a resource with one invocation on the thread's lane                                 |
+// | a slice on any other track         | a resource without invocations, from created to settled                             |
+// | an instant                         | a resource that is settled when it is created                                       |
+// | the slice below it on its track, else the flow that ends at its begin | its trigger                                      |
+// | any other flow                     | a link                                                                              |
+// | a counter                          | a counter of the lane it belongs to                                                 |
+// | debug annotations, categories      | annotations (nested ones flattened: a.b, a[0]), category                            |
+// Their packets may stand in any order, so they are held, decoded, until the end or up to `max_held`; then the older half
+// is handed over, and what comes still later than that counts as disordered().
+// Packets that were compressed inside of the trace are inflated by a policy, which the host brings:
+//   struct Inflate {
+//     // Calls out(bytes) for what it inflates, as long as that returns true. False: damaged, or of a kind it does not know.
+//     template <class Out> bool operator()(thence::Compression kind, std::span<const std::byte> bytes, Out&& out);
+//   };
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// How packets inside of a trace are compressed.
+enum class Compression : std::uint8_t { kDeflate, kZstd };
+
+/// The policy of a host that cannot inflate: such packets are counted and passed over.
+struct NoInflate {
+  template <class Out>
+  bool operator()(Compression, std::span<const std::byte>, Out&&) const noexcept {
+    return false;
+  }
+};
+
+struct PerfettoReaderOptions {
+  /// Bytes of one packet. A larger one is damage: Perfetto's are below 1 MB.
+  std::size_t max_packet_bytes = std::size_t{64} << 20;
+  /// Bytes that one run of compressed packets may become. More is damage: a bomb.
+  std::size_t max_inflated_bytes = std::size_t{64} << 20;
+  /// Events of others that are held so that they can be put in order, about 100 bytes each.
+  std::size_t max_held = std::size_t{1} << 22;
+  /// Slices of others that may be open on one track; Perfetto's own bound.
+  std::size_t max_open = 512;
+};
+
+namespace perfetto {
+
+/// A dictionary of one sequence: values by iid. Small or dense iids are looked up in a table, others in a map.
+template <class T>
+class IidTable {
+ public:
+  void set(std::uint64_t iid, const T& value) {
+    if (iid == 0) return;  // is unset
+    if (T* known = find(iid)) {
+      *known = value;
+      return;
+    }
+    const auto at = static_cast<std::uint32_t>(values_.size());
+    values_.push_back(value);
+    if (iid < 4096 || iid / 4 < values_.size()) {
+      if (iid >= dense_.size()) dense_.resize(static_cast<std::size_t>(iid) + 1 + dense_.size() / 2, IdMap::kAbsent);
+      dense_[iid] = at;
+    } else {
+      rest_.insert(iid, at);
+    }
+  }
+  [[nodiscard]] T* find(std::uint64_t iid) noexcept {
+    if (iid < dense_.size() && dense_[iid] != IdMap::kAbsent) [[likely]] return &values_[dense_[iid]];
+    if (rest_.size() == 0) return nullptr;
+    const std::uint32_t at = rest_.find(iid);
+    return at == IdMap::kAbsent ? nullptr : &values_[at];
+  }
+  void clear() {
+    if (values_.empty()) return;
+    values_.clear();
+    dense_.clear();
+    rest_ = IdMap{};
+  }
+
+ private:
+  std::vector<T> values_;
+  std::vector<std::uint32_t> dense_;
+  IdMap rest_;
+};
+
+}  // namespace perfetto
+
+/// Reads a trace.
+///   Shape     a packet; the dictionaries of each sequence; the tracks; of others' events up to `max_held`.
+///   Threads   one.
+///   Cost      O(bytes); O(n log n) in the events of others.
+///   When full see PerfettoReaderOptions.
+///   Errors    damage(); std::bad_alloc.
+///   Lifetime  the sink outlives it.
+template <EventSink Sink, class Inflate = NoInflate>
+class PerfettoReader {
+ public:
+  using Options = PerfettoReaderOptions;
+
+  explicit PerfettoReader(Sink& sink, const Options& options = {}, Inflate inflate = {})
+      : out_(sink), options_(options), inflate_(std::move(inflate)) {
+    for (const std::string_view key : perfetto::kKeyNames) static_cast<void>(texts_.number_of(key));
+    no_text_ = texts_.number_of({});
+  }
+  PerfettoReader(const PerfettoReader&) = delete;
+  PerfettoReader& operator=(const PerfettoReader&) = delete;
+
+  bool feed(std::span<const std::byte> bytes) {
+    if (damage_) return false;
+    drop_read();
+    window_.append(bytes);
+    return packets();
+  }
+  bool finish() {
+    if (ended_) return !damage_;
+    ended_ = true;
+    if (!damage_ && read_ != window_.size()) {
+      damage_ = {dropped_ + window_.size(), 0, wanted_, true};
+    }
+    end_ours();
+    hand_over_others(others_.size());
+    if (!began_) out_.sink().begin(TraceInfo{});
+    out_.sink().end(others_began_ ? TraceSummary{} : summary());
+    return !damage_;
+  }
+
+  [[nodiscard]] const Damage& damage() const noexcept { return damage_; }
+  [[nodiscard]] std::uint64_t events() const noexcept { return out_.events(); }
+  /// Whole packets.
+  [[nodiscard]] std::uint64_t packets_read() const noexcept { return packets_; }
+  /// Packets that need what a lost packet said.
+  [[nodiscard]] std::uint64_t packets_unreadable() const noexcept { return unreadable_; }
+  /// Runs of compressed packets that the policy could not inflate.
+  [[nodiscard]] std::uint64_t compressed_skipped() const noexcept { return compressed_skipped_; }
+  /// Events of others without a sequence, a track, a time, or with a clock that nothing relates to another.
+  [[nodiscard]] std::uint64_t events_skipped() const noexcept { return skipped_; }
+  /// Ends of slices that no begin is there for.
+  [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return unmatched_ends_; }
+  /// Events of others that came after later ones had been handed over.
+  [[nodiscard]] std::uint64_t disordered() const noexcept { return disordered_; }
+
+ private:
+  using Key = perfetto::Key;
+  static constexpr std::size_t kKeys = std::size(perfetto::kKeyNames);
+  static constexpr std::uint32_t kNone = IdMap::kAbsent;
+
+  enum class Category : std::uint8_t { kOther, kResource, kInvocation, kPause, kPark, kEdge, kRecord, kThence };
+  static constexpr std::string_view kCategories[] = {"", "resource", "invocation", "pause", "park", "edge", "record", "thence"};
+
+  enum class Word : std::uint8_t {
+    kOther, kTrace, kLane, kLost, kSummary, kCreated, kScheduled, kEntered, kExited, kSettled, kDestroyed, kAwaits, kBridge,
+    kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kSample
+  };
+  static constexpr std::string_view kWords[] = {"",        "thence.trace", "thence.lane", "thence.lost", "thence.summary",
+                                                "created", "scheduled",    "entered",     "exited",      "settled",
+                                                "destroyed", "awaits",     "bridge",      "annotated",   "finished",
+                                                "sealed",  "open",         "parked",      "unparked",    "pause ended",
+                                                "sample"};
+
+  struct Name {
+    std::uint32_t text = 0;
+    std::uint16_t type = 0;  // of a resource, once asked for
+    bool has_type = false;
+    Word word = Word::kOther;
+  };
+  struct CategoryName {
+    std::uint32_t text = 0;
+    Category category = Category::kOther;
+  };
+  struct Mapping {
+    std::uint32_t path = 0;
+    std::uint32_t build_id = 0;
+  };
+  struct FrameEntry {
+    FrameKind kind = FrameKind::kSource;
+    std::uint32_t function = 0;
+    std::uint32_t file = 0;
+    std::uint32_t build_id = 0;
+    std::uint32_t line = 0;
+    std::uint32_t column = 0;
+    std::uint64_t pc = 0;
+    std::uint64_t relative_pc = 0;
+  };
+
+  /// A writer's stream: its dictionaries and defaults.
+  struct Sequence {
+    std::uint64_t id = 0;
+    bool valid = false;  // nothing that it refers to was lost
+    bool ours = false;
+    std::uint64_t default_track = 0;
+    std::uint64_t default_clock = 0;
+    std::uint64_t incremental = 0;        // the last reading of an incremental clock
+    std::uint64_t incremental_clock = 0;  // 0: none
+    std::uint64_t incremental_unit = 1;
+    perfetto::IidTable<Name> names;
+    perfetto::IidTable<CategoryName> categories;
+    perfetto::IidTable<std::uint32_t> keys;
+    perfetto::IidTable<std::uint32_t> values;
+    perfetto::IidTable<std::uint32_t> functions;
+    perfetto::IidTable<std::uint32_t> sources;
+    perfetto::IidTable<std::uint32_t> paths;
+    perfetto::IidTable<std::uint32_t> build_ids;
+    perfetto::IidTable<Mapping> mappings;
+    perfetto::IidTable<FrameEntry> frames;
+    perfetto::IidTable<std::uint32_t> stacks;  // StackId
+
+    void clear() {
+      default_track = default_clock = 0;
+      names.clear();
+      categories.clear();
+      keys.clear();
+      values.clear();
+      functions.clear();
+      sources.clear();
+      paths.clear();
+      build_ids.clear();
+      mappings.clear();
+      frames.clear();
+      stacks.clear();
+    }
+  };
+
+  enum class OpenKind : std::uint8_t { kResource, kInvocation, kPause, kPark, kOther };
+
+  /// A slice that was begun and not ended.
+  struct Open {
+    std::uint64_t id = 0;
+    RootId root = RootId::kNone;
+    std::uint64_t begin = 0;       // as written
+    std::uint64_t invocation = 0;  // of a split one
+    OpenKind kind = OpenKind::kOther;
+    PauseKind pause = PauseKind::kOther;
+    bool split = false;
+  };
+
+  struct Track {
+    std::uint64_t uuid = 0;
+    std::uint64_t parent = 0;
+    std::uint32_t name = 0;  // text
+    std::uint32_t unit = 0;  // text
+    std::int32_t process_id = 0;
+    std::int32_t thread_id = 0;
+    LaneId lane = LaneId::kNone;
+    CounterId counter = CounterId::kNone;
+    bool is_thread = false;
+    bool is_process = false;
+    bool is_counter = false;
+    bool has_lane = false;
+    bool lane_asked = false;
+    std::vector<Open> open;
+    std::vector<std::uint64_t> ended;  // of split invocations: whose exit has been handed over
+  };
+
+  /// An event of somebody else, held until it can be put in order.
+  struct Other {
+    std::uint64_t time = 0;
+    std::uint64_t clock = 0;  // not yet related to the trace's; 0: it is in the trace's
+    std::uint64_t bits = 0;
+    std::uint32_t track = 0;  // index
+    std::uint32_t name = 0;   // text
+    std::uint32_t category = 0;
+    std::uint32_t stack = 0;
+    std::uint32_t notes = 0;   // in held_notes_
+    std::uint32_t note_count = 0;
+    std::uint32_t flows = 0;   // in held_flows_
+    std::uint16_t flow_count = 0;
+    std::uint16_t flow_ends = 0;  // the last so many of them end
+    std::uint8_t type = 0;
+    ValueKind kind = ValueKind::kInt;
+  };
+  struct OtherNote {
+    std::uint32_t key = 0;  // text
+    std::uint32_t text_size = 0;
+    std::uint64_t bits = 0;  // of a string: where it stands in held_text_
+    ValueKind kind = ValueKind::kString;
+  };
+
+  // -- packets --------------------------------------------------------------------------------------------------------
+
+  void drop_read() {
+    if (read_ == 0) return;
+    dropped_ += read_;
+    const std::size_t rest = window_.size() - read_;
+    std::byte* const data = window_.data();
+    if (rest != 0) std::memmove(data, data + read_, rest);
+    window_.clear();
+    window_.advance(data + rest);
+    read_ = 0;
+  }
+
+  bool fail(std::uint64_t offset, std::string_view expected) {
+    if (!damage_) damage_ = {offset, 0, expected, false};
+    return false;
+  }
+  bool fail(const ProtobufReader& reader) { return fail(base_ + offset_of(reader), reader.expected()); }
+  [[nodiscard]] std::uint64_t offset_of(const ProtobufReader& reader) const noexcept { return reader.offset(); }
+
+  bool packets() {
+    const std::byte* const begin = window_.data();
+    const std::byte* const end = begin + window_.size();
+    for (;;) {
+      const std::byte* at = begin + read_;
+      if (at == end) {
+        out_.hand_over();
+        return true;
+      }
+      wanted_ = "the rest of a packet";
+      const std::byte* const start = at;
+      const std::uint64_t tag = take_varint(at, end);
+      if (at == nullptr) return wait_or(start, end, "a packet");
+      const std::uint64_t offset = dropped_ + read_;
+      if (tag >> 3 == 0 || tag >> 32 != 0) return fail(offset, "a packet");
+      switch (static_cast<WireType>(tag & 7)) {
+        case WireType::kVarint: {
+          const std::byte* const value_at = at;
+          static_cast<void>(take_varint(at, end));
+          if (at == nullptr) return wait_or(value_at, end, "another byte of a varint");
+          break;
+        }
+        case WireType::kFixed64:
+        case WireType::kFixed32: {
+          const std::ptrdiff_t count = static_cast<WireType>(tag & 7) == WireType::kFixed64 ? 8 : 4;
+          if (end - at < count) return wait();
+          at += count;
+          break;
+        }
+        case WireType::kBytes: {
+          const std::byte* const length_at = at;
+          const std::uint64_t length = take_varint(at, end);
+          if (at == nullptr) return wait_or(length_at, end, "another byte of a varint");
+          if (length > options_.max_packet_bytes) return fail(offset, "a shorter packet");
+          if (static_cast<std::uint64_t>(end - at) < length) return wait();
+          if (tag == protobuf_tag(perfetto::trace::kPacket, WireType::kBytes)) {
+            base_ = dropped_ + static_cast<std::uint64_t>(at - begin);
+            if (!packet({at, static_cast<std::size_t>(length)}, false)) return false;
+            ++packets_;
+          }
+          at += length;
+          break;
+        }
+        default: return fail(offset, "a packet");
+      }
+      read_ = static_cast<std::size_t>(at - begin);
+    }
+  }
+  bool wait() {
+    out_.hand_over();
+    return true;
+  }
+  /// Ten bytes without an end are no varint; fewer may go on.
+  bool wait_or(const std::byte* at, const std::byte* end, std::string_view expected) {
+    if (end - at >= static_cast<std::ptrdiff_t>(kMaxVarintBytes)) {
+      return fail(dropped_ + static_cast<std::uint64_t>(at - window_.data()), expected);
+    }
+    return wait();
+  }
+
+  bool packet(std::span<const std::byte> bytes, bool inflated) {
+    using namespace perfetto;
+    std::uint64_t time = 0, clock = 0, sequence_id = 0, flags = 0, dropped = 0;
+    bool has_time = false;
+    std::span<const std::byte> interned, defaults, event, descriptor, snapshot, uuid;
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      switch (reader.field()) {
+        case trace_packet::kTimestamp:
+          time = reader.varint();
+          has_time = true;
+          break;
+        case trace_packet::kTimestampClockId: clock = reader.varint(); break;
+        case trace_packet::kTrustedPacketSequenceId: sequence_id = reader.varint(); break;
+        case trace_packet::kSequenceFlags: flags |= reader.varint(); break;
+        case kIncrementalStateCleared:
+          if (reader.boolean()) flags |= trace_packet::kIncrementalStateCleared;
+          break;
+        case trace_packet::kPreviousPacketDropped: dropped = reader.varint(); break;
+        case trace_packet::kInternedData: interned = reader.bytes(); break;
+        case trace_packet::kTracePacketDefaults: defaults = reader.bytes(); break;
+        case trace_packet::kTrackEvent: event = reader.bytes(); break;
+        case trace_packet::kTrackDescriptor: descriptor = reader.bytes(); break;
+        case trace_packet::kClockSnapshot: snapshot = reader.bytes(); break;
+        case trace_packet::kTraceUuid: uuid = reader.bytes(); break;
+        case kCompressedPackets:
+        case kZstdPackets:
+          if (!inflated && !compressed(reader)) return false;
+          break;
+        default: break;
+      }
+    }
+    if (reader.damaged()) return fail(reader);
+    if (snapshot.data() != nullptr) return clocks(snapshot, sequence_id);
+    if (uuid.data() != nullptr) return trace_uuid(uuid);
+    Sequence* sequence = sequence_id == 0 ? nullptr : &sequence_of(sequence_id);
+    if (sequence != nullptr) {
+      if ((flags & trace_packet::kIncrementalStateCleared) != 0) {
+        sequence->clear();
+        sequence->valid = true;
+      } else if (dropped != 0) {
+        sequence->valid = false;
+      }
+      if ((flags & trace_packet::kNeedsIncrementalState) != 0 && !sequence->valid) {
+        ++unreadable_;
+        return true;
+      }
+      if (defaults.data() != nullptr && !packet_defaults(*sequence, defaults)) return false;
+      if (interned.data() != nullptr && sequence->valid && !dictionary(*sequence, interned)) return false;
+    }
+    if (descriptor.data() != nullptr && !track_descriptor(descriptor)) return false;
+    if (event.data() == nullptr) return true;
+    if (sequence == nullptr || !has_time) {
+      ++skipped_;
+      return true;
+    }
+    if (clock == 0) clock = sequence->default_clock;
+    if (clock == sequence->incremental_clock && clock != 0) {
+      time = sequence->incremental += time * sequence->incremental_unit;
+    }
+    return track_event(*sequence, event, time, clock);
+  }
+
+  static constexpr std::uint32_t kIncrementalStateCleared = 41, kCompressedPackets = 50, kZstdPackets = 133;
+
+  bool compressed(const ProtobufReader& field) {
+    const auto kind = field.field() == kCompressedPackets ? Compression::kDeflate : Compression::kZstd;
+    inflated_.clear();
+    bool bomb = false;
+    const bool whole = inflate_(kind, field.bytes(), [&](std::span<const std::byte> more) {
+      if (inflated_.size() + more.size() > options_.max_inflated_bytes) {
+        bomb = true;
+        return false;
+      }
+      inflated_.append(more);
+      return true;
+    });
+    if (bomb) return fail(base_, "compressed packets that become fewer bytes");
+    if (!whole) {
+      ++compressed_skipped_;
+      return true;
+    }
+    ProtobufReader reader{inflated_.bytes()};
+    const std::uint64_t base = base_;
+    while (reader.next()) {
+      if (reader.field() != perfetto::trace::kPacket || !reader.is(WireType::kBytes)) continue;
+      // Offsets inside are of the compressed run: there are no others in the file.
+      if (!packet(reader.bytes(), true)) {
+        damage_.offset = base;
+        return false;
+      }
+      ++packets_;
+    }
+    if (reader.damaged()) return fail(base, "whole packets in a compressed run");
+    return true;
+  }
+
+  Sequence& sequence_of(std::uint64_t id) {
+    if (last_sequence_ < sequences_.size() && sequences_[last_sequence_].id == id) [[likely]] return sequences_[last_sequence_];
+    std::uint32_t at = sequence_by_id_.find(id);
+    if (at == kNone) {
+      at = static_cast<std::uint32_t>(sequences_.size());
+      sequence_by_id_.insert(id, at);
+      sequences_.emplace_back();
+      sequences_.back().id = id;
+    }
+    last_sequence_ = at;
+    return sequences_[at];
+  }
+
+  bool packet_defaults(Sequence& sequence, std::span<const std::byte> bytes) {
+    sequence.default_clock = 0;
+    sequence.default_track = 0;
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      if (reader.field() == perfetto::packet_defaults::kTimestampClockId) {
+        sequence.default_clock = reader.varint();
+      } else if (reader.field() == perfetto::packet_defaults::kTrackEventDefaults) {
+        ProtobufReader event{reader.bytes()};
+        while (event.next()) {
+          if (event.field() == perfetto::event_defaults::kTrackUuid) sequence.default_track = event.varint();
+        }
+        if (event.damaged()) return fail(base_, event.expected());
+      }
+    }
+    return !reader.damaged() || fail(base_, reader.expected());
+  }
+
+  // -- clocks ---------------------------------------------------------------------------------------------------------
+
+  struct Reading {
+    std::uint64_t clock = 0;  // a sequence's own: with its sequence in the upper half
+    std::uint64_t time = 0;
+    std::uint32_t snapshot = 0;
+  };
+  static constexpr std::size_t kMaxReadings = 1 << 16;
+
+  [[nodiscard]] static std::uint64_t clock_key(std::uint64_t clock, std::uint64_t sequence) noexcept {
+    return clock >= 64 && clock < 128 ? sequence << 32 | clock : clock;
+  }
+
+  bool clocks(std::span<const std::byte> bytes, std::uint64_t sequence_id) {
+    using namespace perfetto;
+    ClockSnapshot told;
+    std::uint64_t primary = 0;
+    const std::size_t first = readings_.size();
+    ++snapshots_;
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      if (reader.field() == clock_snapshot::kPrimaryTraceClock) primary = reader.varint();
+      if (reader.field() != clock_snapshot::kClocks) continue;
+      std::uint64_t id = 0, time = 0, unit = 1;
+      bool incremental = false;
+      ProtobufReader one{reader.bytes()};
+      while (one.next()) {
+        switch (one.field()) {
+          case clock::kClockId: id = one.varint(); break;
+          case clock::kTimestamp: time = one.varint(); break;
+          case 3: incremental = one.boolean(); break;
+          case 4: unit = std::max<std::uint64_t>(one.varint(), 1); break;
+          default: break;
+        }
+      }
+      if (one.damaged()) return fail(base_, one.expected());
+      if (id == kClockBoottime) told.boottime = time;
+      if (id == kClockMonotonic) told.monotonic = time;
+      if (id == kClockRealtime) told.realtime = time;
+      time *= unit;
+      if (incremental && sequence_id != 0) {
+        Sequence& sequence = sequence_of(sequence_id);
+        sequence.incremental_clock = id;
+        sequence.incremental = time;
+        sequence.incremental_unit = unit;
+      }
+      if (id != 0 && readings_.size() < kMaxReadings) readings_.push_back({clock_key(id, sequence_id), time, snapshots_});
+    }
+    if (reader.damaged()) return fail(base_, reader.expected());
+    if (trace_clock_ == 0) {
+      for (std::size_t at = first; at < readings_.size(); ++at) {
+        if (readings_[at].clock == kClockBoottime) trace_clock_ = kClockBoottime;
+      }
+      if (primary != 0) trace_clock_ = primary;
+    }
+    if (told.boottime != 0) {
+      if (!began_ && !ours_began_) {
+        waiting_clocks_.push_back(told);
+      } else {
+        out_.sink().synchronise(told);
+      }
+    }
+    return true;
+  }
+
+  /// `time` of one clock on another, by one snapshot that has both: the last one not after it, else the first.
+  [[nodiscard]] bool convert(std::uint64_t from, std::uint64_t to, std::uint64_t time, std::uint64_t& result) const noexcept {
+    bool found = false;
+    std::uint64_t best_from = 0, best_to = 0;
+    for (std::size_t at = 0; at < readings_.size(); ++at) {
+      if (readings_[at].clock != from) continue;
+      if (found && readings_[at].time > time) continue;
+      for (std::size_t other = at; other-- != 0 && readings_[other].snapshot == readings_[at].snapshot;) {
+        if (readings_[other].clock == to) {
+          found = true;
+          best_from = readings_[at].time;
+          best_to = readings_[other].time;
+        }
+      }
+      for (std::size_t other = at + 1; other < readings_.size() && readings_[other].snapshot == readings_[at].snapshot; ++other) {
+        if (readings_[other].clock == to) {
+          found = true;
+          best_from = readings_[at].time;
+          best_to = readings_[other].time;
+        }
+      }
+    }
+    if (!found) return false;
+    const auto moved = static_cast<std::int64_t>(time - best_from);
+    result = best_to + static_cast<std::uint64_t>(moved);
+    return !(moved < 0 && result > best_to);  // before the clock's start
+  }
+  /// To the trace's clock, directly or over one clock between.
+  [[nodiscard]] bool to_trace_clock(std::uint64_t clock, std::uint64_t& time) const noexcept {
+    const std::uint64_t target = trace_clock_ == 0 ? perfetto::kClockBoottime : trace_clock_;
+    if (clock == target || readings_.empty()) return clock == target || clock < 64;
+    std::uint64_t result = 0;
+    if (convert(clock, target, time, result)) {
+      time = result;
+      return true;
+    }
+    for (std::size_t at = 0; at < readings_.size() && at < 64; ++at) {
+      std::uint64_t middle = 0;
+      if (readings_[at].clock != clock && readings_[at].clock != target && convert(clock, readings_[at].clock, time, middle) &&
+          convert(readings_[at].clock, target, middle, result)) {
+        time = result;
+        return true;
+      }
+    }
+    return false;
+  }
+
+  // -- dictionaries ---------------------------------------------------------------------------------------------------
+
+  struct InternedString {
+    std::uint64_t iid = 0;
+    std::string_view text;
+  };
+  bool interned_string(std::span<const std::byte> bytes, InternedString& to) {
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      if (reader.field() == perfetto::interned_string::kIid) to.iid = reader.varint();
+      if (reader.field() == perfetto::interned_string::kText) to.text = reader.text();
+    }
+    return !reader.damaged() || fail(base_, reader.expected());
+  }
+  [[nodiscard]] std::uint32_t text(std::string_view text) { return texts_.number_of(text); }
+
+  bool dictionary(Sequence& sequence, std::span<const std::byte> bytes) {
+    using namespace perfetto;
+    // Mappings before frames before stacks, whatever their order in the message.
+    for (int pass = 0; pass < 4; ++pass) {
+      ProtobufReader reader{bytes};
+      while (reader.next()) {
+        const std::uint32_t field = reader.field();
+        const int due = field == interned_data::kMappings ? 1 : field == interned_data::kFrames ? 2 : field == interned_data::kCallstacks ? 3 : 0;
+        if (due != pass) continue;
+        if (!reader.is(WireType::kBytes)) continue;
+        InternedString entry;
+        switch (field) {
+          case interned_data::kEventNames: {
+            if (!interned_string(reader.bytes(), entry)) return false;
+            Name name;
+            name.text = text(entry.text);
+            for (std::size_t at = 1; at < std::size(kWords); ++at) {
+              if (kWords[at] == entry.text) name.word = static_cast<Word>(at);
+            }
+            sequence.names.set(entry.iid, name);
+            break;
+          }
+          case interned_data::kEventCategories: {
+            if (!interned_string(reader.bytes(), entry)) return false;
+            CategoryName category;
+            category.text = text(entry.text);
+            for (std::size_t at = 1; at < std::size(kCategories); ++at) {
+              if (kCategories[at] == entry.text) category.category = static_cast<Category>(at);
+            }
+            sequence.categories.set(entry.iid, category);
+            break;
+          }
+          case interned_data::kDebugAnnotationNames:
+          case interned_data::kDebugAnnotationStringValues:
+          case interned_data::kFunctionNames:
+          case interned_data::kSourcePaths:
+          case interned_data::kMappingPaths: {
+            if (!interned_string(reader.bytes(), entry)) return false;
+            IidTable<std::uint32_t>& table = field == interned_data::kDebugAnnotationNames          ? sequence.keys
+                                             : field == interned_data::kDebugAnnotationStringValues ? sequence.values
+                                             : field == interned_data::kFunctionNames               ? sequence.functions
+                                             : field == interned_data::kSourcePaths                 ? sequence.sources
+                                                                                                    : sequence.paths;
+            table.set(entry.iid, text(entry.text));
+            break;
+          }
+          case interned_data::kBuildIds: {
+            if (!interned_string(reader.bytes(), entry)) return false;
+            sequence.build_ids.set(entry.iid, text(hexadecimal(entry.text)));
+            break;
+          }
+          case interned_data::kMappings:
+            if (!mapping_entry(sequence, reader.bytes())) return false;
+            break;
+          case interned_data::kFrames:
+            if (!frame_entry(sequence, reader.bytes())) return false;
+            break;
+          case interned_data::kCallstacks:
+            if (!callstack_entry(sequence, reader.bytes())) return false;
+            break;
+          default: break;
+        }
+      }
+      if (reader.damaged()) return fail(base_, reader.expected());
+    }
+    return true;
+  }
+  std::string_view hexadecimal(std::string_view raw) {
+    scratch_.clear();
+    for (const char c : raw) {
+      scratch_ += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
+      scratch_ += "0123456789abcdef"[static_cast<unsigned char>(c) & 15];
+    }
+    return scratch_;
+  }
+  [[nodiscard]] static std::uint32_t or_zero(std::uint32_t* known, std::uint32_t none) noexcept { return known == nullptr ? none : *known; }
+
+  bool mapping_entry(Sequence& sequence, std::span<const std::byte> bytes) {
+    using namespace perfetto;
+    Mapping entry{no_text_, no_text_};
+    std::uint64_t iid = 0, as_given = 0;
+    std::string path;
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      switch (reader.field()) {
+        case mapping::kIid: iid = reader.varint(); break;
+        case mapping::kBuildId: entry.build_id = or_zero(sequence.build_ids.find(reader.varint()), no_text_); break;
+        case mapping::kPathStringIds:
+          if (const std::uint32_t* part = sequence.paths.find(reader.varint()); part != nullptr && path.size() < 4096) {
+            path += '/';
+            path += texts_[*part];
+          }
+          break;
+        case thence_fields::kMappingPath: as_given = reader.varint(); break;
+        default: break;
+      }
+    }
+    if (reader.damaged()) return fail(base_, reader.expected());
+    if (as_given != 0 && !path.empty()) path.erase(0, 1);
+    entry.path = path.empty() ? no_text_ : text(path);
+    sequence.mappings.set(iid, entry);
+    return true;
+  }
+
+  bool frame_entry(Sequence& sequence, std::span<const std::byte> bytes) {
+    using namespace perfetto;
+    FrameEntry entry;
+    entry.function = entry.file = entry.build_id = no_text_;
+    std::uint64_t iid = 0, kind = 0;
+    bool mapped = false;
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      switch (reader.field()) {
+        case frame::kIid: iid = reader.varint(); break;
+        case frame::kFunctionNameId: entry.function = or_zero(sequence.functions.find(reader.varint()), no_text_); break;
+        case frame::kMappingId:
+          if (const Mapping* mapping = sequence.mappings.find(reader.varint()); mapping != nullptr) {
+            mapped = true;
+            entry.file = mapping->path;
+            entry.build_id = mapping->build_id;
+          }
+          break;
+        case frame::kRelPc: entry.relative_pc = reader.varint(); break;
+        case frame::kSourcePathIid: entry.file = or_zero(sequence.sources.find(reader.varint()), entry.file); break;
+        case frame::kLineNumber: entry.line = static_cast<std::uint32_t>(reader.varint()); break;
+        case frame::kKind: kind = reader.varint(); break;
+        case thence_fields::kFrameColumn: entry.column = static_cast<std::uint32_t>(reader.varint()); break;
+        case thence_fields::kFramePc: entry.pc = reader.varint(); break;
+        default: break;
+      }
+    }
+    if (reader.damaged()) return fail(base_, reader.expected());
+    entry.kind = kind == frame::kNative || (kind == 0 && mapped) ? FrameKind::kNative
+                 : kind == frame::kInterpreted                   ? FrameKind::kScript
+                                                                 : FrameKind::kSource;
+    sequence.frames.set(iid, entry);
+    return true;
+  }
+
+  /// Ours: the iid is the stack's number. Others': numbered by what the frames are.
+  bool callstack_entry(Sequence& sequence, std::span<const std::byte> bytes) {
+    using namespace perfetto;
+    std::uint64_t iid = 0;
+    frames_.clear();
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      if (reader.field() == callstack::kIid) iid = reader.varint();
+      if (reader.field() == callstack::kFrameIds && frames_.size() < 4096) {
+        const FrameEntry* known = sequence.frames.find(reader.varint());
+        frames_.push_back(known == nullptr ? FrameEntry{FrameKind::kSource, no_text_, no_text_, no_text_, 0, 0, 0, 0} : *known);
+      }
+    }
+    if (reader.damaged()) return fail(base_, reader.expected());
+    std::reverse(frames_.begin(), frames_.end());  // Perfetto has the outermost first
+    if (ours_began_ || sequence.ours) {
+      if (iid >= 0xffff'fff0u) return true;
+      const auto id = static_cast<std::uint32_t>(iid);
+      sequence.stacks.set(iid, id);
+      if (told_stacks_.find(iid) != nullptr) return true;
+      told_stacks_.set(iid, 1);
+      define_stack(id);
+      return true;
+    }
+    scratch_.clear();
+    for (const FrameEntry& frame : frames_) scratch_.append(reinterpret_cast<const char*>(&frame), sizeof frame);
+    const std::size_t known = stack_texts_.size();
+    const std::uint32_t number = stack_texts_.number_of(scratch_);
+    sequence.stacks.set(iid, number + 1);
+    if (number == known) other_stacks_.push_back(frames_);
+    return true;
+  }
+  void define_stack(std::uint32_t id) {
+    infos_.clear();
+    for (const FrameEntry& frame : frames_) {
+      FrameInfo info;
+      info.kind = frame.kind;
+      info.function = texts_[frame.function];
+      info.file = texts_[frame.file];
+      info.build_id = texts_[frame.build_id];
+      info.line = frame.line;
+      info.column = frame.column;
+      info.pc = frame.pc;
+      info.relative_pc = frame.relative_pc;
+      infos_.push_back(info);
+    }
+    out_.sink().define_stack({static_cast<StackId>(id), infos_});
+  }
+
+  // -- tracks ---------------------------------------------------------------------------------------------------------
+
+  std::uint32_t track_of(std::uint64_t uuid) {
+    if (last_track_ < tracks_.size() && tracks_[last_track_].uuid == uuid) return last_track_;
+    std::uint32_t at = uuid == 0 ? zero_track_ : track_by_uuid_.find(uuid);
+    if (at == kNone) {
+      at = static_cast<std::uint32_t>(tracks_.size());
+      tracks_.emplace_back();
+      tracks_.back().uuid = uuid;
+      tracks_.back().name = tracks_.back().unit = no_text_;
+      if (uuid == 0) {
+        zero_track_ = at;
+      } else {
+        track_by_uuid_.insert(uuid, at);
+      }
+    }
+    last_track_ = at;
+    return at;
+  }
+
+  bool track_descriptor(std::span<const std::byte> bytes) {
+    using namespace perfetto;
+    std::uint64_t uuid = 0, parent = 0;
+    std::string_view name, unit;
+    std::int32_t process_id = 0, thread_id = 0;
+    bool is_thread = false, is_process = false, is_counter = false;
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      switch (reader.field()) {
+        case track_descriptor::kUuid: uuid = reader.varint(); break;
+        case track_descriptor::kParentUuid: parent = reader.varint(); break;
+        case track_descriptor::kName:
+        case 10:  // static_name
+        case 13:  // atrace_name
+          name = reader.text();
+          break;
+        case track_descriptor::kProcess: {
+          is_process = true;
+          ProtobufReader process{reader.bytes()};
+          while (process.next()) {
+            if (process.field() == process_descriptor::kPid) process_id = static_cast<std::int32_t>(process.varint());
+            if (process.field() == process_descriptor::kProcessName) name = process.text();
+          }
+          if (process.damaged()) return fail(base_, process.expected());
+          break;
+        }
+        case track_descriptor::kThread: {
+          is_thread = true;
+          ProtobufReader thread{reader.bytes()};
+          while (thread.next()) {
+            if (thread.field() == thread_descriptor::kPid) process_id = static_cast<std::int32_t>(thread.varint());
+            if (thread.field() == thread_descriptor::kTid) thread_id = static_cast<std::int32_t>(thread.varint());
+            if (thread.field() == thread_descriptor::kThreadName) name = thread.text();
+          }
+          if (thread.damaged()) return fail(base_, thread.expected());
+          break;
+        }
+        case track_descriptor::kCounter: {
+          is_counter = true;
+          ProtobufReader counter{reader.bytes()};
+          while (counter.next()) {
+            if (counter.field() == counter_descriptor::kUnitName) unit = counter.text();
+            if (counter.field() == counter_descriptor::kUnit && unit.empty()) {
+              unit = counter.varint() == 1 ? "ns" : counter.varint() == 2 ? "count" : counter.varint() == 3 ? "bytes" : "";
+            }
+          }
+          if (counter.damaged()) return fail(base_, counter.expected());
+          break;
+        }
+        default: break;
+      }
+    }
+    if (reader.damaged()) return fail(base_, reader.expected());
+    Track& track = tracks_[track_of(uuid)];
+    if (parent != uuid) track.parent = parent;
+    if (!name.empty()) track.name = text(name);
+    if (!unit.empty()) track.unit = text(unit);
+    if (process_id != 0) track.process_id = process_id;
+    if (thread_id != 0) track.thread_id = thread_id;
+    track.is_thread = track.is_thread || is_thread;
+    track.is_process = track.is_process || is_process;
+    track.is_counter = track.is_counter || is_counter;
+    return true;
+  }
+
+  // -- one event ------------------------------------------------------------------------------------------------------
+
+  /// An event's fields, decoded; reused.
+  struct Decoded {
+    std::uint64_t type = 0;
+    std::uint64_t time = 0;
+    std::uint64_t track_uuid = 0;
+    Name* name = nullptr;
+    std::string_view name_text;
+    Category category = Category::kOther;
+    std::uint32_t category_text = 0;
+    std::uint64_t callstack = 0;
+    std::uint64_t bits = 0;
+    ValueKind value_kind = ValueKind::kInt;
+    bool has_value = false;
+  };
+
+  bool track_event(Sequence& sequence, std::span<const std::byte> bytes, std::uint64_t time, std::uint64_t clock) {
+    using namespace perfetto;
+    Decoded event;
+    event.time = time;
+    event.track_uuid = sequence.default_track;
+    event.category_text = no_text_;
+    annotations_.clear();
+    flows_.clear();
+    ended_flows_.clear();
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      switch (reader.field()) {
+        case track_event::kType: event.type = reader.varint(); break;
+        case track_event::kTrackUuid: event.track_uuid = reader.varint(); break;
+        case track_event::kNameIid: event.name = sequence.names.find(reader.varint()); break;
+        case track_event::kName: event.name_text = reader.text(); break;
+        case track_event::kCategoryIids:
+          if (const CategoryName* category = sequence.categories.find(reader.varint()); category != nullptr) {
+            event.category = category->category;
+            event.category_text = category->text;
+          }
+          // The ends of edges are for the picture: each edge is a record, too.
+          if (event.category == Category::kEdge && sequence.ours) return true;
+          break;
+        case kCategories22: event.category_text = text(reader.text()); break;
+        case track_event::kDebugAnnotations: annotations_.push_back(reader.bytes()); break;
+        case track_event::kCounterValue:
+          event.has_value = true;
+          event.value_kind = reader.int64() < 0 ? ValueKind::kInt : ValueKind::kUint;
+          event.bits = reader.varint();
+          break;
+        case track_event::kDoubleCounterValue:
+          event.has_value = true;
+          event.value_kind = ValueKind::kDouble;
+          event.bits = std::bit_cast<std::uint64_t>(reader.real());
+          break;
+        case track_event::kFlowIds:
+        case 36: flows_.push_back(reader.varint()); break;
+        case 48:
+        case 42: ended_flows_.push_back(reader.varint()); break;
+        case track_event::kCallstackIid: event.callstack = reader.varint(); break;
+        default: break;
+      }
+    }
+    if (reader.damaged()) return fail(base_, reader.expected());
+    if (!sequence.ours && event.category == Category::kThence && event.name != nullptr &&
+        (event.name->word == Word::kTrace || event.name->word == Word::kLane)) {
+      sequence.ours = true;
+    }
+    if (sequence.ours) {
+      if (clock != kClockBoottime && clock != 0 && !to_trace_clock(clock_key(clock, sequence.id), event.time)) {
+        ++skipped_;
+        return true;
+      }
+      return ours(sequence, event);
+    }
+    return other(sequence, event, clock);
+  }
+  static constexpr std::uint32_t kCategories22 = 22;
+
+  // -- our own events -------------------------------------------------------------------------------------------------
+
+  struct KeyValue {
+    std::uint64_t bits = 0;
+    std::string_view text;
+    std::uint32_t stamp = 0;
+  };
+
+  [[nodiscard]] bool has(Key key) const noexcept { return key_values_[static_cast<std::size_t>(key)].stamp == stamp_; }
+  [[nodiscard]] std::uint64_t uint(Key key) const noexcept {
+    const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
+    return value.stamp == stamp_ ? value.bits : 0;
+  }
+  [[nodiscard]] std::string_view word_at(Key key) const noexcept {
+    const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
+    return value.stamp == stamp_ ? value.text : std::string_view{};
+  }
+  template <class E>
+  [[nodiscard]] E enum_at(Key key, E last, E unknown) const noexcept {
+    const std::string_view spelt = word_at(key);
+    if (spelt.empty()) return unknown;
+    for (unsigned at = 0; at <= static_cast<unsigned>(last); ++at) {
+      if (word(static_cast<E>(at)) == spelt) return static_cast<E>(at);
+    }
+    return unknown;
+  }
+  [[nodiscard]] Actor actor_at(Key key) const noexcept { return enum_at(key, Actor::kExternal, Actor::kUnknown); }
+
+  struct HostNote {
+    std::string_view key;
+    Value value;
+  };
+
+  /// Ours by their keys, the host's in order.
+  bool decode_annotations(Sequence& sequence) {
+    using namespace perfetto;
+    ++stamp_;
+    host_notes_.clear();
+    for (const std::span<const std::byte> bytes : annotations_) {
+      std::uint32_t key = kNone;
+      std::string_view key_text;
+      Value value;
+      bool has_value = false;
+      ProtobufReader reader{bytes};
+      while (reader.next()) {
+        switch (reader.field()) {
+          case debug_annotation::kNameIid:
+            if (const std::uint32_t* known = sequence.keys.find(reader.varint()); known != nullptr) key = *known;
+            break;
+          case debug_annotation::kName: key_text = reader.text(); break;
+          case debug_annotation::kUint:
+            value = Value::of(reader.varint());
+            has_value = true;
+            break;
+          case debug_annotation::kInt:
+            value = Value::of(reader.int64());
+            has_value = true;
+            break;
+          case debug_annotation::kBool:
+            value = Value::of(reader.boolean());
+            has_value = true;
+            break;
+          case debug_annotation::kDouble:
+            value = Value::of(reader.real());
+            has_value = true;
+            break;
+          case debug_annotation::kString:
+            value = Value::of(reader.text());
+            has_value = true;
+            break;
+          case debug_annotation::kStringIid:
+            if (const std::uint32_t* known = sequence.values.find(reader.varint()); known != nullptr) {
+              value = Value::of(texts_[*known]);
+              has_value = true;
+            }
+            break;
+          default: break;
+        }
+      }
+      if (reader.damaged()) return fail(base_, reader.expected());
+      if (!has_value) continue;
+      if (key < kKeys) {
+        if (key == static_cast<std::uint32_t>(Key::kCut) && !host_notes_.empty()) {  // it follows what it is of
+          host_notes_.back().value.cut = true;
+          continue;
+        }
+        KeyValue& to = key_values_[key];
+        to.stamp = stamp_;
+        to.text = value.kind == ValueKind::kString ? value.text : std::string_view{};
+        to.bits = value.kind == ValueKind::kString ? 0
+                  : value.kind == ValueKind::kBool ? (value.boolean ? 1 : 0)
+                  : value.kind == ValueKind::kInt  ? static_cast<std::uint64_t>(value.integer)
+                                                   : value.uinteger;
+        continue;
+      }
+      host_notes_.push_back({key == kNone ? key_text : texts_[key], value});
+    }
+    return true;
+  }
+
+  [[nodiscard]] TraceEvent made(EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) const noexcept {
+    TraceEvent event;
+    event.kind = kind;
+    event.time = static_cast<Timestamp>(time);
+    event.resource = static_cast<ResourceId>(resource & Event::kIdMask);
+    event.root = root;
+    event.lane = lane;
+    return event;
+  }
+  [[nodiscard]] ResourceId resource_at(Key key) const noexcept { return static_cast<ResourceId>(uint(key) & Event::kIdMask); }
+  [[nodiscard]] RootId root_at() const noexcept { return static_cast<RootId>(uint(Key::kRoot) & Event::kRootMask); }
+  [[nodiscard]] LaneId lane_at(Key key) const noexcept { return static_cast<LaneId>(static_cast<std::uint32_t>(uint(key))); }
+  [[nodiscard]] StackId stack_at(Sequence& sequence, const Decoded& event) const noexcept {
+    if (event.callstack == 0) return static_cast<StackId>(static_cast<std::uint32_t>(uint(Key::kStack)));
+    const std::uint32_t* known = sequence.stacks.find(event.callstack);
+    return known == nullptr ? StackId::kNone : static_cast<StackId>(*known);
+  }
+  /// The lane of a track: its own, or that of the one above it.
+  [[nodiscard]] LaneId lane_of(std::uint32_t track) noexcept {
+    for (unsigned steps = 0; steps < 8; ++steps) {
+      if (tracks_[track].has_lane) return tracks_[track].lane;
+      const std::uint32_t up = tracks_[track].parent == 0 ? kNone : track_by_uuid_.find(tracks_[track].parent);
+      if (up == kNone) break;
+      track = up;
+    }
+    return LaneId::kNone;
+  }
+
+  TypeId type_of(Decoded& event) {
+    if (event.name != nullptr) {
+      if (!event.name->has_type) {
+        event.name->type = static_cast<std::uint16_t>(types_.number_of(texts_[event.name->text]));
+        event.name->has_type = true;
+      }
+      tell_types();
+      return static_cast<TypeId>(event.name->type);
+    }
+    const TypeId type = types_.number_of(event.name_text);
+    tell_types();
+    return type;
+  }
+  void tell_types() {
+    if (!types_.untold()) [[likely]] return;
+    Sink& sink = out_.sink();
+    types_.tell([&](TypeId type, std::string_view name) {
+      told_types_.push_back({type, std::string(name)});
+      sink.define_type(type, name);
+    });
+  }
+
+  bool trace_uuid(std::span<const std::byte> bytes) {
+    std::uint64_t high = 0, low = 0;
+    ProtobufReader reader{bytes};
+    while (reader.next()) {
+      if (reader.field() == perfetto::trace_uuid::kMsb) high = reader.varint();
+      if (reader.field() == perfetto::trace_uuid::kLsb) low = reader.varint();
+    }
+    if (reader.damaged()) return fail(base_, reader.expected());
+    // One of ours is made of the salt by a bijection.
+    const std::uint64_t salt = unmix64(high) ^ 1;
+    if (mix64(salt ^ 1) != high || mix64(salt ^ 2) != low) return true;
+    TraceInfo info;
+    info.salt = salt;
+    begin_ours(info);
+    return true;
+  }
+  /// The inverse of mix64.
+  [[nodiscard]] static constexpr std::uint64_t unmix64(std::uint64_t value) noexcept {
+    const auto unshift = [](std::uint64_t x, unsigned by) {
+      std::uint64_t result = x;
+      for (unsigned done = by; done < 64; done += by) result = x ^ result >> by;
+      return result;
+    };
+    value = unshift(value, 31) * 0x319642b2d24d8ec3u;
+    value = unshift(value, 27) * 0x96de1b173f119089u;
+    return unshift(value, 30);
+  }
+
+  void begin_ours(const TraceInfo& info) {
+    if (ours_began_ && info.salt != salt_ && salt_ != 0) end_ours();
+    const bool first = !ours_began_;
+    ours_began_ = began_ = true;
+    salt_ = info.salt;
+    Sink& sink = out_.sink();
+    sink.begin(info);
+    if (!first) return;
+    // A further trace in the same file: what was told of types holds for it, too.
+    for (const ToldType& type : told_types_) sink.define_type(type.type, type.name);
+    for (const ClockSnapshot& clock : waiting_clocks_) sink.synchronise(clock);
+    waiting_clocks_.clear();
+  }
+  void end_ours() {
+    if (!ours_began_) return;
+    // An invocation or a resource that is open stays open; only what is held back by a track is forgotten.
+    for (Track& track : tracks_) {
+      if (!track.has_lane) continue;
+      track.open.clear();
+      track.ended.clear();
+    }
+    if (!ended_) {
+      out_.sink().end(summary());
+      lane_summaries_.clear();
+      totals_ = {};
+    } else if (!others_.empty()) {
+      out_.sink().end(summary());
+    }
+    ours_began_ = false;
+    told_stacks_.clear();
+    told_counters_.clear();
+    told_lanes_.clear();
+  }
+  [[nodiscard]] TraceSummary summary() const noexcept {
+    TraceSummary summary = totals_;
+    summary.lanes = lane_summaries_;
+    return summary;
+  }
+
+  bool ours(Sequence& sequence, Decoded& event) {
+    using namespace perfetto;
+    if (!decode_annotations(sequence)) return false;
+    const std::uint32_t at = track_of(event.track_uuid);
+    if (!ours_began_ && !(event.name != nullptr && event.name->word == Word::kTrace)) begin_ours(TraceInfo{});
+    switch (event.type) {
+      case track_event::kSliceBegin: return begin_slice(sequence, event, at);
+      case track_event::kSliceEnd: return end_slice(event, at);
+      case track_event::kInstant:
+        if (event.category == Category::kThence) return announcement(event, at);
+        if (event.category == Category::kRecord) return record(sequence, event, at);
+        return true;
+      case track_event::kCounter: return counter(event, at);
+      default: return true;
+    }
+  }
+
+  bool begin_slice(Sequence& sequence, Decoded& event, std::uint32_t at) {
+    Open open;
+    open.id = uint(Key::kId) & Event::kIdMask;
+    open.root = root_at();
+    const std::uint64_t time = has(Key::kTrueBegin) ? uint(Key::kTrueBegin) : event.time;
+    open.begin = event.time;
+    open.split = uint(Key::kPart) != 0;
+    open.invocation = uint(Key::kInvocation);
+    switch (event.category) {
+      case Category::kResource: {
+        open.kind = OpenKind::kResource;
+        TraceEvent created = made(EventKind::kCreated, event.time, open.id, open.root, lane_at(Key::kLane));
+        created.other = resource_at(Key::kTrigger);
+        created.stack = stack_at(sequence, event);
+        created.type = type_of(event);
+        out_.add(created);
+        break;
+      }
+      case Category::kInvocation: {
+        open.kind = OpenKind::kInvocation;
+        if (open.split) break;  // it goes on
+        TraceEvent entered = made(EventKind::kEntered, time, open.id, open.root, lane_of(at));
+        entered.other = resource_at(Key::kCauseBy);
+        entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
+        entered.stack = stack_at(sequence, event);
+        out_.add(entered);
+        break;
+      }
+      case Category::kPause: {
+        open.kind = OpenKind::kPause;
+        open.pause = pause_of(event);
+        if (open.split) break;
+        out_.add(made(EventKind::kPauseBegan, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane_of(at)));
+        break;
+      }
+      case Category::kPark:
+        open.kind = OpenKind::kPark;
+        out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at)));
+        break;
+      case Category::kOther:
+      case Category::kEdge:
+      case Category::kRecord:
+      case Category::kThence: ++skipped_; break;
+    }
+    // The parts of invocations that cross are written late: what is open stays in order of time.
+    std::vector<Open>& all = tracks_[at].open;
+    std::size_t place = all.size();
+    while (place != 0 && all[place - 1].begin > open.begin) --place;
+    all.insert(all.begin() + static_cast<std::ptrdiff_t>(place), open);
+    return true;
+  }
+  PauseKind pause_of(const Decoded& event) const noexcept {
+    const PauseKind unknown = PauseKind::kOther;
+    if (has(Key::kPause)) return enum_at(Key::kPause, PauseKind::kGcWeakCallbacks, unknown);
+    const std::string_view name = event.name != nullptr ? texts_[event.name->text] : event.name_text;
+    for (unsigned at = 0; at <= static_cast<unsigned>(PauseKind::kGcWeakCallbacks); ++at) {
+      if (word(static_cast<PauseKind>(at)) == name) return static_cast<PauseKind>(at);
+    }
+    return unknown;
+  }
+
+  bool end_slice(const Decoded& event, std::uint32_t at) {
+    Track& track = tracks_[at];
+    // It ends the one that began last, at its time.
+    std::size_t place = track.open.size();
+    while (place != 0 && track.open[place - 1].begin > event.time) --place;
+    if (place == 0) {
+      ++unmatched_ends_;
+      return true;
+    }
+    const Open open = track.open[place - 1];
+    track.open.erase(track.open.begin() + static_cast<std::ptrdiff_t>(place - 1));
+    switch (open.kind) {
+      case OpenKind::kResource: finish_resource(open.id, open.root, event.time); break;
+      case OpenKind::kInvocation:
+      case OpenKind::kPause: {
+        const bool split = open.split || has(Key::kSplit);
+        const std::uint64_t invocation = open.split ? open.invocation : uint(Key::kInvocation);
+        if (uint(Key::kEndUnknown) != 0 || (split && !has(Key::kTrueEnd))) break;
+        if (split) {  // each part that knows the end says it
+          if (std::find(track.ended.begin(), track.ended.end(), invocation) != track.ended.end()) break;
+          if (track.ended.size() >= 256) track.ended.erase(track.ended.begin(), track.ended.begin() + 128);
+          track.ended.push_back(invocation);
+        }
+        const std::uint64_t time = has(Key::kTrueEnd) ? uint(Key::kTrueEnd) : event.time;
+        const LaneId lane = has(Key::kExitLane) ? lane_at(Key::kExitLane) : lane_of(at);
+        if (open.kind == OpenKind::kInvocation) {
+          out_.add(made(EventKind::kExited, time, open.id, open.root, lane));
+        } else {
+          out_.add(made(EventKind::kPauseEnded, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane));
+        }
+        break;
+      }
+      case OpenKind::kPark:
+        if (uint(Key::kEndUnknown) == 0) out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane_of(at)));
+        break;
+      case OpenKind::kOther: break;
+    }
+    return true;
+  }
+
+  /// What a resource's end says of it: its annotations and when it was destroyed.
+  void finish_resource(std::uint64_t id, RootId root, std::uint64_t time) {
+    hand_over_notes(id, root, time, LaneId::kNone);
+    if (has(Key::kDestroyedAt)) {
+      out_.add(made(EventKind::kDestroyed, uint(Key::kDestroyedAt), id, root, lane_at(Key::kDestroyedOn)));
+    }
+  }
+  void hand_over_notes(std::uint64_t id, RootId root, std::uint64_t time, LaneId lane) {
+    for (const HostNote& note : host_notes_) {
+      out_.add(made(EventKind::kAnnotated, time, id, root, lane), Annotation{note.key, note.value});
+    }
+  }
+
+  bool record(Sequence& sequence, Decoded& event, std::uint32_t at) {
+    const std::uint64_t id = uint(Key::kId);
+    const RootId root = root_at();
+    // On a resource's track the lane is said; on a lane's it is the lane's.
+    const LaneId lane = has(Key::kLane) ? lane_at(Key::kLane) : lane_of(at);
+    switch (event.name == nullptr ? Word::kOther : event.name->word) {
+      case Word::kCreated: {
+        TraceEvent created = made(EventKind::kCreated, event.time, id, root, lane);
+        created.other = resource_at(Key::kTrigger);
+        created.type = types_.number_of(word_at(Key::kType));
+        tell_types();
+        created.stack = stack_at(sequence, event);
+        out_.add(created);
+        return true;
+      }
+      case Word::kScheduled: {
+        TraceEvent scheduled = made(EventKind::kScheduled, event.time, id, root, lane);
+        scheduled.other = resource_at(Key::kWaker);
+        scheduled.flags = static_cast<std::uint8_t>(actor_at(Key::kScheduledBy));
+        out_.add(scheduled);
+        return true;
+      }
+      case Word::kEntered: {
+        TraceEvent entered = made(EventKind::kEntered, event.time, id, root, lane);
+        entered.other = resource_at(Key::kCauseBy);
+        entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
+        entered.stack = stack_at(sequence, event);
+        out_.add(entered);
+        return true;
+      }
+      case Word::kExited: out_.add(made(EventKind::kExited, event.time, id, root, lane)); return true;
+      case Word::kSettled: {
+        TraceEvent settled = made(EventKind::kSettled, event.time, id, root, lane);
+        settled.other = resource_at(Key::kSettler);
+        settled.flags = static_cast<std::uint8_t>(
+            static_cast<unsigned>(enum_at(Key::kOutcome, Outcome::kResolved, Outcome::kUnknown)) |
+            static_cast<unsigned>(actor_at(Key::kSettledBy)) << 4);
+        settled.stack = stack_at(sequence, event);
+        out_.add(settled);
+        return true;
+      }
+      case Word::kDestroyed: out_.add(made(EventKind::kDestroyed, event.time, id, root, lane)); return true;
+      case Word::kAwaits:
+      case Word::kBridge: {
+        TraceEvent linked = made(EventKind::kLinked, event.time, id, root, lane);
+        linked.other = resource_at(Key::kLinkCause);
+        linked.flags = static_cast<std::uint8_t>(
+            enum_at(Key::kLink, LinkKind::kBridge, event.name->word == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
+        linked.stack = stack_at(sequence, event);
+        out_.add(linked);
+        return true;
+      }
+      case Word::kAnnotated: hand_over_notes(id, root, event.time, lane); return true;
+      case Word::kFinished: out_.add(made(EventKind::kRootFinished, event.time, id, root, lane)); return true;
+      case Word::kSealed: {
+        TraceEvent sealed = made(EventKind::kRootSealed, event.time, 0, root, LaneId::kNone);
+        sealed.flags = static_cast<std::uint8_t>(enum_at(Key::kSealReason, SealReason::kSessionEnded, SealReason::kFinished));
+        out_.add(sealed);
+        return true;
+      }
+      case Word::kOpen: {
+        // Its slice has no end; its track is not used again.
+        Track& track = tracks_[at];
+        for (std::size_t open = track.open.size(); open-- != 0;) {
+          if (track.open[open].id != (id & Event::kIdMask)) continue;
+          track.open.erase(track.open.begin() + static_cast<std::ptrdiff_t>(open));
+          break;
+        }
+        finish_resource(id, root, event.time);
+        return true;
+      }
+      case Word::kParked: out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane)); return true;
+      case Word::kUnparked: out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane)); return true;
+      case Word::kPauseEnded:
+        out_.add(made(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of(event)), RootId::kNone, lane));
+        return true;
+      case Word::kSample: {
+        TraceEvent sample = made(EventKind::kSample, event.time, id, root, lane);
+        sample.flags = static_cast<std::uint8_t>(enum_at(Key::kSample, SampleKind::kOffCpu, SampleKind::kCpu));
+        sample.stack = stack_at(sequence, event);
+        out_.add(sample);
+        return true;
+      }
+      case Word::kOther:
+      case Word::kTrace:
+      case Word::kLane:
+      case Word::kLost:
+      case Word::kSummary: break;
+    }
+    ++skipped_;
+    return true;
+  }
+
+  bool announcement(const Decoded& event, std::uint32_t at) {
+    switch (event.name == nullptr ? Word::kOther : event.name->word) {
+      case Word::kTrace: {
+        if (uint(Key::kVersion) > perfetto::kFormatVersion) return fail(base_, "version 1 of thence's annotations");
+        TraceInfo info;
+        info.salt = uint(Key::kSalt);
+        info.process_id = static_cast<std::int32_t>(uint(Key::kProcessId));
+        info.process_name = word_at(Key::kName);
+        info.clock = word_at(Key::kClock);
+        info.overflow_policy = word_at(Key::kOverflow);
+        info.sampling = word_at(Key::kSampling);
+        if (info_told_ && ours_began_ && info.salt == salt_) return true;  // again, for readers that come late
+        begin_ours(info);
+        info_told_ = true;
+        return true;
+      }
+      case Word::kLane: {
+        Track& track = tracks_[at];
+        track.has_lane = true;
+        track.lane = lane_at(Key::kLane);
+        const std::uint64_t number = uint(Key::kLane);
+        if (number == 0 || told_lanes_.find(number) != nullptr) return true;
+        told_lanes_.set(number, 1);
+        LaneInfo info;
+        info.id = track.lane;
+        info.process_id = static_cast<std::int32_t>(uint(Key::kProcessId));
+        info.thread_id = static_cast<std::int32_t>(uint(Key::kThreadId));
+        info.name = word_at(Key::kName);
+        out_.sink().define_lane(info);
+        return true;
+      }
+      case Word::kLost: {
+        LossRange range;
+        range.count = uint(Key::kCount);
+        range.first = static_cast<Timestamp>(uint(Key::kFirst));
+        range.last = static_cast<Timestamp>(uint(Key::kLast));
+        out_.add(made(EventKind::kLost, uint(Key::kFirst), 0, RootId::kNone, lane_at(Key::kLane)), range);
+        return true;
+      }
+      case Word::kSummary: summarise(); return true;
+      default: return true;
+    }
+  }
+  void summarise() {
+    if (has(Key::kLane)) {
+      LaneSummary lane;
+      lane.lane = lane_at(Key::kLane);
+      lane.events = uint(Key::kEvents);
+      lane.lost.count = uint(Key::kLost);
+      lane.lost.first = static_cast<Timestamp>(uint(Key::kFirst));
+      lane.lost.last = static_cast<Timestamp>(uint(Key::kLast));
+      lane.misuse.exit_without_enter = uint(Key::kExitWithoutEnter);
+      lane.misuse.exits_crossed = uint(Key::kExitsCrossed);
+      lane.misuse.too_deep = uint(Key::kTooDeep);
+      lane.misuse.annotations_cut = uint(Key::kAnnotationsCut);
+      lane.misuse.stacks_refused = uint(Key::kStacksRefused);
+      lane.misuse.roots_ends_lost = uint(Key::kRootEndsLost);
+      lane.ring_bytes = uint(Key::kRingBytes);
+      lane_summaries_.push_back(lane);
+      return;
+    }
+    totals_.events = uint(Key::kEvents);
+    totals_.lost = uint(Key::kLost);
+    totals_.late_events = uint(Key::kLateEvents);
+    totals_.after_seal = uint(Key::kAfterSeal);
+    totals_.roots_sealed = uint(Key::kRootsSealed);
+    totals_.roots_abandoned = uint(Key::kRootsAbandoned);
+    totals_.drain_ns = uint(Key::kDrainNs);
+    totals_.bytes_written = uint(Key::kBytes);
+  }
+
+  CounterId counter_of(std::uint32_t at) {
+    const Track& track = tracks_[at];
+    scratch_.assign(texts_[track.name]).append(1, '\0').append(texts_[track.unit]);
+    static constexpr std::string_view kOwn[] = {"queue-depth", "pending", "loop-lag"};
+    std::uint32_t number = 0;
+    for (std::size_t own = 0; own < std::size(kOwn); ++own) {
+      if (texts_[track.name] == kOwn[own]) number = static_cast<std::uint32_t>(own) + 1;
+    }
+    if (number == 0) {
+      if (counters_.size() >= 60'000 && counters_.find(scratch_) == IdMap::kAbsent) return CounterId::kNone;
+      number = counters_.number_of(scratch_) + static_cast<std::uint32_t>(CounterId::kFirstOfHost);
+    }
+    if (told_counters_.find(number) == nullptr) {
+      told_counters_.set(number, 1);
+      out_.sink().define_counter(static_cast<CounterId>(number), texts_[track.name], texts_[track.unit]);
+    }
+    return static_cast<CounterId>(number);
+  }
+  bool counter(const Decoded& event, std::uint32_t at) {
+    if (!event.has_value) return true;
+    TraceEvent counted = made(EventKind::kCounter, event.time, 0, RootId::kNone, lane_of(at));
+    counted.counter = counter_of(at);
+    Value value = event.value_kind == ValueKind::kDouble ? Value::of(std::bit_cast<double>(event.bits))
+                  : event.value_kind == ValueKind::kUint ? Value::of(event.bits)
+                                                         : Value::of(static_cast<std::int64_t>(event.bits));
+    if (has(Key::kValue)) value = Value::of(uint(Key::kValue));
+    out_.add(counted, Annotation{{}, value});
+    return true;
+  }
+
+  // -- events of others -----------------------------------------------------------------------------------------------
+
+  bool other(Sequence& sequence, Decoded& event, std::uint64_t clock) {
+    if (event.type < perfetto::track_event::kSliceBegin || event.type > perfetto::track_event::kCounter) {
+      ++skipped_;
+      return true;
+    }
+    if (others_.size() >= options_.max_held) hand_over_others(others_.size() / 2);
+    Other held;
+    held.time = event.time;
+    held.clock = clock == 0 ? 0 : clock_key(clock, sequence.id);
+    held.bits = event.bits;
+    held.kind = event.value_kind;
+    held.track = track_of(event.track_uuid);
+    held.type = static_cast<std::uint8_t>(event.type);
+    held.name = event.name != nullptr ? event.name->text : event.name_text.empty() ? no_text_ : text(event.name_text);
+    held.category = event.category_text;
+    if (const std::uint32_t* stack = event.callstack == 0 ? nullptr : sequence.stacks.find(event.callstack)) held.stack = *stack;
+    held.flows = static_cast<std::uint32_t>(held_flows_.size());
+    held.flow_ends = static_cast<std::uint16_t>(std::min<std::size_t>(ended_flows_.size(), 1024));
+    held.flow_count = static_cast<std::uint16_t>(std::min<std::size_t>(flows_.size(), 1024) + held.flow_ends);
+    held_flows_.insert(held_flows_.end(), flows_.begin(),
+                       flows_.begin() + (static_cast<std::ptrdiff_t>(held.flow_count) - held.flow_ends));
+    held_flows_.insert(held_flows_.end(), ended_flows_.begin(), ended_flows_.begin() + held.flow_ends);
+    held.notes = static_cast<std::uint32_t>(held_notes_.size());
+    for (const std::span<const std::byte> annotation : annotations_) {
+      path_.clear();
+      if (!flatten(sequence, annotation)) return false;
+    }
+    held.note_count = static_cast<std::uint32_t>(held_notes_.size()) - held.notes;
+    others_.push_back(held);
+    return true;
+  }
+
+  /// An annotation and what is in it, to its depth, without recursion.
+  bool flatten(Sequence& sequence, std::span<const std::byte> top) {
+    using namespace perfetto;
+    struct Level {
+      ProtobufReader reader;
+      std::size_t path = 0;       // length of the path before this annotation's own name
+      std::uint32_t elements = 0;
+      bool element = false;
+    };
+    std::vector<Level> levels;
+    levels.push_back({ProtobufReader{top}, path_.size(), 0, false});
+    constexpr std::size_t kMaxLevels = 32;
+    while (!levels.empty()) {
+      Level& level = levels.back();
+      if (!level.reader.next()) {
+        if (level.reader.damaged()) return fail(base_, level.reader.expected());
+        path_.resize(level.path);
+        levels.pop_back();
+        continue;
+      }
+      OtherNote note;
+      const ProtobufReader& field = level.reader;
+      switch (field.field()) {
+        case debug_annotation::kNameIid:
+        case debug_annotation::kName: {
+          if (level.element) continue;
+          std::string_view name;
+          if (field.field() == debug_annotation::kName) {
+            name = field.text();
+          } else if (const std::uint32_t* known = sequence.keys.find(field.varint()); known != nullptr) {
+            name = texts_[*known];
+          }
+          path_.resize(level.path);
+          if (path_.size() + name.size() < 512) {
+            if (!path_.empty()) path_ += '.';
+            path_ += name;
+          }
+          continue;
+        }
+        case debug_annotation::kBool:
+          note.kind = ValueKind::kBool;
+          note.bits = field.boolean() ? 1 : 0;
+          break;
+        case debug_annotation::kUint:
+        case 7:  // a pointer
+          note.kind = ValueKind::kUint;
+          note.bits = field.varint();
+          break;
+        case debug_annotation::kInt:
+          note.kind = ValueKind::kInt;
+          note.bits = field.varint();
+          break;
+        case debug_annotation::kDouble:
+          note.kind = ValueKind::kDouble;
+          note.bits = std::bit_cast<std::uint64_t>(field.real());
+          break;
+        case debug_annotation::kString:
+        case 9:  // JSON, as it is
+          hold_text(note, field.text());
+          break;
+        case debug_annotation::kStringIid:
+          hold_text(note, texts_[or_zero(sequence.values.find(field.varint()), no_text_)]);
+          break;
+        case 11:    // an entry of a dictionary
+        case 12: {  // an element of an array
+          const bool element = field.field() == 12;
+          const auto bytes = field.bytes();
+          const std::size_t path = path_.size();
+          if (element && path_.size() < 512) path_ += "[" + std::to_string(level.elements++) + "]";
+          if (levels.size() < kMaxLevels) {
+            // An element has no name of its own: its path is whole, and goes with it.
+            levels.push_back({ProtobufReader{bytes}, path, 0, element});
+          } else {
+            path_.resize(path);
+          }
+          continue;
+        }
+        default: continue;
+      }
+      note.key = text(path_);
+      if (held_notes_.size() < 0xffff'0000u) held_notes_.push_back(note);
+    }
+    return true;
+  }
+
+  void hold_text(OtherNote& note, std::string_view text) {
+    note.bits = held_text_.size();
+    note.text_size = static_cast<std::uint32_t>(text.size());
+    held_text_ += text;
+  }
+
+  /// Puts what is held in order and hands over the first `count`.
+  void hand_over_others(std::size_t count) {
+    if (others_.empty()) return;
+    begin_others();
+    std::size_t kept = 0;
+    for (std::size_t at = 0; at < others_.size(); ++at) {
+      Other event = others_[at];
+      if (event.clock != 0) {
+        if (to_trace_clock(event.clock, event.time)) {
+          event.clock = 0;
+        } else if (ended_) {
+          ++skipped_;
+          continue;
+        }
+      }
+      others_[kept++] = event;
+    }
+    others_.resize(kept);
+    count = std::min(count, kept);
+    std::stable_sort(others_.begin(), others_.end(), [](const Other& a, const Other& b) {
+      if ((a.clock != 0) != (b.clock != 0)) return b.clock != 0;
+      return a.time < b.time;
+    });
+    std::size_t done = 0;
+    for (; done < count; ++done) {
+      if (others_[done].clock != 0 && !ended_) break;
+      if (others_[done].time < handed_to_) {
+        ++disordered_;
+      } else {
+        handed_to_ = others_[done].time;
+      }
+      take_other(others_[done]);
+    }
+    others_.erase(others_.begin(), others_.begin() + static_cast<std::ptrdiff_t>(done));
+    if (others_.empty()) {
+      held_notes_.clear();
+      held_flows_.clear();
+      held_text_.clear();
+      return;
+    }
+    // What is left keeps its notes and flows; theirs move to the front.
+    std::vector<OtherNote> notes;
+    std::vector<std::uint64_t> flows;
+    std::string texts;
+    for (Other& event : others_) {
+      const auto first_note = static_cast<std::uint32_t>(notes.size());
+      for (std::uint32_t at = event.notes; at < event.notes + event.note_count; ++at) {
+        OtherNote& note = held_notes_[at];
+        if (note.kind != ValueKind::kString) continue;
+        const std::size_t from = static_cast<std::size_t>(note.bits);
+        note.bits = texts.size();
+        texts.append(held_text_, from, note.text_size);
+      }
+      notes.insert(notes.end(), held_notes_.begin() + event.notes, held_notes_.begin() + event.notes + event.note_count);
+      event.notes = first_note;
+      const auto first_flow = static_cast<std::uint32_t>(flows.size());
+      flows.insert(flows.end(), held_flows_.begin() + event.flows, held_flows_.begin() + event.flows + event.flow_count);
+      event.flows = first_flow;
+    }
+    held_notes_ = std::move(notes);
+    held_flows_ = std::move(flows);
+    held_text_ = std::move(texts);
+  }
+
+  void begin_others() {
+    if (others_began_) return;
+    others_began_ = true;
+    TraceInfo info;
+    for (const Track& track : tracks_) {
+      if (track.is_process && info.process_id == 0) {
+        info.process_id = track.process_id;
+        info.process_name = texts_[track.name];
+      }
+    }
+    Sink& sink = out_.sink();
+    if (began_) {
+      // Another trace than ours, in the same file.
+      if (ours_began_) {
+        sink.end(summary());
+        ours_began_ = false;
+      }
+      info = {};
+    }
+    began_ = true;
+    sink.begin(info);
+    for (const ToldType& type : told_types_) sink.define_type(type.type, type.name);
+    for (const ClockSnapshot& clock : waiting_clocks_) sink.synchronise(clock);
+    waiting_clocks_.clear();
+    told_stacks_.clear();
+    told_counters_.clear();
+  }
+
+  /// The lane of somebody's track: that of the thread it is, or lies below. kNone: of no thread.
+  LaneId other_lane(std::uint32_t at) {
+    Track& track = tracks_[at];
+    if (track.lane_asked) return track.lane;
+    track.lane_asked = true;
+    std::uint32_t up = at;
+    for (unsigned steps = 0; steps < 100 && up != kNone && !tracks_[up].is_thread; ++steps) {
+      up = tracks_[up].parent == 0 ? kNone : track_by_uuid_.find(tracks_[up].parent);
+    }
+    if (up == kNone || !tracks_[up].is_thread) return LaneId::kNone;
+    Track& thread = tracks_[up];
+    if (thread.lane == LaneId::kNone) {
+      thread.lane_asked = true;
+      thread.lane = static_cast<LaneId>(++other_lanes_);
+      out_.sink().define_lane({thread.lane, thread.process_id, thread.thread_id, texts_[thread.name]});
+    }
+    tracks_[at].lane = thread.lane;
+    return thread.lane;
+  }
+
+  StackId other_stack(std::uint32_t number) {
+    if (number == 0 || number > other_stacks_.size()) return StackId::kNone;
+    if (told_stacks_.find(number) == nullptr) {
+      told_stacks_.set(number, 1);
+      frames_ = other_stacks_[number - 1];
+      define_stack(number);
+    }
+    return static_cast<StackId>(number);
+  }
+
+  void take_other(const Other& event) {
+    using namespace perfetto;
+    const LaneId lane = other_lane(event.track);
+    switch (event.type) {
+      case track_event::kCounter: {
+        TraceEvent counted = made(EventKind::kCounter, event.time, 0, RootId::kNone, lane);
+        counted.counter = counter_of(event.track);
+        const Value value = event.kind == ValueKind::kDouble ? Value::of(std::bit_cast<double>(event.bits))
+                            : event.kind == ValueKind::kUint ? Value::of(event.bits)
+                                                             : Value::of(static_cast<std::int64_t>(event.bits));
+        out_.add(counted, Annotation{{}, value});
+        return;
+      }
+      case track_event::kSliceEnd: {
+        Track& track = tracks_[event.track];
+        if (track.open.empty()) {
+          ++unmatched_ends_;
+          return;
+        }
+        const Open open = track.open.back();
+        if (open.id == 0) {  // one that was too deep
+          track.open.pop_back();
+          return;
+        }
+        flows_at(event, open.id, lane, false);
+        notes_of(event, open.id, lane);
+        track.open.pop_back();
+        out_.add(made(track.is_thread ? EventKind::kExited : EventKind::kSettled, event.time, open.id, RootId::kNone, lane));
+        return;
+      }
+      default: break;
+    }
+    // A slice that begins, or an instant.
+    const bool slice = event.type == track_event::kSliceBegin;
+    if (slice && tracks_[event.track].open.size() >= options_.max_open) {
+      ++skipped_;
+      tracks_[event.track].open.push_back({});
+      if (tracks_[event.track].open.size() > options_.max_open + 4096) tracks_[event.track].open.pop_back();
+      return;
+    }
+    const std::uint64_t id = ++other_ids_;
+    std::uint64_t trigger = tracks_[event.track].open.empty() ? 0 : tracks_[event.track].open.back().id;
+    std::uint64_t by_flow = 0;
+    for (std::size_t at = 0; at < event.flow_count && trigger == 0; ++at) {
+      const std::uint32_t known = flow_by_id_.find(flow_key(held_flows_[event.flows + at]));
+      if (known != kNone) trigger = by_flow = flow_ends_[known];
+    }
+    TraceEvent created = made(EventKind::kCreated, event.time, id, RootId::kNone, lane);
+    created.other = static_cast<ResourceId>(trigger);
+    created.type = types_.number_of(event.name == no_text_ ? std::string_view("slice") : texts_[event.name]);
+    tell_types();
+    created.stack = other_stack(event.stack);
+    out_.add(created);
+    if (event.category != no_text_ && !texts_[event.category].empty()) {
+      out_.add(made(EventKind::kAnnotated, event.time, id, RootId::kNone, lane),
+               Annotation{"category", Value::of(texts_[event.category])});
+    }
+    notes_of(event, id, lane);
+    flows_at(event, id, lane, true, by_flow);
+    if (!slice) {
+      out_.add(made(EventKind::kSettled, event.time, id, RootId::kNone, lane));
+      return;
+    }
+    Open open;
+    open.id = id;
+    Track& track = tracks_[event.track];
+    track.open.push_back(open);
+    if (track.is_thread) out_.add(made(EventKind::kEntered, event.time, id, RootId::kNone, lane));
+  }
+  void notes_of(const Other& event, std::uint64_t id, LaneId lane) {
+    for (std::uint32_t at = event.notes; at < event.notes + event.note_count; ++at) {
+      const OtherNote& note = held_notes_[at];
+      Value value;
+      switch (note.kind) {
+        case ValueKind::kString:
+          value.text = std::string_view(held_text_).substr(static_cast<std::size_t>(note.bits), note.text_size);
+          break;
+        case ValueKind::kInt: value = Value::of(static_cast<std::int64_t>(note.bits)); break;
+        case ValueKind::kUint: value = Value::of(note.bits); break;
+        case ValueKind::kDouble: value = Value::of(std::bit_cast<double>(note.bits)); break;
+        case ValueKind::kBool: value = Value::of(note.bits != 0); break;
+      }
+      out_.add(made(EventKind::kAnnotated, event.time, id, RootId::kNone, lane), Annotation{texts_[note.key], value});
+    }
+  }
+
+  [[nodiscard]] static std::uint64_t flow_key(std::uint64_t id) noexcept { return id == 0 ? ~std::uint64_t{0} : id; }
+  /// Each use of a flow's id joins the slice of the use before to this one.
+  void flows_at(const Other& event, std::uint64_t id, LaneId lane, bool begins, std::uint64_t trigger = 0) {
+    for (std::size_t at = 0; at < event.flow_count; ++at) {
+      const std::uint64_t key = flow_key(held_flows_[event.flows + at]);
+      const std::uint32_t known = flow_by_id_.find(key);
+      const bool ends = at + event.flow_ends >= event.flow_count;
+      if (known == kNone) {
+        if (ends) continue;
+        flow_by_id_.insert(key, static_cast<std::uint32_t>(flow_ends_.size()));
+        flow_ends_.push_back(id);
+        continue;
+      }
+      const std::uint64_t cause = flow_ends_[known];
+      // The flow by which it was created is its trigger already.
+      if (cause != id && cause != trigger) {
+        TraceEvent linked = made(EventKind::kLinked, event.time, id, RootId::kNone, lane);
+        linked.other = static_cast<ResourceId>(cause);
+        linked.flags = static_cast<std::uint8_t>(LinkKind::kAwaits);
+        out_.add(linked);
+      }
+      if (ends) {
+        flow_by_id_.erase(key);
+      } else {
+        flow_ends_[known] = id;
+      }
+    }
+    static_cast<void>(begins);
+  }
+
+  struct ToldType {
+    TypeId type = {};
+    std::string name;
+  };
+
+  EventBatch<Sink> out_;
+  Options options_;
+  Inflate inflate_;
+  ByteBuffer window_{1};
+  ByteBuffer inflated_;
+  std::size_t read_ = 0;
+  std::uint64_t dropped_ = 0;
+  std::uint64_t base_ = 0;  // where the packet's content begins in the file
+  std::string_view wanted_ = "the rest of a packet";
+  Damage damage_;
+  bool ended_ = false;
+  // Names: the first kKeys are our keys, then the empty text.
+  TextNumbers texts_;
+  TypeNumbers types_;
+  std::vector<ToldType> told_types_;
+  std::vector<Sequence> sequences_;
+  IdMap sequence_by_id_;
+  std::uint32_t last_sequence_ = 0;
+  std::vector<Track> tracks_;
+  IdMap track_by_uuid_;
+  std::uint32_t zero_track_ = kNone;
+  std::uint32_t last_track_ = kNone;
+  std::uint32_t no_text_ = 0;
+  // One event.
+  std::vector<std::span<const std::byte>> annotations_;
+  std::vector<std::uint64_t> flows_;
+  std::vector<std::uint64_t> ended_flows_;
+  std::vector<HostNote> host_notes_;
+  std::array<KeyValue, kKeys> key_values_{};
+  std::uint32_t stamp_ = 0;
+  std::vector<FrameEntry> frames_;
+  std::vector<FrameInfo> infos_;
+  std::string scratch_;
+  std::string path_;
+  // Our trace.
+  bool began_ = false;
+  bool ours_began_ = false;
+  bool info_told_ = false;
+  std::uint64_t salt_ = 0;
+  std::vector<LaneSummary> lane_summaries_;
+  TraceSummary totals_;
+  perfetto::IidTable<std::uint8_t> told_stacks_;
+  perfetto::IidTable<std::uint8_t> told_counters_;
+  perfetto::IidTable<std::uint8_t> told_lanes_;
+  TextNumbers counters_;
+  // Clocks.
+  std::vector<Reading> readings_;
+  std::vector<ClockSnapshot> waiting_clocks_;
+  std::uint32_t snapshots_ = 0;
+  std::uint64_t trace_clock_ = 0;
+  // Others.
+  std::vector<Other> others_;
+  std::vector<OtherNote> held_notes_;
+  std::vector<std::uint64_t> held_flows_;
+  std::string held_text_;
+  TextNumbers stack_texts_;
+  std::vector<std::vector<FrameEntry>> other_stacks_;
+  IdMap flow_by_id_;
+  std::vector<std::uint64_t> flow_ends_;
+  std::uint64_t other_ids_ = 0;
+  std::uint32_t other_lanes_ = 0;
+  std::uint64_t handed_to_ = 0;
+  bool others_began_ = false;
+  // Counts.
+  std::uint64_t packets_ = 0;
+  std::uint64_t unreadable_ = 0;
+  std::uint64_t compressed_skipped_ = 0;
+  std::uint64_t skipped_ = 0;
+  std::uint64_t unmatched_ends_ = 0;
+  std::uint64_t disordered_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/formats/svg/flame_graph.hpp ====
 // flame_graph.hpp: a flame graph as one SVG file: no script, no font, no link; a browser shows the full label of a box and
 // its time when the pointer rests on it.
@@ -13144,6 +17083,463 @@ class FlameGraphEncoder : public TimeFolder {
   FlameGraphOptions options_;
   std::string title_;
   bool failed_ = false;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/tokio/jsonl_reader.hpp ====
+// jsonl_reader.hpp: reads Tokio runtime telemetry, one JSON object a line.
+//
+//   thence::TokioReader reader{model};
+// | line           | becomes                                                                                              |
+// |----------------|------------------------------------------------------------------------------------------------------|
+// | TaskSpawn      | created, type tokio-task, its spawn_loc as a stack of one frame; by whom is not in the line          |
+// | PollStart, End | entered, exited on the worker's lane                                                                 |
+// | WakeEvent      | scheduled; by a task: by its invocation, on the lane where that is being polled, if it is            |
+// | TaskTerminate  | settled (how is not in the line; by its own invocation while it is polled) and destroyed             |
+// | WorkerPark, Unpark | parked, unparked; cpu_ns and sched_wait_ns as counters of the lane                                |
+// | local_q        | a counter of the lane, where it changed                                                              |
+// | QueueSample    | the counter queue depth                                                                              |
+// | CpuSample      | a sample: SchedEvent off the processor, others on it; of the task that the worker polls              |
+// | ClockSync      | synchronise                                                                                          |
+// Lines of other kinds are counted and passed over. Times are kept as they are: those of the runtime's monotonic clock.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct TokioReaderOptions {
+  /// Whether a worker's processor time and scheduling wait, which each park tells, become counters.
+  bool thread_counters = true;
+  JsonReaderOptions json = {};
+};
+
+/// Reads lines.
+///   Shape     one line, the workers, and the distinct stacks.
+///   Threads   one.
+///   Cost      O(bytes).
+///   Errors    damage(); std::bad_alloc.
+///   Lifetime  the sink outlives it.
+template <EventSink Sink>
+class TokioReader {
+ public:
+  using Options = TokioReaderOptions;
+  static constexpr std::uint64_t kMaxWorkers = 4096;
+  static constexpr CounterId kLocalQueue = CounterId{16}, kCpuTime = CounterId{17}, kSchedWait = CounterId{18};
+
+  explicit TokioReader(Sink& sink, const Options& options = {}) : out_(sink), options_(options), json_(lines(options.json)) {}
+  TokioReader(const TokioReader&) = delete;
+  TokioReader& operator=(const TokioReader&) = delete;
+
+  bool feed(std::span<const std::byte> bytes) {
+    if (json_.damage()) return false;
+    json_.feed(bytes);
+    return pump();
+  }
+  bool finish() {
+    if (ended_) return !json_.damage();
+    ended_ = true;
+    json_.finish();
+    if (!json_.damage()) pump();
+    begin_once();
+    out_.sink().end(TraceSummary{});
+    return !json_.damage();
+  }
+  [[nodiscard]] const Damage& damage() const noexcept { return json_.damage(); }
+  [[nodiscard]] std::uint64_t events() const noexcept { return out_.events(); }
+  /// Lines whose "event" is not in the table above.
+  [[nodiscard]] std::uint64_t unknown_lines() const noexcept { return unknown_lines_; }
+  /// PollEnd on a worker that polls nothing.
+  [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return unmatched_ends_; }
+
+ private:
+  enum Member {
+    kEvent, kTime, kTaskId, kSpawnLoc, kInstrumented, kWorker, kLocalQ, kCpuNs, kTid, kSchedWaitNs, kWakerId, kWokenId,
+    kTarget, kGlobalQ, kRealtime, kSource, kCallchain, kMembers
+  };
+  static constexpr std::string_view kNames[kMembers] = {
+      "event", "timestamp_ns", "task_id", "spawn_loc", "instrumented", "worker", "local_q", "cpu_ns", "tid", "sched_wait_ns",
+      "waker_task_id", "woken_task_id", "target_worker", "global_q", "realtime_ns", "source", "callchain"};
+
+  struct Worker {
+    bool defined = false;
+    std::uint64_t thread_id = 0;
+    std::uint64_t polling = 0;  // a task; 0: none
+    std::uint64_t local_queue = ~std::uint64_t{0};
+  };
+
+  static JsonReaderOptions lines(JsonReaderOptions options) noexcept {
+    options.many_values = true;
+    return options;
+  }
+
+  bool pump() {
+    if (skipping_) {
+      const JsonToken token = json_.resume_skip();
+      if (token == JsonToken::kNeedMore) return true;
+      if (token == JsonToken::kDamaged) return false;
+      skipping_ = false;
+    }
+    for (;;) {
+      const JsonToken token = json_.next();
+      switch (token) {
+        case JsonToken::kNeedMore:
+        case JsonToken::kEnd: out_.hand_over(); return true;
+        case JsonToken::kDamaged: return false;
+        default: break;
+      }
+      if (take(token)) continue;
+      if (json_.damage()) return false;
+      if (skipping_) return true;
+    }
+  }
+  bool reject(std::string_view expected) {
+    json_.reject(expected);
+    return false;
+  }
+
+  bool take(JsonToken token) {
+    if (in_callchain_) {
+      if (token == JsonToken::kEndArray) {
+        in_callchain_ = false;
+        return true;
+      }
+      if (token != JsonToken::kString) return reject("a frame's name");
+      chain_ += json_.text();
+      chain_ += '\0';
+      return true;
+    }
+    if (!in_line_) {
+      if (token != JsonToken::kBeginObject) return reject("an object with \"event\" and \"timestamp_ns\"");
+      in_line_ = true;
+      present_ = 0;
+      chain_.clear();
+      member_ = kMembers;
+      return true;
+    }
+    if (token == JsonToken::kEndObject) {
+      in_line_ = false;
+      return line();
+    }
+    if (token == JsonToken::kKey) {
+      member_ = find_member(json_.text());
+      return true;
+    }
+    return value(token);
+  }
+
+  unsigned find_member(std::string_view name) const noexcept {
+    for (unsigned at = 0; at < kMembers; ++at) {
+      if (kNames[at] == name) return at;
+    }
+    return kMembers;
+  }
+
+  bool value(JsonToken token) {
+    switch (member_) {
+      case kEvent:
+      case kSpawnLoc:
+      case kSource:
+        if (token != JsonToken::kString) return reject("a string");
+        texts_[member_] = json_.text();
+        break;
+      case kInstrumented:
+        if (token != JsonToken::kTrue && token != JsonToken::kFalse) return reject("true or false");
+        numbers_[member_] = token == JsonToken::kTrue ? 1 : 0;
+        break;
+      case kCallchain:
+        if (token != JsonToken::kBeginArray) return reject("an array");
+        in_callchain_ = true;
+        break;
+      case kMembers: {
+        const JsonToken last = json_.skip(token);
+        if (last == JsonToken::kDamaged) return false;
+        skipping_ = last == JsonToken::kNeedMore;
+        return !skipping_;
+      }
+      default: {
+        std::uint64_t number = 0;
+        // realtime_ns is beyond what a double holds, so it is written as a string.
+        const bool good = token == JsonToken::kNumber ? json_.number().kind == DecimalNumber::Kind::kUint
+                                                      : token == JsonToken::kString && digits(json_.text(), number);
+        if (!good) return reject("a whole number, 0 or more");
+        numbers_[member_] = token == JsonToken::kNumber ? json_.number().magnitude : number;
+        if ((member_ == kTaskId || member_ == kWakerId || member_ == kWokenId) && numbers_[member_] >> kResourceIdBits != 0) {
+          return reject("an id below 281474976710656");
+        }
+        break;
+      }
+    }
+    present_ |= 1u << member_;
+    return true;
+  }
+  static bool digits(std::string_view text, std::uint64_t& number) noexcept {
+    if (text.empty() || text.size() > 20) return false;
+    for (const char c : text) {
+      if (c < '0' || c > '9') return false;
+    }
+    const DecimalNumber parsed = parse_decimal(text);
+    number = parsed.magnitude;
+    return parsed.kind == DecimalNumber::Kind::kUint;
+  }
+
+  [[nodiscard]] bool has(unsigned member) const noexcept { return (present_ >> member & 1) != 0; }
+
+  bool line() {
+    if (!has(kEvent)) return reject("\"event\" in the line");
+    if (!has(kTime)) return reject("\"timestamp_ns\" in the line");
+    begin_once();
+    const std::string_view what = texts_[kEvent];
+    time_ = numbers_[kTime];
+    if (what == "PollStart") return needs(kWorker, "\"worker\" in the line") && needs(kTaskId, "\"task_id\" in the line") && poll_start();
+    if (what == "PollEnd") return needs(kWorker, "\"worker\" in the line") && poll_end();
+    if (what == "WakeEvent") return needs(kWokenId, "\"woken_task_id\" in the line") && wake();
+    if (what == "CpuSample") return sample();
+    if (what == "WorkerPark") return needs(kWorker, "\"worker\" in the line") && park(EventKind::kParked);
+    if (what == "WorkerUnpark") return needs(kWorker, "\"worker\" in the line") && park(EventKind::kUnparked);
+    if (what == "QueueSample") return needs(kGlobalQ, "\"global_q\" in the line") && queue_sample();
+    if (what == "TaskSpawn") return needs(kTaskId, "\"task_id\" in the line") && spawn();
+    if (what == "TaskTerminate") return needs(kTaskId, "\"task_id\" in the line") && terminate();
+    if (what == "ClockSync") return needs(kRealtime, "\"realtime_ns\" in the line") && synchronise();
+    ++unknown_lines_;
+    return true;
+  }
+  bool needs(unsigned member, std::string_view expected) { return has(member) || reject(expected); }
+
+  void begin_once() {
+    if (began_) return;
+    began_ = true;
+    TraceInfo info;
+    info.clock = "monotonic";
+    Sink& sink = out_.sink();
+    sink.begin(info);
+    types_.tell([](TypeId, std::string_view) {});
+    task_type_ = types_.number_of("tokio-task");
+    types_.tell([&](TypeId type, std::string_view name) { sink.define_type(type, name); });
+    sink.define_counter(CounterId::kQueueDepth, "queue depth", "");
+    sink.define_counter(kLocalQueue, "local queue depth", "");
+    if (!options_.thread_counters) return;
+    sink.define_counter(kCpuTime, "processor time", "ns");
+    sink.define_counter(kSchedWait, "scheduling wait", "ns");
+  }
+
+  /// nullptr: no worker, or more than anybody has.
+  Worker* worker() {
+    if (!has(kWorker) || numbers_[kWorker] >= kMaxWorkers) return nullptr;
+    const auto index = static_cast<std::size_t>(numbers_[kWorker]);
+    if (index >= workers_.size()) workers_.resize(index + 1);
+    Worker& known = workers_[index];
+    const std::uint64_t thread = has(kTid) && numbers_[kTid] <= 0x7fff'ffffu ? numbers_[kTid] : 0;
+    if (!known.defined || (thread != 0 && known.thread_id != thread)) {
+      known.defined = true;
+      if (thread != 0) known.thread_id = thread;
+      const std::string name = "worker " + std::to_string(index);
+      out_.sink().define_lane({lane(index), 0, static_cast<std::int32_t>(known.thread_id), name});
+    }
+    if (has(kLocalQ) && known.local_queue != numbers_[kLocalQ]) {
+      known.local_queue = numbers_[kLocalQ];
+      counter(kLocalQueue, lane(index), known.local_queue);
+    }
+    return &known;
+  }
+  [[nodiscard]] static LaneId lane(std::size_t index) noexcept { return static_cast<LaneId>(index + 1); }
+  [[nodiscard]] LaneId lane_of(const Worker& worker) const noexcept {
+    return lane(static_cast<std::size_t>(&worker - workers_.data()));
+  }
+  [[nodiscard]] const Worker* polling(std::uint64_t task) const noexcept {
+    if (task == 0) return nullptr;
+    for (const Worker& worker : workers_) {
+      if (worker.polling == task) return &worker;
+    }
+    return nullptr;
+  }
+
+  [[nodiscard]] TraceEvent event(EventKind kind, std::uint64_t task, LaneId lane) const noexcept {
+    TraceEvent made;
+    made.kind = kind;
+    made.time = static_cast<Timestamp>(time_);
+    made.resource = static_cast<ResourceId>(task);
+    made.lane = lane;
+    return made;
+  }
+  void counter(CounterId which, LaneId lane, std::uint64_t value) {
+    TraceEvent made = event(EventKind::kCounter, 0, lane);
+    made.counter = which;
+    out_.add(made, Annotation{{}, Value::of(value)});
+  }
+
+  bool poll_start() {
+    const std::uint64_t task = numbers_[kTaskId];
+    Worker* const on = worker();
+    if (on == nullptr || task == 0) return reject_worker(on);
+    on->polling = task;
+    if (has(kSpawnLoc) && known_tasks_.find(task) == IdMap::kAbsent) {  // spawned before the trace began
+      known_tasks_.insert(task, 0);
+      out_.add(event(EventKind::kAnnotated, task, lane_of(*on)), Annotation{"spawn_loc", Value::of(std::string_view(texts_[kSpawnLoc]))});
+    }
+    out_.add(event(EventKind::kEntered, task, lane_of(*on)));
+    return true;
+  }
+  bool reject_worker(const Worker* on) { return reject(on == nullptr ? "a worker below 4096" : "a task_id above 0"); }
+
+  bool poll_end() {
+    Worker* const on = worker();
+    if (on == nullptr) return reject_worker(on);
+    if (on->polling == 0) {
+      ++unmatched_ends_;
+      return true;
+    }
+    out_.add(event(EventKind::kExited, on->polling, lane_of(*on)));
+    on->polling = 0;
+    return true;
+  }
+
+  bool wake() {
+    const std::uint64_t woken = numbers_[kWokenId];
+    if (woken == 0) return reject("a woken_task_id above 0");
+    const std::uint64_t waker = has(kWakerId) ? numbers_[kWakerId] : 0;
+    const Worker* const on = polling(waker);
+    TraceEvent made = event(EventKind::kScheduled, woken, on == nullptr ? LaneId::kNone : lane_of(*on));
+    made.other = static_cast<ResourceId>(waker);
+    // Without a task it was a driver: I/O or a timer.
+    made.flags = static_cast<std::uint8_t>(waker == 0 ? Actor::kExternal : Actor::kInvocation);
+    out_.add(made);
+    return true;
+  }
+
+  bool spawn() {
+    const std::uint64_t task = numbers_[kTaskId];
+    if (task == 0) return reject("a task_id above 0");
+    TraceEvent made = event(EventKind::kCreated, task, LaneId::kNone);
+    made.type = task_type_;
+    if (has(kSpawnLoc)) made.stack = location(texts_[kSpawnLoc]);
+    if (known_tasks_.find(task) == IdMap::kAbsent) known_tasks_.insert(task, 0);
+    out_.add(made);
+    if (has(kInstrumented)) {
+      out_.add(event(EventKind::kAnnotated, task, LaneId::kNone),
+               Annotation{"instrumented", Value::of(numbers_[kInstrumented] != 0)});
+    }
+    return true;
+  }
+
+  bool terminate() {
+    const std::uint64_t task = numbers_[kTaskId];
+    if (task == 0) return reject("a task_id above 0");
+    const Worker* const on = polling(task);
+    TraceEvent made = event(EventKind::kSettled, task, on == nullptr ? LaneId::kNone : lane_of(*on));
+    made.other = static_cast<ResourceId>(on == nullptr ? 0 : task);
+    made.flags = static_cast<std::uint8_t>(static_cast<unsigned>(Outcome::kUnknown) |
+                                           static_cast<unsigned>(on == nullptr ? Actor::kUnknown : Actor::kInvocation) << 4);
+    out_.add(made);
+    out_.add(event(EventKind::kDestroyed, task, made.lane));
+    return true;
+  }
+
+  bool park(EventKind kind) {
+    Worker* const on = worker();
+    if (on == nullptr) return reject_worker(on);
+    const LaneId where = lane_of(*on);
+    out_.add(event(kind, 0, where));
+    if (!options_.thread_counters) return true;
+    if (has(kCpuNs)) counter(kCpuTime, where, numbers_[kCpuNs]);
+    if (has(kSchedWaitNs)) counter(kSchedWait, where, numbers_[kSchedWaitNs]);
+    return true;
+  }
+
+  bool queue_sample() {
+    counter(CounterId::kQueueDepth, LaneId::kNone, numbers_[kGlobalQ]);
+    return true;
+  }
+
+  bool sample() {
+    const Worker* const on = worker();
+    TraceEvent made = event(EventKind::kSample, on == nullptr ? 0 : on->polling, on == nullptr ? LaneId::kNone : lane_of(*on));
+    const bool scheduler = has(kSource) && texts_[kSource] == "SchedEvent";
+    made.flags = static_cast<std::uint8_t>(scheduler ? SampleKind::kOffCpu : SampleKind::kCpu);
+    made.stack = call_chain();
+    out_.add(made);
+    return true;
+  }
+
+  bool synchronise() {
+    out_.sink().synchronise({time_, time_, numbers_[kRealtime]});
+    return true;
+  }
+
+  /// "file:line:column" as a stack of one frame.
+  StackId location(std::string_view text) {
+    const std::size_t known = stacks_.size();
+    key_.assign("@").append(text);
+    const std::uint32_t at = stacks_.number_of(key_);
+    const auto id = static_cast<StackId>(at + 1);
+    if (at < known) return id;
+    FrameInfo frame;
+    frame.file = text;
+    std::uint32_t numbers[2] = {};
+    std::string_view rest = text;
+    bool whole = true;
+    for (std::uint32_t& number : numbers) {
+      const std::size_t colon = rest.rfind(':');
+      std::uint64_t parsed = 0;
+      if (colon == std::string_view::npos || rest.size() - colon > 10 || !digits(rest.substr(colon + 1), parsed)) {
+        whole = false;
+        break;
+      }
+      number = static_cast<std::uint32_t>(parsed);
+      rest = rest.substr(0, colon);
+    }
+    if (whole) {
+      frame.file = rest;
+      frame.column = numbers[0];
+      frame.line = numbers[1];
+    }
+    out_.sink().define_stack({id, std::span<const FrameInfo>(&frame, 1)});
+    return id;
+  }
+  /// The names of the callchain, innermost first.
+  StackId call_chain() {
+    if (chain_.empty()) return StackId::kNone;
+    const std::size_t known = stacks_.size();
+    const std::uint32_t at = stacks_.number_of(chain_);
+    const auto id = static_cast<StackId>(at + 1);
+    if (at < known) return id;
+    frames_.clear();
+    const std::string_view all = chain_;
+    for (std::size_t from = 0; from < all.size();) {
+      const std::size_t end = all.find('\0', from);
+      FrameInfo frame;
+      frame.function = all.substr(from, end - from);
+      frames_.push_back(frame);
+      from = end + 1;
+    }
+    out_.sink().define_stack({id, frames_});
+    return id;
+  }
+
+  EventBatch<Sink> out_;
+  Options options_;
+  JsonReader json_;
+  TypeNumbers types_;
+  TextNumbers stacks_;
+  IdMap known_tasks_;
+  std::vector<Worker> workers_;
+  std::array<std::uint64_t, kMembers> numbers_{};
+  std::array<std::string, kMembers> texts_;
+  std::string chain_;  // the callchain's names, each ended by a NUL
+  std::string key_;
+  std::vector<FrameInfo> frames_;
+  std::uint64_t time_ = 0;
+  std::uint64_t unknown_lines_ = 0;
+  std::uint64_t unmatched_ends_ = 0;
+  TypeId task_type_ = {};
+  unsigned present_ = 0;
+  unsigned member_ = kMembers;
+  bool in_line_ = false;
+  bool in_callchain_ = false;
+  bool skipping_ = false;
+  bool began_ = false;
+  bool ended_ = false;
 };
 
 }  // namespace THENCE_ABI

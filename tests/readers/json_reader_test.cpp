@@ -120,6 +120,26 @@ TEST_CASE("nesting and tokens are bounded") {
   CHECK(tokens(std::string(2'000'000, '[')).substr(256) == "json: damaged at byte 256, line 1: expected less nesting; 0 events before it are good");
 }
 
+TEST_CASE("a token is too long or not whatever the pieces in which it comes, and whatever else is wrong with it") {
+  const JsonReaderOptions options{.max_token_bytes = 100};
+  const std::string digits(2000, '1'), letters(2000, 'x');
+  for (const std::string& text : {digits, digits + ",", "-" + digits, digits + ".5", digits + "x", "0." + digits, "1e" + digits}) {
+    for (const std::size_t piece : {1, 7, 101, 1 << 16}) {
+      CHECK(tokens("[" + text, piece, options) == "[json: damaged at byte 1, line 1: expected a shorter number; 0 events before it are good");
+    }
+  }
+  for (const std::string& text : {letters, letters + "\"", letters + "\n", letters + "\\q\"", letters.substr(0, 99) + "\xc3\xa9\""}) {
+    for (const std::size_t piece : {1, 7, 101, 1 << 16}) {
+      CHECK(tokens("[\"" + text, piece, options) == "[json: damaged at byte 1, line 1: expected a shorter string; 0 events before it are good");
+    }
+  }
+  for (const std::size_t piece : {1, 7, 101, 1 << 16}) {
+    CHECK(tokens("[\"" + letters.substr(0, 99) + "\"]", piece, options) == "['" + letters.substr(0, 99) + "' ]");
+    CHECK(tokens("[" + digits.substr(0, 100) + "]", piece, options).substr(0, 4) == "[d1.");
+    CHECK(tokens(digits.substr(0, 100), piece, options).substr(0, 3) == "d1.");
+  }
+}
+
 TEST_CASE("half a surrogate pair stands for no character") {
   CHECK(tokens("[\"\\ud800\", \"\\udc00x\", \"\\ud800\\u0041\"]") == "['\xef\xbf\xbd' '\xef\xbf\xbdx' '\xef\xbf\xbd" "A' ]");
 }

@@ -235,10 +235,13 @@ class JsonReader {
     return took(at, at + word.size(), what);
   }
 
-  JsonToken numeral(const char* at, const char* end) {
+  JsonToken numeral(const char* at, const char* window_end) {
+    // Not beyond what a token may have: the verdict on a longer one is the same however its bytes come.
+    const char* const end = token_limit(at, window_end);
+    const bool last = finished_ && !too_long(at, end);
     const char* to = at;
     const auto digit = [&] { return to != end && *to >= '0' && *to <= '9'; };
-    const auto incomplete = [&] { return to == end && !finished_; };
+    const auto incomplete = [&] { return to == end && !last; };
     if (*to == '-') ++to;
     if (incomplete()) return wait(at, end);
     if (!digit()) return ended_or(to, end, "a digit");
@@ -287,7 +290,9 @@ class JsonReader {
     return took(at, to, JsonToken::kNumber);
   }
 
-  JsonToken string(const char* at, const char* end, JsonToken what) {
+  JsonToken string(const char* at, const char* window_end, JsonToken what) {
+    const char* const end = token_limit(at, window_end);
+    const bool last = finished_ && !too_long(at, end);
     const char* to = at + 1 + scanned_;  // what an earlier call saw is not looked at again
     bool escapes = scanned_ != 0 && escaped_;
     for (;;) {
@@ -295,7 +300,7 @@ class JsonReader {
       if (to == end) {
         escaped_ = escapes;
         scanned_ = static_cast<std::size_t>(to - at) - 1;
-        return finished_ ? cut("'\"'") : wait(at, end);
+        return last ? cut("'\"'") : wait(at, end);
       }
       const char c = *to;
       if (c == '"') break;
@@ -303,7 +308,7 @@ class JsonReader {
         if (end - to < 2) {
           escaped_ = escapes;
           scanned_ = static_cast<std::size_t>(to - at) - 1;
-          return finished_ ? cut("'\"'") : wait(at, end);
+          return last ? cut("'\"'") : wait(at, end);
         }
         escapes = true;
         to += 2;
@@ -312,7 +317,7 @@ class JsonReader {
       if (static_cast<unsigned char>(c) < 0x20) return damaged(to, "no control character in a string");
       const Utf8Part part = first_utf8_part({to, std::min<std::size_t>(4, static_cast<std::size_t>(end - to))});
       if (!part.valid) {
-        if (end - to < 4 && to + part.length == end && !finished_) {  // perhaps the rest is on its way
+        if (end - to < 4 && to + part.length == end && !last) {  // perhaps the rest is on its way
           escaped_ = escapes;
           scanned_ = static_cast<std::size_t>(to - at) - 1;
           return wait(at, end);
@@ -321,7 +326,6 @@ class JsonReader {
       }
       to += part.length;
     }
-    if (static_cast<std::size_t>(to - at) > options_.max_token_bytes) return damaged(at, "a shorter string");
     text_ = {at + 1, static_cast<std::size_t>(to - at) - 1};
     if (escapes && !unescape(at + 1, to)) return JsonToken::kDamaged;
     if (what == JsonToken::kKey) {
@@ -418,8 +422,15 @@ class JsonReader {
     }
   }
 
+  /// Where the bytes end that a token from `at` may have, and one more.
+  [[nodiscard]] const char* token_limit(const char* at, const char* end) const noexcept {
+    return static_cast<std::size_t>(end - at) > options_.max_token_bytes ? at + options_.max_token_bytes + 1 : end;
+  }
+  [[nodiscard]] bool too_long(const char* at, const char* end) const noexcept {
+    return static_cast<std::size_t>(end - at) > options_.max_token_bytes;
+  }
   JsonToken wait(const char* at, const char* end) {
-    if (static_cast<std::size_t>(end - at) > options_.max_token_bytes) {
+    if (too_long(at, end)) {
       return damaged(at, *at == '"' ? "a shorter string" : "a shorter number");
     }
     return JsonToken::kNeedMore;

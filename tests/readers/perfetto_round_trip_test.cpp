@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// perfetto_round_trip_test.cpp: what goes into a .pftrace comes out of it.
+#include "thence/formats/perfetto/perfetto_reader.hpp"
+
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "formats/random_trace.hpp"
+#include "model/dump.hpp"
+#include "support/catch.hpp"
+#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/tokio/jsonl_reader.hpp"
+#include "thence/model/model_builder.hpp"
+#include "thence/model/replay.hpp"
+
+namespace {
+
+using namespace thence;
+using thence_test::difference;
+using thence_test::dump;
+
+BufferSink written(const TraceModel& model, const PerfettoOptions& options = {}) {
+  BufferSink bytes;
+  PerfettoEncoder<BufferSink> encoder(bytes, options);
+  replay(model, encoder);
+  return bytes;
+}
+
+TraceModel read(std::span<const std::byte> bytes, std::size_t piece = kFeedBytes) {
+  ModelBuilder builder;
+  PerfettoReader<ModelBuilder> reader(builder);
+  while (!bytes.empty()) {
+    const std::size_t count = std::min(piece, bytes.size());
+    reader.feed(bytes.first(count));
+    bytes = bytes.subspan(count);
+  }
+  const bool good = reader.finish();
+  INFO(describe(reader.damage(), "pftrace", reader.events()));
+  REQUIRE(good);
+  CHECK(reader.packets_unreadable() == 0);
+  CHECK(reader.unmatched_ends() == 0);
+  CHECK(reader.events_skipped() == 0);
+  return builder.build();
+}
+
+TraceModel random_model(std::uint64_t seed, int steps = 3000) {
+  thence_test::RandomTraceOptions options;
+  options.seed = seed;
+  options.steps = steps;
+  thence_test::RandomTrace trace(options);
+  ModelBuilder builder;
+  trace.play(builder);
+  return builder.build();
+}
+
+}  // namespace
+
+TEST_CASE("model -> pftrace -> model loses nothing, on random traces") {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    const TraceModel model = random_model(seed);
+    INFO("seed " << seed);
+    CHECK(difference(dump(model), dump(read(written(model).bytes()))) == "");
+  }
+}
+
+TEST_CASE("a file whose dictionaries are sent again every few packets reads the same") {
+  PerfettoOptions options;
+  options.writer.clear_after_bytes = 2000;
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    const TraceModel model = random_model(seed, 800);
+    CHECK(difference(dump(model), dump(read(written(model, options).bytes()))) == "");
+  }
+}
+
+TEST_CASE("small bounds in the writer change the picture, not what is read") {
+  PerfettoOptions options;
+  options.max_open_resources = 16;
+  options.max_annotation_bytes = 64;
+  options.max_depth = 3;
+  options.writer.max_names = 128;
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    const TraceModel model = random_model(seed, 800);
+    INFO("seed " << seed);
+    // Annotations beyond the bound are written before those below it.
+    const thence_test::DumpOptions unordered{.note_order = false};
+    CHECK(difference(dump(model, unordered), dump(read(written(model, options).bytes()), unordered)) == "");
+  }
+}
+
+TEST_CASE("a file fed byte by byte reads the same") {
+  const TraceModel model = random_model(7, 300);
+  const BufferSink bytes = written(model);
+  CHECK(difference(dump(read(bytes.bytes())), dump(read(bytes.bytes(), 1))) == "");
+}
+
+TEST_CASE("two traces in one file are two processes with all their resources") {
+  const TraceModel first = random_model(1, 300), second = random_model(2, 300);
+  BufferSink both;
+  static_cast<void>(both.write(written(first).bytes()));
+  static_cast<void>(both.write(written(second).bytes()));
+  const TraceModel model = read(both.bytes());
+  CHECK(model.sources.size() == 2);
+  CHECK(model.resources() == first.resources() + second.resources());
+  CHECK(model.invocations.size() == first.invocations.size() + second.invocations.size());
+  CHECK(model.roots.size() == first.roots.size() + second.roots.size());
+  CHECK(model.notes.size() == first.notes.size() + second.notes.size());
+}
+
+TEST_CASE("a live session's order, late events and all, reads as the model of the same events") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    thence_test::RandomTraceOptions options;
+    options.seed = seed;
+    thence_test::RandomTrace trace(options), again(options);
+    ModelBuilder builder;
+    trace.play(builder);
+    BufferSink bytes;
+    PerfettoEncoder<BufferSink> encoder(bytes);
+    again.play(encoder);
+    INFO("seed " << seed);
+    CHECK(difference(dump(builder.build()), dump(read(bytes.bytes()))) == "");
+  }
+}
+
+TEST_CASE("cut off anywhere, a file is good up to its last whole packet, and says so") {
+  const TraceModel model = random_model(3, 120);
+  const BufferSink whole = written(model);
+  const std::span<const std::byte> bytes = whole.bytes();
+  std::uint64_t events = 0;
+  for (std::size_t size = 0; size < bytes.size(); size += 1 + size / 200) {
+    ModelBuilder builder;
+    PerfettoReader<ModelBuilder> reader(builder);
+    const bool good = read_all(reader, bytes.first(size));
+    if (!good) {
+      CHECK(reader.damage().cut_off);
+      CHECK(reader.damage().offset == size);
+      CHECK(reader.damage().expected == "the rest of a packet");
+    }
+    CHECK(reader.events() >= events);
+    events = reader.events();
+    CHECK(builder.build().quality.malformed == 0);
+  }
+}
