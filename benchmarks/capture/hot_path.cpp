@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "support/paired.hpp"
+#include "support/floor.hpp"
 #include "thence/capture/frame_pointers.hpp"
 #include "thence/capture/tracer.hpp"
 #include "thence/storage/resource_registry.hpp"
@@ -17,31 +17,10 @@
 namespace {
 
 using namespace thence;
-using thence_bench::Base;
+using thence_bench::floor_of;
 using thence_bench::measured;
 
-constexpr std::size_t kBatch = 2048;
-
-/// A reading of the clock and a 32-byte store: no event costs less.
-class Floor {
- public:
-  explicit Floor(std::size_t slots) : slots_(slots), mask_(slots - 1) {}
-  void operator()() noexcept {
-    std::uint64_t at = at_;
-    Event* const slots = slots_.data();
-    for (std::size_t n = 0; n != kBatch; ++n) {
-      const auto ticks = static_cast<std::uint64_t>(__builtin_ia32_rdtsc());
-      slots[at++ & mask_] = Event{n, ticks, at, 0};
-      asm volatile("" : : : "memory");
-    }
-    at_ = at;
-  }
-
- private:
-  std::vector<Event> slots_;
-  std::size_t mask_;
-  std::uint64_t at_ = 0;
-};
+constexpr std::size_t kBatch = thence_bench::Floor::kBatch;
 
 struct PlainPolicies : DefaultPolicies {
   using Stacks = NoStacks;
@@ -94,14 +73,13 @@ auto batch(Call call) {
 }
 
 template <class Policies>
-void calls(const std::string& group, std::size_t slots, std::shared_ptr<Traced<Policies>> traced, auto between) {
+void calls(const std::string& group, std::shared_ptr<Traced<Policies>> traced, auto between) {
   auto& tracer = traced->tracer;
-  const auto floor = [&] { return Base{std::string("the floor"), Floor(slots), kBatch}; };
   const Resource root = tracer.begin_root();
   const Resource other = tracer.create(ResourceType::kFetch);
   tracer.enter(root);
   const auto add = [&](const char* name, std::size_t events, auto call) {
-    measured(group + name, floor(), kBatch * events, batch(call), between);
+    measured(group + name, floor_of(), kBatch * events, batch(call), between);
   };
   add("enter or exit", 2, [&tracer, other] { tracer.enter(other); tracer.exit(other); });
   add("create", 1, [&tracer] { benchmark::DoNotOptimize(tracer.create(ResourceType::kFetch)); });
@@ -154,7 +132,7 @@ void with_reader(std::size_t slots, std::chrono::microseconds period) {
                            std::to_string(slots * sizeof(Event) / 1024) + " KiB/enter or exit";
   // Made when it runs, so that no other figure has a second thread beside it.
   auto live = std::make_shared<std::unique_ptr<Live>>();
-  measured(name, Base{std::string("the floor"), Floor(slots), kBatch}, kBatch * 2, [=] {
+  measured(name, floor_of(slots), kBatch * 2, [=] {
     if (*live == nullptr) *live = std::make_unique<Live>(slots, period);
     Tracer& tracer = (*live)->traced.tracer;
     for (std::size_t n = 0; n != kBatch; ++n) {
@@ -171,11 +149,10 @@ void with_reader(std::size_t slots, std::chrono::microseconds period) {
 }
 
 void components() {
-  const auto floor = [] { return Base{std::string("the floor"), Floor(16384), kBatch}; };
   auto registry = std::make_shared<ResourceRegistry>(65'536);
   auto nodes = std::make_shared<std::vector<std::uint64_t>>(10'000);
   for (std::size_t at = 0; at != nodes->size(); ++at) registry->insert(nodes->data() + at, {{ResourceId{at + 1}, RootId{1}}, {}, {}});
-  measured("registry/find, one of 10 000", floor(), kBatch, [registry, nodes, at = std::size_t{0}]() mutable {
+  measured("registry/find, one of 10 000", floor_of(), kBatch, [registry, nodes, at = std::size_t{0}]() mutable {
     for (std::size_t n = 0; n != kBatch; ++n) {
       at = (at + 617) % nodes->size();
       benchmark::DoNotOptimize(registry->find(nodes->data() + at));
@@ -184,14 +161,14 @@ void components() {
   auto words = std::make_shared<StackWords>();
   std::vector<std::uint64_t> frames(17, 0x5555'0000);
   for (std::size_t at = 0; at != frames.size(); ++at) frames[at] += at * 4099;
-  measured("stacks/16 frames found again", floor(), kBatch, [words, frames] {
+  measured("stacks/16 frames found again", floor_of(), kBatch, [words, frames] {
     for (std::size_t n = 0; n != kBatch; ++n) {
       asm volatile("" : : : "memory");
       benchmark::DoNotOptimize(words->intern(frames));
     }
   }, [] {});
   auto native = std::make_shared<Traced<NativePolicies>>(16384);
-  measured("stacks/create with a native stack of 16 frames", floor(), kBatch, [native] {
+  measured("stacks/create with a native stack of 16 frames", floor_of(), kBatch, [native] {
     auto call = batch([native] { benchmark::DoNotOptimize(native->tracer.create(ResourceType::kFetch)); });
     deep<12>(call);
   }, [native] { native->drain(); });
@@ -203,18 +180,17 @@ int main(int count, char** arguments) {
   thence_bench::pin_to(0);
   constexpr std::size_t kSlots = 16384;
   auto alone = std::make_shared<Traced<PlainPolicies>>(kSlots);
-  calls("alone/", kSlots, alone, [alone] { alone->drain(); });
+  calls("alone/", alone, [alone] { alone->drain(); });
   auto sites = std::make_shared<Traced<DefaultPolicies>>(kSlots);
-  const auto floor = [] { return Base{std::string("the floor"), Floor(kSlots), kBatch}; };
-  measured("alone/create, with its call site", floor(), kBatch,
+  measured("alone/create, with its call site", floor_of(), kBatch,
            batch([sites] { benchmark::DoNotOptimize(sites->tracer.create(ResourceType::kFetch)); }), [sites] { sites->drain(); });
   auto stopped = std::make_shared<Traced<DefaultPolicies>>(kSlots);
   stopped->tracer.set_epoch(0);
-  measured("stopped/enter or exit", floor(), kBatch * 2, batch([stopped] {
+  measured("stopped/enter or exit", floor_of(), kBatch * 2, batch([stopped] {
              stopped->tracer.enter({ResourceId{5}, RootId{1}});
              stopped->tracer.exit({ResourceId{5}, RootId{1}});
            }), [] {});
-  measured("stopped/create", floor(), kBatch,
+  measured("stopped/create", floor_of(), kBatch,
            batch([stopped] { benchmark::DoNotOptimize(stopped->tracer.create(ResourceType::kFetch)); }), [] {});
   components();
   // A reader that looks rarely needs a ring for what comes in between.
