@@ -124,16 +124,16 @@ TEST_CASE("a token is too long or not whatever the pieces in which it comes, and
   const JsonReaderOptions options{.max_token_bytes = 100};
   const std::string digits(2000, '1'), letters(2000, 'x');
   for (const std::string& text : {digits, digits + ",", "-" + digits, digits + ".5", digits + "x", "0." + digits, "1e" + digits}) {
-    for (const std::size_t piece : {1, 7, 101, 1 << 16}) {
+    for (const std::size_t piece : {1u, 7u, 101u, 1u << 16}) {
       CHECK(tokens("[" + text, piece, options) == "[json: damaged at byte 1, line 1: expected a shorter number; 0 events before it are good");
     }
   }
   for (const std::string& text : {letters, letters + "\"", letters + "\n", letters + "\\q\"", letters.substr(0, 99) + "\xc3\xa9\""}) {
-    for (const std::size_t piece : {1, 7, 101, 1 << 16}) {
+    for (const std::size_t piece : {1u, 7u, 101u, 1u << 16}) {
       CHECK(tokens("[\"" + text, piece, options) == "[json: damaged at byte 1, line 1: expected a shorter string; 0 events before it are good");
     }
   }
-  for (const std::size_t piece : {1, 7, 101, 1 << 16}) {
+  for (const std::size_t piece : {1u, 7u, 101u, 1u << 16}) {
     CHECK(tokens("[\"" + letters.substr(0, 99) + "\"]", piece, options) == "['" + letters.substr(0, 99) + "' ]");
     CHECK(tokens("[" + digits.substr(0, 100) + "]", piece, options).substr(0, 4) == "[d1.");
     CHECK(tokens(digits.substr(0, 100), piece, options).substr(0, 3) == "d1.");
