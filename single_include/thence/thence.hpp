@@ -2536,15 +2536,19 @@ class LaneReader {
     event.kind = EventKind::kLost;
     event.time = range.first;
     event.loss = new (arena_.take(sizeof(LossRange))) LossRange(range);
+    ++kept_;
     push(event);
   }
 
   [[nodiscard]] bool empty() const noexcept { return taken_ == events_.size(); }
   [[nodiscard]] const TraceEvent& front() const noexcept { return events_[taken_]; }
-  void pop() noexcept { ++taken_; }
+  /// What was not taken yet, in order of time; it stays where it is until the next add() or recycle().
+  [[nodiscard]] std::span<TraceEvent> waiting() noexcept { return std::span(events_).subspan(taken_); }
+  void pop(std::size_t count = 1) noexcept { taken_ += count; }
   /// What was popped, and what it pointed to, may be forgotten.
   void recycle() {
-    for (std::size_t at = 0; at < taken_; ++at) {
+    for (std::size_t at = 0; at < taken_ && kept_ != 0; ++at) {
+      if (events_[at].annotation != nullptr || events_[at].loss != nullptr) --kept_;
       if (events_[at].annotation != nullptr) arena_.give_back(events_[at].annotation);
       if (events_[at].loss != nullptr) arena_.give_back(events_[at].loss);
     }
@@ -2560,6 +2564,10 @@ class LaneReader {
   /// At its place in time: an adapter may record a moment a little after it (Tracer::settle_at).
   void push(const TraceEvent& event) {
     ++decoded_;
+    if (events_.size() == taken_ || !(event.time < events_.back().time)) [[likely]] {
+      events_.push_back(event);
+      return;
+    }
     std::size_t at = events_.size();
     while (at > taken_ && event.time < events_[at - 1].time) --at;
     events_.insert(events_.begin() + static_cast<std::ptrdiff_t>(at), event);
@@ -2580,6 +2588,7 @@ class LaneReader {
   const Annotation* keep(std::string_view key, Value value) {
     const std::size_t text_bytes = value.kind == ValueKind::kString ? value.text.size() : 0;
     std::byte* const memory = arena_.take(sizeof(Annotation) + key.size() + text_bytes);
+    ++kept_;
     auto* const text = reinterpret_cast<char*>(memory + sizeof(Annotation));
     if (!key.empty()) std::memcpy(text, key.data(), key.size());
     if (text_bytes != 0) {
@@ -2611,6 +2620,7 @@ class LaneReader {
   LaneId lane_;
   std::vector<TraceEvent> events_;
   std::size_t taken_ = 0;
+  std::size_t kept_ = 0;  // events with something in the arena
   EventArena arena_;
   std::string payload_;
   std::uint64_t marked_lost_ = 0;
@@ -3881,6 +3891,7 @@ class BasicSession final : private ForkAware {
   using PolicyType = typename Ring::OverflowPolicyType;
   using StorageType = std::remove_reference_t<decltype(std::declval<Ring&>().storage())>;
   static constexpr std::size_t kBatch = 512;
+  static constexpr std::size_t kRun = 64;  // events of one lane in a row that are not worth copying
   static constexpr std::size_t kRetiredSummaries = 1024;
 
   struct FedSink {
@@ -4066,25 +4077,50 @@ class BasicSession final : private ForkAware {
       }
       if (first == nullptr || first->reader.front().time > horizon) return;
       // The earliest lane goes on until another lane's turn.
-      do {
-        emit(first->reader.front());
-        first->reader.pop();
-      } while (!first->reader.empty() && first->reader.front().time <= until);
+      emit(first->reader, until);
     }
   }
 
-  void emit(TraceEvent event) {
-    if (!roots_.admit(event)) return;
-    if (event.time < last_time_) {
-      event.late = true;
-      ++totals_.late_events;
-    } else {
-      last_time_ = event.time;
+  /// Hands on what `reader` has up to `until`, at least one event; a long run from where it lies.
+  void emit(LaneReader& reader, Timestamp until) {
+    const std::span<TraceEvent> events = reader.waiting();
+    std::size_t begin = 0, at = 0;
+    do {
+      TraceEvent& event = events[at];
+      if (!roots_.admit(event)) [[unlikely]] {
+        pass(events.subspan(begin, at - begin));
+        begin = at + 1;
+        continue;
+      }
+      if (event.time < last_time_) [[unlikely]] {
+        event.late = true;
+        ++totals_.late_events;
+      } else {
+        last_time_ = event.time;
+      }
+      if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
+        pass(events.subspan(begin, at - begin));
+        begin = at;
+        define_type(event.type);
+      }
+      ++totals_.events;
+    } while (++at != events.size() && events[at].time <= until);
+    pass(events.subspan(begin, at - begin));
+    reader.pop(at);
+  }
+  void pass(std::span<const TraceEvent> run) {
+    if (run.size() < kRun) {
+      for (const TraceEvent& event : run) {
+        batch_.push_back(event);
+        if (batch_.size() == kBatch) hand_over();
+      }
+      return;
     }
-    if (event.kind == EventKind::kCreated) define_type(event.type);
-    ++totals_.events;
-    batch_.push_back(event);
-    if (batch_.size() == kBatch) hand_over();
+    hand_over();
+    for (; !run.empty(); run = run.subspan(std::min(run.size(), kBatch))) {
+      const std::span<const TraceEvent> piece = run.first(std::min(run.size(), kBatch));
+      each_sink([piece](AnySink& sink) { sink.take(piece); });
+    }
   }
 
   void seal(RootId root, SealReason reason) { seal(root, reason, last_time_); }
@@ -6278,7 +6314,7 @@ inline constexpr Field kFirstKey = 1001;
 
 enum class Key : unsigned {
   kRoot, kTrigger, kLane, kLate, kCause, kCauseBy, kWokenBefore, kWaker, kScheduledBy, kWakeLane, kOutcome, kSettledBy,
-  kSettler, kSettledBefore, kSettledOn, kDestroyedAt, kDestroyedOn, kLink, kLinkCause, kOpen, kEndUnknown, kSplit, kPart,
+  kSettler, kSettledBefore, kSettledOn, kDestroyedAfter, kDestroyedOn, kLink, kLinkCause, kOpen, kEndUnknown, kSplit, kPart,
   kInvocation, kTrueBegin, kTrueEnd, kExitLane, kSealReason, kOpenResources, kCount, kFirst, kLast, kProcessId, kThreadId,
   kName, kVersion, kSalt, kClock, kOverflow, kSampling, kEvents, kLost, kLateEvents, kAfterSeal, kRootsSealed,
   kRootsAbandoned, kDrainNs, kBytes, kExitWithoutEnter, kExitsCrossed, kTooDeep, kAnnotationsCut, kStacksRefused,
@@ -6299,7 +6335,7 @@ inline constexpr KeyInfo kKeys[] = {
     {"scheduled_by", KeyType::kActor},    {"wake_lane", KeyType::kUint},
     {"outcome", KeyType::kOutcome},       {"settled_by", KeyType::kActor},
     {"settler", KeyType::kUint},          {"settled_before", KeyType::kUint},
-    {"settled_on", KeyType::kUint},       {"destroyed_at", KeyType::kUint},
+    {"settled_on", KeyType::kUint},       {"destroyed_after", KeyType::kInt},
     {"destroyed_on", KeyType::kUint},     {"link", KeyType::kLink},
     {"link_cause", KeyType::kUint},       {"open", KeyType::kBool},
     {"end_unknown", KeyType::kBool},      {"split", KeyType::kBool},
@@ -6494,7 +6530,7 @@ struct PerfettoWriterOptions {
   std::size_t chunk_bytes = 64 * 1024;
   /// How much of a file whose head was cut off may be unreadable. Less costs file size: dictionaries and descriptors are
   /// written again each time.
-  std::uint64_t clear_after_bytes = 4 * 1024 * 1024;
+  std::uint64_t clear_after_bytes = 16 * 1024 * 1024;
   /// The sequence ids: this one and those after it. Up to 127 they take one byte in each packet.
   std::uint32_t first_sequence = 2;
   /// Names (of events, of annotation keys) that are kept to be sent by number; those beyond are sent in full each time.
@@ -6577,6 +6613,8 @@ class PerfettoWriter {
   void mark_dropped(std::uint32_t sequence) noexcept { sequences_[sequence].dropped = true; }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
   void restart() noexcept { ++restarts_; }
+  /// The same for one sequence.
+  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].restarts = restarts_ + 1; }
   /// The time that sequences which start (again) count from, at the earliest.
   void reach(std::uint64_t time) noexcept { now_ = time; }
 
@@ -6592,6 +6630,7 @@ class PerfettoWriter {
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
   void count_from_here(std::uint32_t sequence) noexcept { sequences_[sequence].cleared_at = total_; }
+  [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept { return total_ - sequences_[sequence].cleared_at; }
   [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence].generation; }
   [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence].id; }
 
@@ -7193,12 +7232,14 @@ class PerfettoEncoder {
         take_one(events[at]);
       }
     }
+    if (keys_described_ != announced_ && writer_.bytes_since_start(async_) >= kKeysAfter) [[unlikely]] describe_keys();
   }
 
   /// Hands what is whole to the sink; where packets are compressed, what fills a run.
   void flush() { writer_.flush(); }
   /// Hands all to the sink, and makes what follows readable without what went before: a new file may begin here.
   void restart() {
+    if (keys_described_ != announced_) describe_keys();
     writer_.flush(true);
     writer_.restart();
   }
@@ -7222,6 +7263,7 @@ class PerfettoEncoder {
     }
     write_all_wakes();
     write_summary(summary);
+    if (keys_described_ != announced_) describe_keys();
     write_stats(summary);
     writer_.flush(true);
   }
@@ -7555,7 +7597,6 @@ class PerfettoEncoder {
     Process& process = processes_[0];
     describe_process(process);
     write_uuid();
-    describe_keys();
     if (clocks_.boottime != 0) writer_.clock_snapshot(async_, clocks_);
     write_trace(async_);
     writer_.count_from_here(async_);
@@ -7574,9 +7615,12 @@ class PerfettoEncoder {
     packet.end();
   }
 
-  /// Names the keys for Perfetto, so that it shows them as arguments.
+  /// Names the keys for Perfetto, so that it shows them as arguments. That takes 4 KB, and readers look at it before they
+  /// show an event: it comes when there is something that it is worth for, or at the end.
+  static constexpr std::uint64_t kKeysAfter = 16 * 1024;
   void describe_keys() {
     using namespace perfetto;
+    keys_described_ = announced_;
     writer_.packet(async_, [](ProtobufWriter& writer) {
       const auto extension = writer.message(trace_packet::kExtensionDescriptor);
       const auto set = writer.message(extension_descriptor::kExtensionSet);
@@ -7649,13 +7693,14 @@ class PerfettoEncoder {
   // -- names ----------------------------------------------------------------------------------------------------------
 
   enum class Word : unsigned {
-    kTrace, kLane, kLost, kSummary, kCreate, kSettle, kRelease, kReady, kAwaited, kBridged, kBridge, kCreated, kScheduled, kEntered,
+    kTrace, kLane, kLost, kSummary, kCreate, kSettle, kRelease, kReady, kAwaited, kBridged, kUnheeded, kBridge, kCreated,
+    kScheduled, kEntered,
     kExited, kSettled, kDestroyed, kAwaits, kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kUnknown,
     kCounter, kSample, kEnd,
   };
   static constexpr std::string_view kWords[] = {
       "thence.trace", "thence.lane", "thence.lost", "thence.summary", "create", "settle", "release", "ready", "awaited",
-      "bridged", "bridge", "created", "scheduled", "entered", "exited", "settled", "destroyed", "awaits", "annotated", "finished",
+      "bridged", "unheeded", "bridge", "created", "scheduled", "entered", "exited", "settled", "destroyed", "awaits", "annotated", "finished",
       "sealed", "open", "parked", "unparked", "pause ended", "unknown", "counter", "sample"};
   static_assert(std::size(kWords) == static_cast<unsigned>(Word::kEnd));
 
@@ -8025,13 +8070,12 @@ class PerfettoEncoder {
     made.lane = lane_index(event.lane);
     made.actor = event.scheduled_by();
     made.late = event.late;
-    if (!second && made.actor == Actor::kInvocation) made.flow = next_flow();
+    if (!second && made.resource != 0 && made.actor == Actor::kInvocation) made.flow = next_flow();
     if (second || options_.flows || event.resource == ResourceId::kNone) {
       write_wake(made);
       if (second || event.resource == ResourceId::kNone) return;
-    } else if (wake.resource != 0) {
-      drop_wake(wake);
     }
+    if (wake.resource != 0) drop_wake(wake);
     if (!options_.flows && made.root != 0) ++rooted_wakes_;
     wake = made;
   }
@@ -8049,11 +8093,13 @@ class PerfettoEncoder {
     put_id(packet, Key::kWaker, wake.waker);
     if (wake.actor != (wake.waker != 0 ? Actor::kInvocation : Actor::kUnknown)) put_enum(packet, Key::kScheduledBy, wake.actor);
   }
-  /// Ends the wait for an invocation.
+  /// Ends the wait for an invocation. An arrow that was begun then leads to an instant that says so.
   void drop_wake(Wake& wake) {
     if (!options_.flows) {
       if (wake.root != 0) --rooted_wakes_;
       write_wake(wake);
+    } else if (wake.flow != 0) {
+      edge_on_lane(lanes_[wake.lane], std::max(now_, wake.at), Word::kUnheeded, wake.flow);
     }
     wake.resource = 0;
   }
@@ -8076,7 +8122,11 @@ class PerfettoEncoder {
     std::uint64_t wake_flow = 0, cause_flow = 0;
     if (Wake& known = wake_of(event.resource); known.resource != 0 && known.resource == number(event.resource)) {
       if (options_.flows) {
-        if (known.at <= time) wake_flow = known.flow;  // a flow points forward in time
+        if (known.at <= time) {
+          wake_flow = known.flow;
+        } else {  // a flow points forward in time
+          drop_wake(known);
+        }
       } else {
         if (known.root != 0) --rooted_wakes_;
         if (known.at <= time && !known.late && !event.late) {
@@ -8555,11 +8605,16 @@ class PerfettoEncoder {
   }
 
   void close(std::uint32_t index) {
-    if (!options_.flows) drop_wake_of(resources_[index].id);
+    drop_wake_of(resources_[index].id);
     OpenResource& resource = resources_[index];
     if (resource.shown) {
       const std::uint64_t end = end_of(resource);
       const std::uint64_t track = describe_track(resource);
+      // Who has seen a slice begin is to see it end: this sequence starts again wherever that of the beginnings does.
+      if (ends_follow_ != writer_.generation(async_)) [[unlikely]] {
+        ends_follow_ = writer_.generation(async_);
+        writer_.start_again(ends_);
+      }
       writer_.prepare(ends_);
       if (ends_announced_ != writer_.generation(ends_)) [[unlikely]] {
         ends_announced_ = writer_.generation(ends_);
@@ -8586,7 +8641,7 @@ class PerfettoEncoder {
       put_enum(packet, Key::kOutcome, resource.outcome);
     }
     if (resource.life.destroyed && !resource.destroy_written) {
-      packet.say(Key::kDestroyedAt, resource.destroyed_at);
+      packet.say(Key::kDestroyedAfter, resource.destroyed_at - time);  // of two's complement
       packet.say(Key::kDestroyedOn, resource.destroyed_on);
     }
     put_annotations(packet, resource);
@@ -8594,7 +8649,7 @@ class PerfettoEncoder {
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
   void leave_open(std::uint32_t index) {
-    if (!options_.flows) drop_wake_of(resources_[index].id);
+    drop_wake_of(resources_[index].id);
     OpenResource& resource = resources_[index];
     if (resource.shown) {
       const std::uint64_t time = std::max({now_, resource.created_at, resource.settled_at});
@@ -9200,6 +9255,8 @@ class PerfettoEncoder {
   std::uint32_t ends_ = 0;   // that of their ends, which are written in the past, in order
   std::uint32_t announced_ = 0;
   std::uint32_t ends_announced_ = 0;
+  std::uint32_t ends_follow_ = 0;  // the generation of async_ in which ends_ was started
+  std::uint32_t keys_described_ = 0;  // the generation in which they were
   ClockSnapshot clocks_;  // the last one, for those who come late
   std::uint32_t cut_key_ = 0;
   std::uint64_t rooted_wakes_ = 0;  // held, of resources that are not known, by root
@@ -15764,7 +15821,7 @@ class PerfettoReader {
                                                 "destroyed", "awaits",     "bridge",      "annotated",   "finished",
                                                 "sealed",  "open",         "parked",      "unparked",    "pause ended",
                                                 "sample"};
-  static constexpr std::string_view kEdges[] = {"create", "settle", "release", "ready", "awaited", "bridged"};
+  static constexpr std::string_view kEdges[] = {"create", "settle", "release", "ready", "awaited", "bridged", "unheeded"};
 
   struct Name {
     std::uint32_t text = 0;
@@ -15968,8 +16025,40 @@ class PerfettoReader {
     return wait();
   }
 
+  /// What our own writer makes of nearly every packet: sequence, flags, time, and an event up to the end. False: another.
+  bool plain_packet(std::span<const std::byte> bytes, bool& good) {
+    using namespace perfetto;
+    const std::byte* at = bytes.data();
+    const std::byte* const end = at + bytes.size();
+    const auto is = [&](std::uint32_t field, WireType type) {
+      return at != end && *at == static_cast<std::byte>(protobuf_tag(field, type)) && ++at != end;
+    };
+    if (!is(trace_packet::kTrustedPacketSequenceId, WireType::kVarint)) return false;
+    const std::uint64_t id = take_varint(at, end);
+    if (at == nullptr || last_sequence_ >= sequences_.size() || sequences_[last_sequence_].id != id) {
+      if (at == nullptr || id == 0) return false;
+      static_cast<void>(sequence_of(id));
+    }
+    Sequence& sequence = sequences_[last_sequence_];
+    if (!sequence.valid || !sequence.ours || !sequence.incremental_is_boottime || sequence.default_clock != sequence.incremental_clock) {
+      return false;
+    }
+    if (!is(trace_packet::kSequenceFlags, WireType::kVarint) || *at++ != static_cast<std::byte>(trace_packet::kNeedsIncrementalState)) {
+      return false;
+    }
+    if (!is(trace_packet::kTimestamp, WireType::kVarint)) return false;
+    const std::uint64_t delta = take_varint(at, end);
+    if (at == nullptr || !is(trace_packet::kTrackEvent, WireType::kBytes)) return false;
+    const std::uint64_t size = take_varint(at, end);
+    if (at == nullptr || size != static_cast<std::uint64_t>(end - at)) return false;
+    sequence.incremental += delta * sequence.incremental_unit;
+    good = track_event(sequence, {at, static_cast<std::size_t>(size)}, sequence.incremental + sequence.incremental_offset, kClockBoottime);
+    return true;
+  }
+
   bool packet(std::span<const std::byte> bytes, bool inflated) {
     using namespace perfetto;
+    if (bool good = true; plain_packet(bytes, good)) return good;
     std::uint64_t time = 0, clock = 0, sequence_id = 0, flags = 0, dropped = 0;
     bool has_time = false;
     std::span<const std::byte> interned, defaults, event, descriptor, snapshot, uuid;
@@ -16567,7 +16656,11 @@ class PerfettoReader {
       switch (field) {
         case track_event::kType: event.type = reader.varint(); break;
         case track_event::kTrackUuid: event.track_uuid = reader.varint(); break;
-        case track_event::kNameIid: event.name = sequence.names.find(reader.varint()); break;
+        case track_event::kNameIid:
+          event.name = sequence.names.find(reader.varint());
+          // The ends of edges are for the picture: each edge is a record, too.
+          if (sequence.ours && event.type == track_event::kInstant && event.name != nullptr && event.name->word == Word::kEdge) return true;
+          break;
         case track_event::kName: event.name_text = reader.text(); break;
         case track_event::kCategoryIids:
           if (const CategoryName* category = sequence.categories.find(reader.varint()); category != nullptr) {
@@ -16979,8 +17072,8 @@ class PerfettoReader {
     if (has(Key::kSettledBefore)) {
       settled(time - std::min(uint(Key::kSettledBefore), time), id, root, lane_at(Key::kSettledOn), StackId::kNone);
     }
-    if (has(Key::kDestroyedAt)) {
-      out_.add(made(EventKind::kDestroyed, uint(Key::kDestroyedAt), id, root, lane_at(Key::kDestroyedOn)));
+    if (has(Key::kDestroyedAfter)) {
+      out_.add(made(EventKind::kDestroyed, time + uint(Key::kDestroyedAfter), id, root, lane_at(Key::kDestroyedOn)));
     }
   }
   void settled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane, StackId stack) {

@@ -105,7 +105,7 @@ WORDS = {
 KEYS = dict(enumerate([
     ("root", "uint"), ("trigger", "uint"), ("lane", "uint"), ("late", "bool"), ("cause", "cause"), ("cause_by", "uint"),
     ("woken_before", "uint"), ("waker", "uint"), ("scheduled_by", "actor"), ("wake_lane", "uint"), ("outcome", "outcome"),
-    ("settled_by", "actor"), ("settler", "uint"), ("settled_before", "uint"), ("settled_on", "uint"), ("destroyed_at", "uint"),
+    ("settled_by", "actor"), ("settler", "uint"), ("settled_before", "uint"), ("settled_on", "uint"), ("destroyed_after", "int"),
     ("destroyed_on", "uint"), ("link", "link"), ("link_cause", "uint"), ("open", "bool"), ("end_unknown", "bool"),
     ("split", "bool"), ("part", "uint"), ("invocation", "uint"), ("true_begin", "uint"), ("true_end", "uint"),
     ("exit_lane", "uint"), ("seal_reason", "seal"), ("open_resources", "uint"), ("count", "uint"), ("first", "uint"),
@@ -116,7 +116,7 @@ KEYS = dict(enumerate([
     ("too_deep", "uint"), ("annotations_cut", "uint"), ("stacks_refused", "uint"), ("root_ends_lost", "uint"),
     ("ring_bytes", "uint"), ("stack", "uint"), ("pause", "pause"), ("stacks_missing", "uint"), ("value", "uint"),
     ("type", "text"), ("type_id", "uint"), ("sample", "sample"), ("counters", "uint")], 1001))
-EDGES = {"create", "settle", "release", "ready", "awaited", "bridged"}
+EDGES = {"create", "settle", "release", "ready", "awaited", "bridged", "unheeded"}
 
 
 class Sequence:
@@ -547,14 +547,15 @@ class Trace:
                 flows[flow].append(event)
         if self.events and not self.described_keys and not self.cut:
             self.error("no extension descriptor: readers do not show what the keys say")
+        for s in self.slices:
+            after = s.note("thence.destroyed_after")
+            if after is not None:
+                s.notes.append(("thence.destroyed_at", (s.end if s.end is not None else s.begin) + after))
         self.open = [s for stack in stacks.values() for s in stack]
         self.flows = []
         for flow, ends in flows.items():
             if not flow:
                 self.error("flow id 0")
-            if len(ends) == 1 and ends[0].name == "scheduled":
-                self.unheard_wakes += 1  # no invocation followed
-                continue
             if len(ends) != 2:
                 if not self.cut:
                     where = ", ".join(f"packet {e.order} ({e.name})" for e in ends)
@@ -628,7 +629,6 @@ class Trace:
             self.error("no trace uuid")
         self.losses()
 
-    unheard_wakes = 0
     inside_edges = 0
     outside_edges = 0
 
@@ -784,11 +784,10 @@ class Model:
 
     def add(self, r, s, lane):
         entry = {"lane": lane, "start": s.note("thence.true_begin", s.begin), "end": None, "exitLane": None,
-                 "cause": s.note("thence.cause"), "causeBy": s.note("thence.cause_by"), "ready": None,
-                 "cut": False, "stack": s.stack, "order": s.begin_event.order}
+                 "cause": s.note("thence.cause"), "causeBy": s.note("thence.cause_by"), "cut": False, "stack": s.stack, "order": s.begin_event.order}
         self.end_of(entry, s)
         r["invocations"].append(entry)
-        entry["ready"] = self.folded_wake(r, s, entry["start"], lane)
+        self.folded_wake(r, s, entry["start"], lane)
         return entry
 
     @staticmethod
@@ -797,13 +796,12 @@ class Model:
         return s.note("thence.scheduled_by", "unknown" if s.note("thence.waker") is None else "invocation")
 
     def folded_wake(self, r, s, time, lane):
-        """Without flows the invocation says the wake before it."""
+        """Without flows an invocation says a wake before it; which of several made it ready is for readers to find."""
         before = s.note("thence.woken_before")
         if before is None:
-            return None
+            return
         r["scheduled"].append({"at": time - before, "by": self.waker(s), "waker": s.note("thence.waker"),
                                "lane": s.note("thence.wake_lane", lane)})
-        return time - before
 
     @staticmethod
     def end_of(entry, s):
@@ -822,9 +820,10 @@ class Model:
         r = self.resources[rid]
         self.take_root(r, s)
         if s.name == "entered":
+            self.folded_wake(r, s, s.begin, lane)
             r["invocations"].append({"lane": lane, "start": s.begin, "end": None, "exitLane": None, "cut": True,
                                      "cause": s.note("thence.cause"), "causeBy": s.note("thence.cause_by"),
-                                     "ready": self.folded_wake(r, s, s.begin, lane), "stack": s.stack, "order": s.begin_event.order})
+                                     "stack": s.stack, "order": s.begin_event.order})
             return
         candidates = [i for i in r["invocations"] if i["cut"] and i["end"] is None and i["start"] <= s.begin]
         here = [i for i in candidates if i["lane"] == lane]
@@ -835,7 +834,7 @@ class Model:
                 found["exitLane"] = lane
         else:
             r["invocations"].append({"lane": lane, "start": None, "end": s.begin, "exitLane": None, "cut": False,
-                                     "cause": None, "causeBy": None, "ready": None, "stack": None,
+                                     "cause": None, "causeBy": None, "stack": None,
                                      "order": s.begin_event.order})
 
     def record(self, s, rid, lane):
@@ -945,7 +944,6 @@ def compare(model, document, name, errors):
         return
     t0 = ours["startBoottimeNs"]
     root = ours.get("rootId")
-    late = ours["lateEvents"] > 0
     by_async = {r["asyncId"]: r for r in document["resources"]}
     ids = {r["asyncId"]: r.get("id") for r in document["resources"]}
     stacks = {s["id"]: s for s in document["stackTraces"]}
@@ -1028,10 +1026,6 @@ def compare(model, document, name, errors):
                             for i in r.get("invocations", []) if "readyAt" in i)
         scheduled += Counter((absolute(w["at"]), w["by"], true_id(w, "waker"), w.get("lane")) for w in r.get("wakes", []))
         same(errors, where, "wakes", Counter((w["at"], w["by"], w["waker"], w["lane"]) for w in t["scheduled"]), scheduled)
-        for i in t["invocations"]:
-            if i["ready"] is not None and not late:
-                if i["ready"] not in [absolute(j.get("readyAt")) for j in r.get("invocations", [])]:
-                    errors.append(f"{where}: ready at {i['ready']} is not in the JSON")
         same(errors, where, "annotations", Counter((k, value_key(v), c) for k, v, c in t["annotations"]), Counter(notes[rid]))
         same(errors, where, "links", Counter(t["links"]), Counter(links[rid]))
     if root is not None:

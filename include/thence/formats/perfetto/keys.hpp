@@ -25,7 +25,7 @@ inline constexpr Field kFirstKey = 1001;
 
 enum class Key : unsigned {
   kRoot, kTrigger, kLane, kLate, kCause, kCauseBy, kWokenBefore, kWaker, kScheduledBy, kWakeLane, kOutcome, kSettledBy,
-  kSettler, kSettledBefore, kSettledOn, kDestroyedAt, kDestroyedOn, kLink, kLinkCause, kOpen, kEndUnknown, kSplit, kPart,
+  kSettler, kSettledBefore, kSettledOn, kDestroyedAfter, kDestroyedOn, kLink, kLinkCause, kOpen, kEndUnknown, kSplit, kPart,
   kInvocation, kTrueBegin, kTrueEnd, kExitLane, kSealReason, kOpenResources, kCount, kFirst, kLast, kProcessId, kThreadId,
   kName, kVersion, kSalt, kClock, kOverflow, kSampling, kEvents, kLost, kLateEvents, kAfterSeal, kRootsSealed,
   kRootsAbandoned, kDrainNs, kBytes, kExitWithoutEnter, kExitsCrossed, kTooDeep, kAnnotationsCut, kStacksRefused,
@@ -46,7 +46,7 @@ inline constexpr KeyInfo kKeys[] = {
     {"scheduled_by", KeyType::kActor},    {"wake_lane", KeyType::kUint},
     {"outcome", KeyType::kOutcome},       {"settled_by", KeyType::kActor},
     {"settler", KeyType::kUint},          {"settled_before", KeyType::kUint},
-    {"settled_on", KeyType::kUint},       {"destroyed_at", KeyType::kUint},
+    {"settled_on", KeyType::kUint},       {"destroyed_after", KeyType::kInt},
     {"destroyed_on", KeyType::kUint},     {"link", KeyType::kLink},
     {"link_cause", KeyType::kUint},       {"open", KeyType::kBool},
     {"end_unknown", KeyType::kBool},      {"split", KeyType::kBool},

@@ -191,7 +191,7 @@ class PerfettoReader {
                                                 "destroyed", "awaits",     "bridge",      "annotated",   "finished",
                                                 "sealed",  "open",         "parked",      "unparked",    "pause ended",
                                                 "sample"};
-  static constexpr std::string_view kEdges[] = {"create", "settle", "release", "ready", "awaited", "bridged"};
+  static constexpr std::string_view kEdges[] = {"create", "settle", "release", "ready", "awaited", "bridged", "unheeded"};
 
   struct Name {
     std::uint32_t text = 0;
@@ -395,8 +395,40 @@ class PerfettoReader {
     return wait();
   }
 
+  /// What our own writer makes of nearly every packet: sequence, flags, time, and an event up to the end. False: another.
+  bool plain_packet(std::span<const std::byte> bytes, bool& good) {
+    using namespace perfetto;
+    const std::byte* at = bytes.data();
+    const std::byte* const end = at + bytes.size();
+    const auto is = [&](std::uint32_t field, WireType type) {
+      return at != end && *at == static_cast<std::byte>(protobuf_tag(field, type)) && ++at != end;
+    };
+    if (!is(trace_packet::kTrustedPacketSequenceId, WireType::kVarint)) return false;
+    const std::uint64_t id = take_varint(at, end);
+    if (at == nullptr || last_sequence_ >= sequences_.size() || sequences_[last_sequence_].id != id) {
+      if (at == nullptr || id == 0) return false;
+      static_cast<void>(sequence_of(id));
+    }
+    Sequence& sequence = sequences_[last_sequence_];
+    if (!sequence.valid || !sequence.ours || !sequence.incremental_is_boottime || sequence.default_clock != sequence.incremental_clock) {
+      return false;
+    }
+    if (!is(trace_packet::kSequenceFlags, WireType::kVarint) || *at++ != static_cast<std::byte>(trace_packet::kNeedsIncrementalState)) {
+      return false;
+    }
+    if (!is(trace_packet::kTimestamp, WireType::kVarint)) return false;
+    const std::uint64_t delta = take_varint(at, end);
+    if (at == nullptr || !is(trace_packet::kTrackEvent, WireType::kBytes)) return false;
+    const std::uint64_t size = take_varint(at, end);
+    if (at == nullptr || size != static_cast<std::uint64_t>(end - at)) return false;
+    sequence.incremental += delta * sequence.incremental_unit;
+    good = track_event(sequence, {at, static_cast<std::size_t>(size)}, sequence.incremental + sequence.incremental_offset, kClockBoottime);
+    return true;
+  }
+
   bool packet(std::span<const std::byte> bytes, bool inflated) {
     using namespace perfetto;
+    if (bool good = true; plain_packet(bytes, good)) return good;
     std::uint64_t time = 0, clock = 0, sequence_id = 0, flags = 0, dropped = 0;
     bool has_time = false;
     std::span<const std::byte> interned, defaults, event, descriptor, snapshot, uuid;
@@ -994,7 +1026,11 @@ class PerfettoReader {
       switch (field) {
         case track_event::kType: event.type = reader.varint(); break;
         case track_event::kTrackUuid: event.track_uuid = reader.varint(); break;
-        case track_event::kNameIid: event.name = sequence.names.find(reader.varint()); break;
+        case track_event::kNameIid:
+          event.name = sequence.names.find(reader.varint());
+          // The ends of edges are for the picture: each edge is a record, too.
+          if (sequence.ours && event.type == track_event::kInstant && event.name != nullptr && event.name->word == Word::kEdge) return true;
+          break;
         case track_event::kName: event.name_text = reader.text(); break;
         case track_event::kCategoryIids:
           if (const CategoryName* category = sequence.categories.find(reader.varint()); category != nullptr) {
@@ -1406,8 +1442,8 @@ class PerfettoReader {
     if (has(Key::kSettledBefore)) {
       settled(time - std::min(uint(Key::kSettledBefore), time), id, root, lane_at(Key::kSettledOn), StackId::kNone);
     }
-    if (has(Key::kDestroyedAt)) {
-      out_.add(made(EventKind::kDestroyed, uint(Key::kDestroyedAt), id, root, lane_at(Key::kDestroyedOn)));
+    if (has(Key::kDestroyedAfter)) {
+      out_.add(made(EventKind::kDestroyed, time + uint(Key::kDestroyedAfter), id, root, lane_at(Key::kDestroyedOn)));
     }
   }
   void settled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane, StackId stack) {

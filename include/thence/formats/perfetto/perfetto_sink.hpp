@@ -169,12 +169,14 @@ class PerfettoEncoder {
         take_one(events[at]);
       }
     }
+    if (keys_described_ != announced_ && writer_.bytes_since_start(async_) >= kKeysAfter) [[unlikely]] describe_keys();
   }
 
   /// Hands what is whole to the sink; where packets are compressed, what fills a run.
   void flush() { writer_.flush(); }
   /// Hands all to the sink, and makes what follows readable without what went before: a new file may begin here.
   void restart() {
+    if (keys_described_ != announced_) describe_keys();
     writer_.flush(true);
     writer_.restart();
   }
@@ -198,6 +200,7 @@ class PerfettoEncoder {
     }
     write_all_wakes();
     write_summary(summary);
+    if (keys_described_ != announced_) describe_keys();
     write_stats(summary);
     writer_.flush(true);
   }
@@ -531,7 +534,6 @@ class PerfettoEncoder {
     Process& process = processes_[0];
     describe_process(process);
     write_uuid();
-    describe_keys();
     if (clocks_.boottime != 0) writer_.clock_snapshot(async_, clocks_);
     write_trace(async_);
     writer_.count_from_here(async_);
@@ -550,9 +552,12 @@ class PerfettoEncoder {
     packet.end();
   }
 
-  /// Names the keys for Perfetto, so that it shows them as arguments.
+  /// Names the keys for Perfetto, so that it shows them as arguments. That takes 4 KB, and readers look at it before they
+  /// show an event: it comes when there is something that it is worth for, or at the end.
+  static constexpr std::uint64_t kKeysAfter = 16 * 1024;
   void describe_keys() {
     using namespace perfetto;
+    keys_described_ = announced_;
     writer_.packet(async_, [](ProtobufWriter& writer) {
       const auto extension = writer.message(trace_packet::kExtensionDescriptor);
       const auto set = writer.message(extension_descriptor::kExtensionSet);
@@ -625,13 +630,14 @@ class PerfettoEncoder {
   // -- names ----------------------------------------------------------------------------------------------------------
 
   enum class Word : unsigned {
-    kTrace, kLane, kLost, kSummary, kCreate, kSettle, kRelease, kReady, kAwaited, kBridged, kBridge, kCreated, kScheduled, kEntered,
+    kTrace, kLane, kLost, kSummary, kCreate, kSettle, kRelease, kReady, kAwaited, kBridged, kUnheeded, kBridge, kCreated,
+    kScheduled, kEntered,
     kExited, kSettled, kDestroyed, kAwaits, kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kUnknown,
     kCounter, kSample, kEnd,
   };
   static constexpr std::string_view kWords[] = {
       "thence.trace", "thence.lane", "thence.lost", "thence.summary", "create", "settle", "release", "ready", "awaited",
-      "bridged", "bridge", "created", "scheduled", "entered", "exited", "settled", "destroyed", "awaits", "annotated", "finished",
+      "bridged", "unheeded", "bridge", "created", "scheduled", "entered", "exited", "settled", "destroyed", "awaits", "annotated", "finished",
       "sealed", "open", "parked", "unparked", "pause ended", "unknown", "counter", "sample"};
   static_assert(std::size(kWords) == static_cast<unsigned>(Word::kEnd));
 
@@ -1001,13 +1007,12 @@ class PerfettoEncoder {
     made.lane = lane_index(event.lane);
     made.actor = event.scheduled_by();
     made.late = event.late;
-    if (!second && made.actor == Actor::kInvocation) made.flow = next_flow();
+    if (!second && made.resource != 0 && made.actor == Actor::kInvocation) made.flow = next_flow();
     if (second || options_.flows || event.resource == ResourceId::kNone) {
       write_wake(made);
       if (second || event.resource == ResourceId::kNone) return;
-    } else if (wake.resource != 0) {
-      drop_wake(wake);
     }
+    if (wake.resource != 0) drop_wake(wake);
     if (!options_.flows && made.root != 0) ++rooted_wakes_;
     wake = made;
   }
@@ -1025,11 +1030,13 @@ class PerfettoEncoder {
     put_id(packet, Key::kWaker, wake.waker);
     if (wake.actor != (wake.waker != 0 ? Actor::kInvocation : Actor::kUnknown)) put_enum(packet, Key::kScheduledBy, wake.actor);
   }
-  /// Ends the wait for an invocation.
+  /// Ends the wait for an invocation. An arrow that was begun then leads to an instant that says so.
   void drop_wake(Wake& wake) {
     if (!options_.flows) {
       if (wake.root != 0) --rooted_wakes_;
       write_wake(wake);
+    } else if (wake.flow != 0) {
+      edge_on_lane(lanes_[wake.lane], std::max(now_, wake.at), Word::kUnheeded, wake.flow);
     }
     wake.resource = 0;
   }
@@ -1052,7 +1059,11 @@ class PerfettoEncoder {
     std::uint64_t wake_flow = 0, cause_flow = 0;
     if (Wake& known = wake_of(event.resource); known.resource != 0 && known.resource == number(event.resource)) {
       if (options_.flows) {
-        if (known.at <= time) wake_flow = known.flow;  // a flow points forward in time
+        if (known.at <= time) {
+          wake_flow = known.flow;
+        } else {  // a flow points forward in time
+          drop_wake(known);
+        }
       } else {
         if (known.root != 0) --rooted_wakes_;
         if (known.at <= time && !known.late && !event.late) {
@@ -1531,11 +1542,16 @@ class PerfettoEncoder {
   }
 
   void close(std::uint32_t index) {
-    if (!options_.flows) drop_wake_of(resources_[index].id);
+    drop_wake_of(resources_[index].id);
     OpenResource& resource = resources_[index];
     if (resource.shown) {
       const std::uint64_t end = end_of(resource);
       const std::uint64_t track = describe_track(resource);
+      // Who has seen a slice begin is to see it end: this sequence starts again wherever that of the beginnings does.
+      if (ends_follow_ != writer_.generation(async_)) [[unlikely]] {
+        ends_follow_ = writer_.generation(async_);
+        writer_.start_again(ends_);
+      }
       writer_.prepare(ends_);
       if (ends_announced_ != writer_.generation(ends_)) [[unlikely]] {
         ends_announced_ = writer_.generation(ends_);
@@ -1562,7 +1578,7 @@ class PerfettoEncoder {
       put_enum(packet, Key::kOutcome, resource.outcome);
     }
     if (resource.life.destroyed && !resource.destroy_written) {
-      packet.say(Key::kDestroyedAt, resource.destroyed_at);
+      packet.say(Key::kDestroyedAfter, resource.destroyed_at - time);  // of two's complement
       packet.say(Key::kDestroyedOn, resource.destroyed_on);
     }
     put_annotations(packet, resource);
@@ -1570,7 +1586,7 @@ class PerfettoEncoder {
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
   void leave_open(std::uint32_t index) {
-    if (!options_.flows) drop_wake_of(resources_[index].id);
+    drop_wake_of(resources_[index].id);
     OpenResource& resource = resources_[index];
     if (resource.shown) {
       const std::uint64_t time = std::max({now_, resource.created_at, resource.settled_at});
@@ -2176,6 +2192,8 @@ class PerfettoEncoder {
   std::uint32_t ends_ = 0;   // that of their ends, which are written in the past, in order
   std::uint32_t announced_ = 0;
   std::uint32_t ends_announced_ = 0;
+  std::uint32_t ends_follow_ = 0;  // the generation of async_ in which ends_ was started
+  std::uint32_t keys_described_ = 0;  // the generation in which they were
   ClockSnapshot clocks_;  // the last one, for those who come late
   std::uint32_t cut_key_ = 0;
   std::uint64_t rooted_wakes_ = 0;  // held, of resources that are not known, by root

@@ -52,7 +52,7 @@ struct PerfettoWriterOptions {
   std::size_t chunk_bytes = 64 * 1024;
   /// How much of a file whose head was cut off may be unreadable. Less costs file size: dictionaries and descriptors are
   /// written again each time.
-  std::uint64_t clear_after_bytes = 4 * 1024 * 1024;
+  std::uint64_t clear_after_bytes = 16 * 1024 * 1024;
   /// The sequence ids: this one and those after it. Up to 127 they take one byte in each packet.
   std::uint32_t first_sequence = 2;
   /// Names (of events, of annotation keys) that are kept to be sent by number; those beyond are sent in full each time.
@@ -135,6 +135,8 @@ class PerfettoWriter {
   void mark_dropped(std::uint32_t sequence) noexcept { sequences_[sequence].dropped = true; }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
   void restart() noexcept { ++restarts_; }
+  /// The same for one sequence.
+  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].restarts = restarts_ + 1; }
   /// The time that sequences which start (again) count from, at the earliest.
   void reach(std::uint64_t time) noexcept { now_ = time; }
 
@@ -150,6 +152,7 @@ class PerfettoWriter {
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
   void count_from_here(std::uint32_t sequence) noexcept { sequences_[sequence].cleared_at = total_; }
+  [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept { return total_ - sequences_[sequence].cleared_at; }
   [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence].generation; }
   [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence].id; }
 
