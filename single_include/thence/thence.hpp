@@ -22,6 +22,7 @@
 #include <cstring>
 #include <cxxabi.h>
 #include <deque>
+#include <dirent.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
@@ -2841,15 +2842,19 @@ class LaneReader {
     event.kind = EventKind::kLost;
     event.time = range.first;
     event.loss = new (arena_.take(sizeof(LossRange))) LossRange(range);
+    ++kept_;
     push(event);
   }
 
   [[nodiscard]] bool empty() const noexcept { return taken_ == events_.size(); }
   [[nodiscard]] const TraceEvent& front() const noexcept { return events_[taken_]; }
-  void pop() noexcept { ++taken_; }
+  /// What was not taken yet, in order of time; it stays where it is until the next add() or recycle().
+  [[nodiscard]] std::span<TraceEvent> waiting() noexcept { return std::span(events_).subspan(taken_); }
+  void pop(std::size_t count = 1) noexcept { taken_ += count; }
   /// What was popped, and what it pointed to, may be forgotten.
   void recycle() {
-    for (std::size_t at = 0; at < taken_; ++at) {
+    for (std::size_t at = 0; at < taken_ && kept_ != 0; ++at) {
+      if (events_[at].annotation != nullptr || events_[at].loss != nullptr) --kept_;
       if (events_[at].annotation != nullptr) arena_.give_back(events_[at].annotation);
       if (events_[at].loss != nullptr) arena_.give_back(events_[at].loss);
     }
@@ -2865,6 +2870,10 @@ class LaneReader {
   /// At its place in time: an adapter may record a moment a little after it (Tracer::at).
   void push(const TraceEvent& event) {
     ++decoded_;
+    if (events_.size() == taken_ || !(event.time < events_.back().time)) [[likely]] {
+      events_.push_back(event);
+      return;
+    }
     std::size_t at = events_.size();
     while (at > taken_ && event.time < events_[at - 1].time) --at;
     events_.insert(events_.begin() + static_cast<std::ptrdiff_t>(at), event);
@@ -2885,6 +2894,7 @@ class LaneReader {
   const Annotation* keep(std::string_view key, Value value) {
     const std::size_t text_bytes = value.kind == ValueKind::kString ? value.text.size() : 0;
     std::byte* const memory = arena_.take(sizeof(Annotation) + key.size() + text_bytes);
+    ++kept_;
     auto* const text = reinterpret_cast<char*>(memory + sizeof(Annotation));
     if (!key.empty()) std::memcpy(text, key.data(), key.size());
     if (text_bytes != 0) {
@@ -2916,6 +2926,7 @@ class LaneReader {
   LaneId lane_;
   std::vector<TraceEvent> events_;
   std::size_t taken_ = 0;
+  std::size_t kept_ = 0;  // events with something in the arena
   EventArena arena_;
   std::string payload_;
   std::uint64_t marked_lost_ = 0;
@@ -4188,6 +4199,7 @@ class BasicSession final : private ForkAware {
   using PolicyType = typename Ring::OverflowPolicyType;
   using StorageType = std::remove_reference_t<decltype(std::declval<Ring&>().storage())>;
   static constexpr std::size_t kBatch = 512;
+  static constexpr std::size_t kRun = 64;  // events of one lane in a row that are not worth copying
   static constexpr std::size_t kRetiredSummaries = 1024;
 
   struct FedSink {
@@ -4373,25 +4385,50 @@ class BasicSession final : private ForkAware {
       }
       if (first == nullptr || first->reader.front().time > horizon) return;
       // The earliest lane goes on until another lane's turn.
-      do {
-        emit(first->reader.front());
-        first->reader.pop();
-      } while (!first->reader.empty() && first->reader.front().time <= until);
+      emit(first->reader, until);
     }
   }
 
-  void emit(TraceEvent event) {
-    if (!roots_.admit(event)) return;
-    if (event.time < last_time_) {
-      event.late = true;
-      ++totals_.late_events;
-    } else {
-      last_time_ = event.time;
+  /// Hands on what `reader` has up to `until`, at least one event; a long run from where it lies.
+  void emit(LaneReader& reader, Timestamp until) {
+    const std::span<TraceEvent> events = reader.waiting();
+    std::size_t begin = 0, at = 0;
+    do {
+      TraceEvent& event = events[at];
+      if (!roots_.admit(event)) [[unlikely]] {
+        pass(events.subspan(begin, at - begin));
+        begin = at + 1;
+        continue;
+      }
+      if (event.time < last_time_) [[unlikely]] {
+        event.late = true;
+        ++totals_.late_events;
+      } else {
+        last_time_ = event.time;
+      }
+      if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
+        pass(events.subspan(begin, at - begin));
+        begin = at;
+        define_type(event.type);
+      }
+      ++totals_.events;
+    } while (++at != events.size() && events[at].time <= until);
+    pass(events.subspan(begin, at - begin));
+    reader.pop(at);
+  }
+  void pass(std::span<const TraceEvent> run) {
+    if (run.size() < kRun) {
+      for (const TraceEvent& event : run) {
+        batch_.push_back(event);
+        if (batch_.size() == kBatch) hand_over();
+      }
+      return;
     }
-    if (event.kind == EventKind::kCreated) define_type(event.type);
-    ++totals_.events;
-    batch_.push_back(event);
-    if (batch_.size() == kBatch) hand_over();
+    hand_over();
+    for (; !run.empty(); run = run.subspan(std::min(run.size(), kBatch))) {
+      const std::span<const TraceEvent> piece = run.first(std::min(run.size(), kBatch));
+      each_sink([piece](AnySink& sink) { sink.take(piece); });
+    }
   }
 
   void seal(RootId root, SealReason reason) { seal(root, reason, last_time_); }
@@ -6489,7 +6526,7 @@ namespace trace_packet {
 inline constexpr Field kClockSnapshot = 6, kTimestamp = 8, kTrustedPacketSequenceId = 10, kTrackEvent = 11,
                        kInternedData = 12, kSequenceFlags = 13, kTraceStats = 35, kPreviousPacketDropped = 42,
                        kTimestampClockId = 58, kTracePacketDefaults = 59, kTrackDescriptor = 60,
-                       kFirstPacketOnSequence = 87, kTraceUuid = 89;
+                       kCompressedPackets = 50, kExtensionDescriptor = 72, kFirstPacketOnSequence = 87, kTraceUuid = 89;
 /// sequence_flags.
 inline constexpr std::uint64_t kIncrementalStateCleared = 1, kNeedsIncrementalState = 2;
 /// previous_packet_dropped: something was lost; because the shared buffer (here: the lane's ring) was full.
@@ -6497,7 +6534,7 @@ inline constexpr std::uint64_t kDropPresent = 1, kDropBufferFull = 256;
 }  // namespace trace_packet
 
 namespace packet_defaults { inline constexpr Field kTimestampClockId = 58, kTrackEventDefaults = 11; }
-namespace event_defaults { inline constexpr Field kTrackUuid = 11; }
+namespace event_defaults { inline constexpr Field kTrackUuid = 11, kExtraCounterTrackUuids = 31; }
 namespace trace_uuid { inline constexpr Field kMsb = 1, kLsb = 2; }
 
 namespace track_descriptor {
@@ -6512,7 +6549,8 @@ namespace counter_descriptor { inline constexpr Field kUnit = 3, kUnitName = 6; 
 
 namespace track_event {
 inline constexpr Field kCategoryIids = 3, kDebugAnnotations = 4, kType = 9, kNameIid = 10, kTrackUuid = 11, kName = 23,
-                       kCounterValue = 30, kDoubleCounterValue = 44, kFlowIds = 47, kCallstackIid = 56;
+                       kExtraCounterValues = 12, kCounterValue = 30, kDoubleCounterValue = 44, kFlowIds = 47,
+                       kCorrelationId = 52, kCallstackIid = 56;
 inline constexpr std::uint64_t kSliceBegin = 1, kSliceEnd = 2, kInstant = 3, kCounter = 4;
 }  // namespace track_event
 
@@ -6537,8 +6575,20 @@ inline constexpr std::uint64_t kNative = 1, kInterpreted = 3;
 namespace callstack { inline constexpr Field kIid = 1, kFrameIds = 2; }
 
 namespace clock_snapshot { inline constexpr Field kClocks = 1, kPrimaryTraceClock = 2; }
-namespace clock { inline constexpr Field kClockId = 1, kTimestamp = 2; }
-inline constexpr std::uint64_t kClockRealtime = 1, kClockMonotonic = 3, kClockBoottime = 6;
+namespace clock { inline constexpr Field kClockId = 1, kTimestamp = 2, kIsIncremental = 3; }
+/// kClockDelta is a sequence's own: each timestamp is the nanoseconds since the one before it.
+inline constexpr std::uint64_t kClockRealtime = 1, kClockMonotonic = 3, kClockBoottime = 6, kClockDelta = 64;
+
+// google.protobuf's descriptors, for extension_descriptor.
+namespace extension_descriptor { inline constexpr Field kExtensionSet = 1; }
+namespace file_set { inline constexpr Field kFile = 1; }
+namespace file_descriptor { inline constexpr Field kName = 1, kPackage = 2, kEnumType = 5, kExtension = 7; }
+namespace enum_descriptor { inline constexpr Field kName = 1, kValue = 2; }
+namespace enum_value { inline constexpr Field kName = 1, kNumber = 2; }
+namespace field_descriptor {
+inline constexpr Field kName = 1, kExtendee = 2, kNumber = 3, kLabel = 4, kType = 5, kTypeName = 6;
+inline constexpr std::uint64_t kOptional = 1, kInt64 = 3, kUint64 = 4, kBool = 8, kString = 9, kEnum = 14;
+}  // namespace field_descriptor
 
 namespace trace_stats { inline constexpr Field kBufferStats = 1, kWriterStats = 18; }
 namespace buffer_stats { inline constexpr Field kBytesWritten = 1, kBufferSize = 12, kTraceWriterPacketLoss = 19; }
@@ -6549,6 +6599,86 @@ inline constexpr Field kFrameColumn = 7301;   ///< Frame: Perfetto's has no colu
 inline constexpr Field kFramePc = 7302;       ///< Frame: the absolute pc of a native frame
 inline constexpr Field kMappingPath = 7303;   ///< Mapping: iid of the path as it was given, where that does not begin with '/'
 }  // namespace thence_fields
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/keys.hpp ====
+// keys.hpp: what thence says of an event beyond what Perfetto has a field for, as extension fields of TrackEvent.
+//
+// Perfetto keeps the numbers 1000 to 9999 of TrackEvent for extensions. Ours take a two-byte tag and a varint, a third of
+// what the same value takes as a debug annotation, and the host's annotations stay the host's alone. Every part of a file
+// that can be read by itself holds an `extension_descriptor`, so that Perfetto shows each of them as an argument
+// (`thence_trigger` ...). A resource's id is no key: it is the event's `correlation_id`.
+// Layer: formats (includes core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// Field number of the first key. The numbers are the format: keys are only ever added at the end.
+inline constexpr Field kFirstKey = 1001;
+
+enum class Key : unsigned {
+  kRoot, kTrigger, kLane, kLate, kCause, kCauseBy, kWokenBefore, kWaker, kScheduledBy, kWakeLane, kOutcome, kSettledBy,
+  kSettler, kSettledBefore, kSettledOn, kDestroyedAfter, kDestroyedOn, kLink, kLinkCause, kOpen, kEndUnknown, kSplit, kPart,
+  kInvocation, kTrueBegin, kTrueEnd, kExitLane, kSealReason, kOpenResources, kCount, kFirst, kLast, kProcessId, kThreadId,
+  kName, kVersion, kSalt, kClock, kOverflow, kSampling, kEvents, kLost, kLateEvents, kAfterSeal, kRootsSealed,
+  kRootsAbandoned, kDrainNs, kBytes, kExitWithoutEnter, kExitsCrossed, kTooDeep, kAnnotationsCut, kStacksRefused,
+  kRootEndsLost, kRingBytes, kStack, kPause, kStacksMissing, kValue, kType, kTypeId, kSample, kCounters,
+};
+
+enum class KeyType : std::uint8_t { kUint, kInt, kBool, kText, kOutcome, kActor, kCause, kLink, kSeal, kPause, kSample };
+
+struct KeyInfo {
+  std::string_view name;  ///< in the extension descriptor, behind "thence_"
+  KeyType type;
+};
+inline constexpr KeyInfo kKeys[] = {
+    {"root", KeyType::kUint},             {"trigger", KeyType::kUint},
+    {"lane", KeyType::kUint},             {"late", KeyType::kBool},
+    {"cause", KeyType::kCause},           {"cause_by", KeyType::kUint},
+    {"woken_before", KeyType::kUint},     {"waker", KeyType::kUint},
+    {"scheduled_by", KeyType::kActor},    {"wake_lane", KeyType::kUint},
+    {"outcome", KeyType::kOutcome},       {"settled_by", KeyType::kActor},
+    {"settler", KeyType::kUint},          {"settled_before", KeyType::kUint},
+    {"settled_on", KeyType::kUint},       {"destroyed_after", KeyType::kInt},
+    {"destroyed_on", KeyType::kUint},     {"link", KeyType::kLink},
+    {"link_cause", KeyType::kUint},       {"open", KeyType::kBool},
+    {"end_unknown", KeyType::kBool},      {"split", KeyType::kBool},
+    {"part", KeyType::kUint},             {"invocation", KeyType::kUint},
+    {"true_begin", KeyType::kUint},       {"true_end", KeyType::kUint},
+    {"exit_lane", KeyType::kUint},        {"seal_reason", KeyType::kSeal},
+    {"open_resources", KeyType::kUint},   {"count", KeyType::kUint},
+    {"first", KeyType::kUint},            {"last", KeyType::kUint},
+    {"process_id", KeyType::kInt},        {"thread_id", KeyType::kInt},
+    {"name", KeyType::kText},             {"version", KeyType::kUint},
+    {"salt", KeyType::kUint},             {"clock", KeyType::kText},
+    {"overflow_policy", KeyType::kText},  {"sampling", KeyType::kText},
+    {"events", KeyType::kUint},           {"lost", KeyType::kUint},
+    {"late_events", KeyType::kUint},      {"after_seal", KeyType::kUint},
+    {"roots_sealed", KeyType::kUint},     {"roots_abandoned", KeyType::kUint},
+    {"drain_ns", KeyType::kUint},         {"bytes_written", KeyType::kUint},
+    {"exit_without_enter", KeyType::kUint}, {"exits_crossed", KeyType::kUint},
+    {"too_deep", KeyType::kUint},         {"annotations_cut", KeyType::kUint},
+    {"stacks_refused", KeyType::kUint},   {"root_ends_lost", KeyType::kUint},
+    {"ring_bytes", KeyType::kUint},       {"stack", KeyType::kUint},
+    {"pause", KeyType::kPause},           {"stacks_missing", KeyType::kUint},
+    {"value", KeyType::kUint},            {"type", KeyType::kText},
+    {"type_id", KeyType::kUint},          {"sample", KeyType::kSample},
+    {"counters", KeyType::kUint}};
+inline constexpr std::size_t kKeyCount = static_cast<std::size_t>(Key::kCounters) + 1;
+static_assert(std::size(kKeys) == kKeyCount);
+
+[[nodiscard]] constexpr Field field_of(Key key) noexcept { return kFirstKey + static_cast<Field>(key); }
+static_assert(field_of(Key::kCounters) < 2048, "a tag of two bytes");
+
+/// The host's annotation that follows one whose value was cut, with its key as the value.
+inline constexpr std::string_view kCutKey = "thence.cut";
+
+/// The version of what the keys mean; a reader refuses a later one.
+inline constexpr std::uint64_t kFormatVersion = 1;
 
 }  // namespace perfetto
 }  // namespace THENCE_ABI
@@ -6681,34 +6811,44 @@ class ProtobufWriter {
 // perfetto_writer.hpp: packets, sequences, dictionaries and clocks of a Perfetto trace; what they mean is the caller's.
 //
 // A trace file is a run of packets, each a field of its own: the writer needs memory for one packet and for the
-// dictionaries, never for the trace. Names are sent once per sequence and then by number. A file whose head is cut off
-// stays readable: every `clear_after_bytes` of the file each sequence forgets its dictionary, and sends what it needs
-// again.
+// dictionaries, never for the trace. A packet costs little because its sequence says once what all its packets share: the
+// track, the counters, and an incremental clock, whose timestamps are the nanoseconds since the packet before (an event
+// that is older than the one before it bears its absolute time). Names are sent once per sequence and then by number. A
+// file whose head is cut off stays readable: every `clear_after_bytes` of the file each sequence forgets all that, and
+// sends what it needs again.
 //   PerfettoWriter writer{sink};
 //   const auto lane = writer.open_sequence(track_uuid);
 //   writer.prepare(lane);
-//   writer.begin_event(lane, time, track_event::kSliceBegin);
-//   writer.name(writer.intern_name("fetch"));
-//   writer.annotate(key, std::uint64_t{7});
-//   writer.end_event();
+//   auto event = writer.event(lane, time, track_event::kSliceBegin);
+//   event.name(writer.intern_name("fetch"));
+//   event.correlate(7);
+//   event.end();
 //   writer.flush();
 // Layer: formats (includes wire/ and core/ only).
 
 namespace thence {
 inline namespace THENCE_ABI {
 
+/// Compresses a run of whole packets into one zlib stream, appended to `to`; false: it cannot, and the packets go out as
+/// they are. The host brings it (with zlib: compress2), so that nothing here needs the library.
+using PerfettoCompress = bool (*)(std::span<const std::byte> packets, ByteBuffer& to);
+
 struct PerfettoWriterOptions {
   /// Bytes put together before the sink is called. Less: more calls of the sink. More: more is lost in a crash.
   std::size_t chunk_bytes = 64 * 1024;
   /// How much of a file whose head was cut off may be unreadable. Less costs file size: dictionaries and descriptors are
   /// written again each time.
-  std::uint64_t clear_after_bytes = 4 * 1024 * 1024;
-  /// The sequence ids: this one and those after it. Perfetto's own service uses small ones.
-  std::uint32_t first_sequence = 256;
+  std::uint64_t clear_after_bytes = 16 * 1024 * 1024;
+  /// The sequence ids: this one and those after it. Up to 127 they take one byte in each packet.
+  std::uint32_t first_sequence = 2;
   /// Names (of events, of annotation keys) that are kept to be sent by number; those beyond are sent in full each time.
   std::size_t max_names = 16 * 1024;
   /// Stacks kept to be sent again; a stack beyond is missing from the file (and counted).
   std::size_t max_stack_bytes = 64 * 1024 * 1024;
+  /// None: packets are written as they are. Else they leave in compressed runs of `compress_bytes`: a third of the size,
+  /// for time on the draining thread, and what has not filled a run is lost in a crash. Perfetto takes runs below 512 KB.
+  PerfettoCompress compress = nullptr;
+  std::size_t compress_bytes = 384 * 1024;
 };
 
 /// A packet stream of one producer.
@@ -6720,18 +6860,41 @@ struct PerfettoWriterOptions {
 ///   Lifetime  the sink outlives it. Nothing is written on destruction: call flush().
 template <ByteSink Sink>
 class PerfettoWriter {
+  enum Dictionary : unsigned {
+    kNames, kCategories, kKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks,
+    kDictionaries
+  };
+
+  struct Sequence {
+    std::uint32_t id = 0;
+    std::uint32_t generation = 0;  // 0: nothing sent yet
+    std::uint64_t last_time = 0;
+    std::array<std::byte, 16> head{};  // the fields that every packet begins with
+    std::uint32_t head_size = 0;
+    std::uint32_t restarts = 0;
+    std::uint64_t default_track = 0;
+    std::uint64_t cleared_at = 0;
+    bool dropped = false;
+    std::vector<std::uint64_t> counters;  // extra_counter_track_uuids
+    // For each dictionary and index, the generation in which it was last sent.
+    std::array<std::vector<std::uint32_t>, kDictionaries> sent;
+  };
+  /// What an event takes without its texts, and what of that stands before the event's own fields.
+  static constexpr std::size_t kEventRoom = 1024, kHeadRoom = 32;
+
  public:
   using Options = PerfettoWriterOptions;
 
   explicit PerfettoWriter(Sink& sink, const Options& options = {})
       : options_(options),
         gate_(sink),
-        out_(options.chunk_bytes + 4096),
+        out_((options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) + 4096),
         writer_(out_),
         interned_writer_(interned_),
         names_(options.max_names, options.max_names * 64),
         keys_(options.max_names, options.max_names * 64),
-        stacks_(options.max_stack_bytes) {}
+        stacks_(options.max_stack_bytes),
+        chunk_(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) {}
   PerfettoWriter(const PerfettoWriter&) = delete;
   PerfettoWriter& operator=(const PerfettoWriter&) = delete;
 
@@ -6742,6 +6905,13 @@ class PerfettoWriter {
     Sequence sequence;
     sequence.id = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size());
     sequence.default_track = default_track;
+    std::byte* to = sequence.head.data();
+    to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTrustedPacketSequenceId, WireType::kVarint));
+    to = put_varint(to, sequence.id);
+    to = put_varint(to, protobuf_tag(perfetto::trace_packet::kSequenceFlags, WireType::kVarint));
+    to = put_varint(to, perfetto::trace_packet::kNeedsIncrementalState);
+    to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTimestamp, WireType::kVarint));
+    sequence.head_size = static_cast<std::uint32_t>(to - sequence.head.data());
     sequences_.push_back(std::move(sequence));
     return static_cast<std::uint32_t>(sequences_.size() - 1);
   }
@@ -6749,40 +6919,43 @@ class PerfettoWriter {
 
   /// Says on the next packet of this sequence that something was lost before it.
   void mark_dropped(std::uint32_t sequence) noexcept { sequences_[sequence].dropped = true; }
+  /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
+  void restart() noexcept { ++restarts_; }
+  /// The same for one sequence.
+  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].restarts = restarts_ + 1; }
+  /// The time that sequences which start (again) count from, at the earliest.
+  void reach(std::uint64_t time) noexcept { now_ = time; }
 
   /// To be called before describing tracks and beginning an event: starts the sequence (again) where that is due. Then
   /// `generation` has changed, and descriptors of that sequence are to be sent again.
   void prepare(std::uint32_t index) {
     Sequence& sequence = sequences_[index];
-    if (sequence.generation != 0 && !sequence.dropped && total_ - sequence.cleared_at < options_.clear_after_bytes) [[likely]] {
+    if (sequence.generation != 0 && !sequence.dropped && sequence.restarts == restarts_ &&
+        total_ - sequence.cleared_at < options_.clear_after_bytes) [[likely]] {
       return;
     }
-    using namespace perfetto;
-    {
-      const auto packet = writer_.message(trace::kPacket);
-      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id);
-      writer_.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
-      if (sequence.generation == 0) {
-        writer_.boolean(trace_packet::kFirstPacketOnSequence, true);
-      } else if (sequence.dropped) {
-        writer_.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
-      }
-      const auto defaults = writer_.message(trace_packet::kTracePacketDefaults);
-      writer_.varint(packet_defaults::kTimestampClockId, kClockBoottime);
-      if (sequence.default_track != 0) {
-        const auto event = writer_.message(packet_defaults::kTrackEventDefaults);
-        writer_.varint(event_defaults::kTrackUuid, sequence.default_track);
-      }
-    }
-    // A mark on a sequence's first packet is not counted by Perfetto: it goes on the next one.
-    if (sequence.generation != 0) sequence.dropped = false;
-    ++sequence.generation;
-    sequence.cleared_at = total_;
-    packet_done();
-    if (sequence.dropped) prepare(index);
+    start(index);
   }
+  /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
+  void count_from_here(std::uint32_t sequence) noexcept { sequences_[sequence].cleared_at = total_; }
+  [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept { return total_ - sequences_[sequence].cleared_at; }
   [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence].generation; }
   [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence].id; }
+
+  /// The counter tracks whose values `Event::counter` samples, in this order; described before.
+  [[nodiscard]] std::size_t extra_counters(std::uint32_t sequence) const noexcept { return sequences_[sequence].counters.size(); }
+  void add_extra_counter(std::uint32_t index, std::uint64_t track) {
+    Sequence& sequence = sequences_[index];
+    sequence.counters.push_back(track);
+    {
+      const auto packet = writer_.message(perfetto::trace::kPacket);
+      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id);
+      writer_.varint(perfetto::trace_packet::kSequenceFlags, perfetto::trace_packet::kNeedsIncrementalState);
+      put_defaults(sequence);
+    }
+    packet_done();
+  }
+  static constexpr std::size_t kMaxExtraCounters = 8;
 
   // -- packets --------------------------------------------------------------------------------------------------------
 
@@ -6795,14 +6968,6 @@ class PerfettoWriter {
       fill(writer_);
     }
     packet_done();
-  }
-  /// The same with a time.
-  template <class Fill>
-  void packet_at(std::uint32_t sequence, std::uint64_t time, Fill&& fill) {
-    packet(sequence, [&](ProtobufWriter& writer) {
-      writer.varint(perfetto::trace_packet::kTimestamp, time);
-      fill(writer);
-    });
   }
   void track_descriptor(std::uint32_t sequence, std::uint64_t uuid, auto&& fill) {
     packet(sequence, [&](ProtobufWriter& writer) {
@@ -6840,98 +7005,236 @@ class PerfettoWriter {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
-  /// Opens a packet with an event of `type` (perfetto::track_event::k...) on `track` (0: the sequence's own).
-  void begin_event(std::uint32_t index, std::uint64_t time, std::uint64_t type, std::uint64_t track = 0) {
-    using namespace perfetto;
-    current_ = index;
-    packet_start_ = open_message(trace::kPacket);
-    std::byte* to = out_.reserve(96);
-    to = put_varint(to, protobuf_tag(trace_packet::kTimestamp, WireType::kVarint));
-    to = put_varint(to, time);
-    to = put_varint(to, protobuf_tag(trace_packet::kTrustedPacketSequenceId, WireType::kVarint));
-    to = put_varint(to, sequences_[index].id);
-    to = put_varint(to, protobuf_tag(trace_packet::kSequenceFlags, WireType::kVarint));
-    to = put_varint(to, trace_packet::kNeedsIncrementalState);
-    out_.advance(to);
-    event_start_ = open_message(trace_packet::kTrackEvent);
-    writer_.varint(track_event::kType, type);
-    if (track != 0) writer_.varint(track_event::kTrackUuid, track);
-  }
-  void end_event() {
-    close_message(event_start_);
-    if (!interned_.empty()) {
-      writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
-      interned_.clear();
-    }
-    close_message(packet_start_);
-    packet_done();
-  }
+  /// An event that is being written: a place in the buffer, kept in registers. Its fields go in any order; `end` closes
+  /// it. Nothing else is written meanwhile.
+  class Event {
+   public:
+    Event(Event&&) noexcept = default;
+    Event& operator=(Event&&) = delete;
 
-  void category(std::uint32_t name) {
-    if (first_sight(kCategories, name)) define_string(perfetto::interned_data::kEventCategories, name, names_.view(name));
-    writer_.varint(perfetto::track_event::kCategoryIids, name);
-  }
-  void name(std::uint32_t name) {
-    if (first_sight(kNames, name)) define_string(perfetto::interned_data::kEventNames, name, names_.view(name));
-    writer_.varint(perfetto::track_event::kNameIid, name);
-  }
-  void name_in_full(std::string_view text) { writer_.string(perfetto::track_event::kName, text); }
-  void flow(std::uint64_t id) { writer_.fixed64(perfetto::track_event::kFlowIds, id); }
-  void counter_value(std::int64_t value) { writer_.int64(perfetto::track_event::kCounterValue, value); }
-  void counter_value(double value) { writer_.real(perfetto::track_event::kDoubleCounterValue, value); }
-
-  void annotate(std::uint32_t key, std::uint64_t value) {
-    begin_annotation(key);
-    writer_.varint(perfetto::debug_annotation::kUint, value);
-    close_message(annotation_start_);
-  }
-  void annotate(std::uint32_t key, std::int64_t value) {
-    begin_annotation(key);
-    writer_.int64(perfetto::debug_annotation::kInt, value);
-    close_message(annotation_start_);
-  }
-  void annotate(std::uint32_t key, bool value) {
-    begin_annotation(key);
-    writer_.boolean(perfetto::debug_annotation::kBool, value);
-    close_message(annotation_start_);
-  }
-  /// A name that is interned already, as a value: sent by number.
-  void annotate_name(std::uint32_t key, std::uint32_t name) {
-    begin_annotation(key);
-    if (first_sight(kValues, name)) {
-      define_string(perfetto::interned_data::kDebugAnnotationStringValues, name, names_.view(name));
-    }
-    writer_.varint(perfetto::debug_annotation::kStringIid, name);
-    close_message(annotation_start_);
-  }
-  /// A word of a small vocabulary: sent by number.
-  void annotate_word(std::uint32_t key, std::string_view value) {
-    const std::uint32_t index = names_.intern(value);
-    begin_annotation(key);
-    if (index == TraceStrings::kNone) {
-      writer_.string(perfetto::debug_annotation::kString, value);
-    } else {
-      if (first_sight(kValues, index)) {
-        define_string(perfetto::interned_data::kDebugAnnotationStringValues, index, value);
+    [[gnu::always_inline]] inline void name(std::uint32_t name) {
+      if (writer_->first_sight(kNames, sequence_, name)) {
+        writer_->define_string(perfetto::interned_data::kEventNames, name, writer_->names_.view(name));
       }
-      writer_.varint(perfetto::debug_annotation::kStringIid, index);
+      put<perfetto::track_event::kNameIid>(name);
     }
-    close_message(annotation_start_);
-  }
-  void annotate_text(std::uint32_t key, std::string_view value) {
-    begin_annotation(key);
-    writer_.string(perfetto::debug_annotation::kString, value);
-    close_message(annotation_start_);
-  }
-  /// `key` 0: `key_in_full` is sent.
-  void annotate_value(std::uint32_t key, std::string_view key_in_full, const Value& value) {
-    if (key != 0) {
-      begin_annotation(key);
-    } else {
-      annotation_start_ = open_message(perfetto::track_event::kDebugAnnotations);
-      writer_.string(perfetto::debug_annotation::kName, key_in_full);
+    void category(std::uint32_t name) {
+      if (writer_->first_sight(kCategories, sequence_, name)) {
+        writer_->define_string(perfetto::interned_data::kEventCategories, name, writer_->names_.view(name));
+      }
+      put<perfetto::track_event::kCategoryIids>(name);
     }
+    void name_in_full(std::string_view text) { put_text(perfetto::track_event::kName, text); }
+    /// What Perfetto joins slices of one operation by: the resource's id.
+    [[gnu::always_inline]] inline void correlate(std::uint64_t id) { put<perfetto::track_event::kCorrelationId>(id); }
+    void flow(std::uint64_t id) {
+      constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kFlowIds, WireType::kFixed64);
+      to_ = put_varint(to_, kTag);
+      to_ = put_fixed64(to_, id);
+    }
+    void counter_value(std::int64_t value) { put<perfetto::track_event::kCounterValue>(static_cast<std::uint64_t>(value)); }
+    void counter_value(double value) {
+      to_ = put_varint(to_, protobuf_tag(perfetto::track_event::kDoubleCounterValue, WireType::kFixed64));
+      to_ = put_fixed64(to_, std::bit_cast<std::uint64_t>(value));
+    }
+    /// The next of the sequence's extra counters.
+    void counter(std::int64_t value) { put<perfetto::track_event::kExtraCounterValues>(static_cast<std::uint64_t>(value)); }
+
+    [[gnu::always_inline]] inline void say(perfetto::Key key, std::uint64_t value) {
+      const std::uint32_t tag = perfetto::field_of(key) << 3;
+      to_[0] = static_cast<std::byte>(0x80u | (tag & 0x7fu));
+      to_[1] = static_cast<std::byte>(tag >> 7);
+      to_ = put_varint(to_ + 2, value);
+    }
+    void say(perfetto::Key key, std::string_view text) { put_text(perfetto::field_of(key), text); }
+
+    /// A debug annotation of the host's. `key` 0: `key_in_full` is sent.
+    void annotate(std::uint32_t key, std::string_view key_in_full, const Value& value) {
+      leave();
+      writer_->put_annotation(sequence_, key, key_in_full, value);
+      enter();
+    }
+
+    /// False where the stack is not known: the event bears none.
+    bool callstack(StackId id) {
+      if (!writer_->stacks_.knows(id)) return false;
+      const auto iid = static_cast<std::uint32_t>(number(id));
+      if (writer_->first_sight(kCallstacks, sequence_, iid)) writer_->define_callstack(sequence_, id);
+      put<perfetto::track_event::kCallstackIid>(iid);
+      return true;
+    }
+
+    [[gnu::always_inline]] inline void end() {
+      std::byte* const base = writer_->out_.data();
+      const auto size = static_cast<std::size_t>(to_ - base) - event_;
+      if (size < 0x80 - kHeadRoom && writer_->interned_.empty()) [[likely]] {
+        base[event_ - 1] = static_cast<std::byte>(size);
+        base[packet_ - 1] = static_cast<std::byte>(size + event_ - packet_);
+        writer_->out_.advance(to_);
+      } else {
+        leave();
+        writer_->close_event(event_, packet_);
+      }
+      writer_->packet_done();
+    }
+
+   private:
+    friend class PerfettoWriter;
+    Event(PerfettoWriter& writer, Sequence& sequence) noexcept : writer_(&writer), sequence_(&sequence) {}
+
+    template <perfetto::Field kField>
+    [[gnu::always_inline]] inline void put(std::uint64_t value) {
+      static_assert(kField < 2048);
+      constexpr auto kTag = static_cast<std::uint32_t>(protobuf_tag(kField, WireType::kVarint));
+      if constexpr (kTag < 0x80) {
+        *to_++ = static_cast<std::byte>(kTag);
+      } else {
+        to_[0] = static_cast<std::byte>(0x80u | (kTag & 0x7fu));
+        to_[1] = static_cast<std::byte>(kTag >> 7);
+        to_ += 2;
+      }
+      to_ = put_varint(to_, value);
+    }
+    void put_text(perfetto::Field field, std::string_view text) {
+      leave();
+      writer_->writer_.string(field, text);
+      enter();
+    }
+    void leave() noexcept { writer_->out_.advance(to_); }
+    void enter() { to_ = writer_->out_.reserve(kEventRoom); }
+
+    PerfettoWriter* writer_;
+    Sequence* sequence_;
+    std::byte* to_ = nullptr;  // the buffer has kEventRoom from `enter` on: enough for all fields but texts
+    std::size_t packet_ = 0;  // where its content begins in the buffer
+    std::size_t event_ = 0;
+  };
+
+  /// Opens a packet with an event of `type` (perfetto::track_event::k...) on `track` (0: the sequence's own).
+  [[nodiscard]] Event event(std::uint32_t index, std::uint64_t time, std::uint64_t type, std::uint64_t track = 0) {
     using namespace perfetto;
+    Sequence& sequence = sequences_[index];
+    Event event(*this, sequence);
+    std::byte* const base = out_.reserve(kEventRoom);
+    const std::size_t start = out_.size();
+    std::byte* to = base;
+    *to = static_cast<std::byte>(protobuf_tag(trace::kPacket, WireType::kBytes));
+    to += 2;
+    event.packet_ = start + 2;
+    std::memcpy(to, sequence.head.data(), sequence.head.size());
+    to += sequence.head_size;
+    if (time >= sequence.last_time) [[likely]] {
+      to = put_varint(to, time - sequence.last_time);
+      sequence.last_time = time;
+    } else {
+      to = put_varint(to, time);
+      to = put_varint(to, protobuf_tag(trace_packet::kTimestampClockId, WireType::kVarint));
+      to = put_varint(to, kClockBoottime);
+    }
+    to[0] = static_cast<std::byte>(protobuf_tag(trace_packet::kTrackEvent, WireType::kBytes));
+    to[2] = static_cast<std::byte>(protobuf_tag(track_event::kType, WireType::kVarint));
+    to[3] = static_cast<std::byte>(type);
+    to += 4;
+    event.event_ = start + static_cast<std::size_t>(to - base) - 2;
+    if (track != 0) {
+      *to = static_cast<std::byte>(protobuf_tag(track_event::kTrackUuid, WireType::kVarint));
+      to = put_varint(to + 1, track);
+    }
+    event.to_ = to;
+    return event;
+  }
+
+  // -- output ---------------------------------------------------------------------------------------------------------
+
+  /// Hands whole packets to the sink: all, but where they are compressed: then what fills a run, or `all` of it. Returns
+  /// !failed().
+  bool flush(bool all = false) {
+    if (options_.compress == nullptr) {
+      gate_.write(out_.bytes());
+      passed_ += out_.size();
+      out_.clear();
+    } else if (all || out_.size() >= options_.compress_bytes) {
+      compress();
+    }
+    return !gate_.failed();
+  }
+  [[nodiscard]] bool failed() const noexcept { return gate_.failed(); }
+  [[nodiscard]] std::uint64_t written() const noexcept { return gate_.written(); }
+  [[nodiscard]] std::uint64_t refused() const noexcept { return gate_.refused(); }
+  [[nodiscard]] std::uint64_t packets() const noexcept { return packets_; }
+  /// Bytes that have not been handed to the sink.
+  [[nodiscard]] std::size_t waiting() const noexcept { return out_.size(); }
+
+ private:
+  [[nodiscard]] bool first_sight(Dictionary dictionary, Sequence* sequence, std::uint32_t index) {
+    std::vector<std::uint32_t>& sent = sequence->sent[dictionary];
+    if (index < sent.size() && sent[index] == sequence->generation) [[likely]] return false;
+    if (index >= sent.size()) sent.resize(std::size_t{index} + index / 2 + 16);
+    sent[index] = sequence->generation;
+    return true;
+  }
+
+  void start(std::uint32_t index) {
+    using namespace perfetto;
+    Sequence& sequence = sequences_[index];
+    {
+      const auto packet = writer_.message(trace::kPacket);
+      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id);
+      writer_.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
+      if (sequence.generation == 0) {
+        writer_.boolean(trace_packet::kFirstPacketOnSequence, true);
+      } else if (sequence.dropped) {
+        writer_.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
+      }
+      sequence.counters.clear();
+      put_defaults(sequence);
+    }
+    // A mark on a sequence's first packet is not counted by Perfetto: it goes on the next one.
+    const bool again = sequence.generation == 0 && sequence.dropped;
+    if (!again) sequence.dropped = false;
+    ++sequence.generation;
+    sequence.restarts = restarts_;
+    sequence.cleared_at = total_;
+    packet_done();
+    if (again) return start(index);
+    sequence.last_time = now_;
+    packet(index, [&](ProtobufWriter& writer) {
+      const auto snapshot = writer.message(trace_packet::kClockSnapshot);
+      {
+        const auto delta = writer.message(clock_snapshot::kClocks);
+        writer.varint(clock::kClockId, kClockDelta);
+        writer.varint(clock::kTimestamp, now_);
+        writer.boolean(clock::kIsIncremental, true);
+      }
+      {
+        const auto boottime = writer.message(clock_snapshot::kClocks);
+        writer.varint(clock::kClockId, kClockBoottime);
+        writer.varint(clock::kTimestamp, now_);
+      }
+      writer.varint(clock_snapshot::kPrimaryTraceClock, kClockBoottime);
+    });
+  }
+  void put_defaults(const Sequence& sequence) {
+    using namespace perfetto;
+    const auto defaults = writer_.message(trace_packet::kTracePacketDefaults);
+    writer_.varint(packet_defaults::kTimestampClockId, kClockDelta);
+    if (sequence.default_track == 0) return;
+    const auto event = writer_.message(packet_defaults::kTrackEventDefaults);
+    writer_.varint(event_defaults::kTrackUuid, sequence.default_track);
+    for (const std::uint64_t counter : sequence.counters) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
+  }
+
+  void put_annotation(Sequence* sequence, std::uint32_t key, std::string_view key_in_full, const Value& value) {
+    using namespace perfetto;
+    if (key != 0 && first_sight(kKeys, sequence, key)) {
+      define_string(interned_data::kDebugAnnotationNames, key, keys_.view(key));
+    }
+    const auto annotation = writer_.message(track_event::kDebugAnnotations);
+    if (key != 0) {
+      writer_.varint(debug_annotation::kNameIid, key);
+    } else {
+      writer_.string(debug_annotation::kName, key_in_full);
+    }
     switch (value.kind) {
       case ValueKind::kString: writer_.string(debug_annotation::kString, value.text); break;
       case ValueKind::kInt: writer_.int64(debug_annotation::kInt, value.integer); break;
@@ -6939,88 +7242,34 @@ class PerfettoWriter {
       case ValueKind::kDouble: writer_.real(debug_annotation::kDouble, value.real); break;
       case ValueKind::kBool: writer_.boolean(debug_annotation::kBool, value.boolean); break;
     }
-    close_message(annotation_start_);
-  }
-
-  /// False where the stack is not known: the event bears none.
-  bool callstack(StackId id) {
-    if (!stacks_.knows(id)) return false;
-    const auto iid = static_cast<std::uint32_t>(number(id));
-    if (first_sight(kCallstacks, iid)) define_callstack(id);
-    writer_.varint(perfetto::track_event::kCallstackIid, iid);
-    return true;
-  }
-
-  // -- output ---------------------------------------------------------------------------------------------------------
-
-  /// Hands all whole packets to the sink. Returns !failed().
-  bool flush() {
-    gate_.write(out_.bytes());
-    out_.clear();
-    return !gate_.failed();
-  }
-  [[nodiscard]] bool failed() const noexcept { return gate_.failed(); }
-  [[nodiscard]] std::uint64_t written() const noexcept { return gate_.written(); }
-  [[nodiscard]] std::uint64_t refused() const noexcept { return gate_.refused(); }
-  [[nodiscard]] std::uint64_t packets() const noexcept { return packets_; }
-
- private:
-  enum Dictionary : unsigned {
-    kNames, kCategories, kKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks,
-    kDictionaries
-  };
-
-  struct Sequence {
-    std::uint32_t id = 0;
-    std::uint32_t generation = 0;  // 0: nothing sent yet
-    std::uint64_t default_track = 0;
-    std::uint64_t cleared_at = 0;
-    bool dropped = false;
-    // For each dictionary and index, the generation in which it was last sent.
-    std::array<std::vector<std::uint32_t>, kDictionaries> sent;
-  };
-
-  bool first_sight(Dictionary dictionary, std::uint32_t index) {
-    Sequence& sequence = sequences_[current_];
-    std::vector<std::uint32_t>& sent = sequence.sent[dictionary];
-    if (index >= sent.size()) [[unlikely]] sent.resize(std::size_t{index} + index / 2 + 16);
-    if (sent[index] == sequence.generation) [[likely]] return false;
-    sent[index] = sequence.generation;
-    return true;
   }
   void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
     const auto entry = interned_writer_.message(field);
     interned_writer_.varint(perfetto::interned_string::kIid, iid);
     interned_writer_.string(perfetto::interned_string::kText, text);
   }
-  void begin_annotation(std::uint32_t key) {
-    if (first_sight(kKeys, key)) define_string(perfetto::interned_data::kDebugAnnotationNames, key, keys_.view(key));
-    annotation_start_ = open_message(perfetto::track_event::kDebugAnnotations);
-    writer_.varint(perfetto::debug_annotation::kNameIid, key);
-  }
-
-  void define_callstack(StackId id) {
+  void define_callstack(Sequence* sequence, StackId id) {
     using namespace perfetto;
     const auto frames = stacks_.frames_of(id);
     for (const std::uint32_t index : frames) {
-      if (first_sight(kFrames, index)) define_frame(index);
+      if (first_sight(kFrames, sequence, index)) define_frame(sequence, index);
     }
     const auto entry = interned_writer_.message(interned_data::kCallstacks);
     interned_writer_.varint(callstack::kIid, number(id));
     // Perfetto has the outermost frame first.
     for (std::size_t at = frames.size(); at-- != 0;) interned_writer_.varint(callstack::kFrameIds, frames[at]);
   }
-  void define_frame(std::uint32_t index) {
+  void define_frame(Sequence* sequence, std::uint32_t index) {
     using namespace perfetto;
     const StoredFrame& stored = stacks_.frame(index);
     const bool native = stored.kind == FrameKind::kNative;
-    if (stored.function != 0 && first_sight(kFunctions, stored.function)) {
+    if (stored.function != 0 && first_sight(kFunctions, sequence, stored.function)) {
       define_string(interned_data::kFunctionNames, stored.function, stacks_.string(stored.function));
     }
     std::uint32_t mapping = 0;
     if (native) {
-      mapping = mapping_of(stored);
-    } else if (stored.file != 0 && first_sight(kSources, stored.file)) {
+      mapping = mapping_of(sequence, stored);
+    } else if (stored.file != 0 && first_sight(kSources, sequence, stored.file)) {
       define_string(interned_data::kSourcePaths, stored.file, stacks_.string(stored.file));
     }
     const auto entry = interned_writer_.message(interned_data::kFrames);
@@ -7038,7 +7287,7 @@ class PerfettoWriter {
     if (stored.line != 0) interned_writer_.varint(frame::kLineNumber, stored.line);
     if (stored.column != 0) interned_writer_.varint(thence_fields::kFrameColumn, stored.column);
   }
-  std::uint32_t mapping_of(const StoredFrame& stored) {
+  std::uint32_t mapping_of(Sequence* sequence, const StoredFrame& stored) {
     using namespace perfetto;
     // One mapping for each module; the key is never 0.
     const std::uint64_t key = (std::uint64_t{stored.file} << 32 | stored.build_id) + 1;
@@ -7047,12 +7296,12 @@ class PerfettoWriter {
       mapping = static_cast<std::uint32_t>(mappings_.size() + 1);
       mappings_.insert(key, mapping);
     }
-    if (!first_sight(kMappings, mapping)) return mapping;
+    if (!first_sight(kMappings, sequence, mapping)) return mapping;
     const std::string_view path = stored.file == 0 ? std::string_view{} : stacks_.string(stored.file);
-    if (stored.build_id != 0 && first_sight(kBuildIds, stored.build_id)) {
+    if (stored.build_id != 0 && first_sight(kBuildIds, sequence, stored.build_id)) {
       define_build_id(stored.build_id);
     }
-    if (stored.file != 0 && first_sight(kMappingPaths, stored.file)) {
+    if (stored.file != 0 && first_sight(kMappingPaths, sequence, stored.file)) {
       // Perfetto puts a '/' before each component.
       define_string(interned_data::kMappingPaths, stored.file, path.substr(path.starts_with('/') ? 1 : 0));
     }
@@ -7081,13 +7330,14 @@ class PerfettoWriter {
     define_string(perfetto::interned_data::kBuildIds, index, whole ? std::string_view{raw.data(), hex.size() / 2} : hex);
   }
 
-  // A message is open from the byte of its length on; see ProtobufWriter::Message, of which this is the part for hot code.
-  std::size_t open_message(std::uint32_t field) {
-    std::byte* to = out_.reserve(kMaxVarintBytes + 1);
-    to = put_varint(to, protobuf_tag(field, WireType::kBytes));
-    *to = std::byte{0};
-    out_.advance(to + 1);
-    return out_.size();
+  /// Lengths that need more than a byte, and what the event was the first to name.
+  void close_event(std::size_t event, std::size_t packet) {
+    close_message(event);
+    if (!interned_.empty()) {
+      writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
+      interned_.clear();
+    }
+    close_message(packet);
   }
   void close_message(std::size_t content) {
     const std::size_t length = out_.size() - content;
@@ -7098,8 +7348,27 @@ class PerfettoWriter {
 
   void packet_done() {
     ++packets_;
-    total_ = gate_.written() + gate_.refused() + out_.size();
-    if (out_.size() >= options_.chunk_bytes) [[unlikely]] flush();
+    total_ = passed_ + out_.size();
+    if (out_.size() >= chunk_) [[unlikely]] flush();
+  }
+
+  /// A run of compressed packets is a packet, too.
+  void compress() {
+    if (out_.empty()) return;
+    compressed_.clear();
+    if (!options_.compress(out_.bytes(), compressed_)) {
+      gate_.write(out_.bytes());
+    } else {
+      framed_.clear();
+      ProtobufWriter writer{framed_};
+      {
+        const auto packet = writer.message(perfetto::trace::kPacket);
+        writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
+      }
+      gate_.write(framed_.bytes());
+    }
+    passed_ += out_.size();
+    out_.clear();
   }
 
   Options options_;
@@ -7113,12 +7382,14 @@ class PerfettoWriter {
   TraceStacks stacks_;
   IdMap mappings_;
   std::vector<Sequence> sequences_;
-  std::uint64_t total_ = 0;
+  ByteBuffer compressed_;
+  ByteBuffer framed_;
+  std::size_t chunk_;          // flushed at this size
+  std::uint64_t passed_ = 0;   // bytes of packets that have left `out_`
+  std::uint64_t total_ = 0;    // bytes of packets
   std::uint64_t packets_ = 0;
-  std::uint32_t current_ = 0;
-  std::size_t packet_start_ = 0;
-  std::size_t event_start_ = 0;
-  std::size_t annotation_start_ = 0;
+  std::uint64_t now_ = 0;
+  std::uint32_t restarts_ = 0;
 };
 
 }  // namespace THENCE_ABI
@@ -7147,8 +7418,22 @@ class PerfettoWriter {
 namespace thence {
 inline namespace THENCE_ABI {
 
+/// Which slices a trace shows. All records are in the file whichever: what has no slice is an instant on its lane.
+enum class PerfettoSpans : std::uint8_t {
+  kBoth,
+  kRequests,  ///< requests and their resources; entering and leaving are instants
+  kLanes,     ///< what each lane ran; creations and ends are instants
+};
+
 struct PerfettoOptions {
   PerfettoWriterOptions writer = {};
+  /// Arrows for triggers, wakes, settles, releases and links. Without: a third less bytes; a wake is said by the invocation
+  /// that follows it, a settling by the end of its slice, and who caused what only by number.
+  bool flows = true;
+  PerfettoSpans spans = PerfettoSpans::kBoth;
+  /// Each resource on a track of its own instead of one from the pool. Perfetto then needs a kilobyte a resource, and one
+  /// can be pinned and searched for by its track.
+  bool track_per_resource = false;
   /// For how long after its end a resource still takes late events, and its track is not given to another. Less: events
   /// that a preempted thread publishes late stand beside their slice instead of on it, and a continuation that runs so
   /// long after the settling is not covered by the slice. More: more tracks, and memory for what has just ended.
@@ -7164,37 +7449,6 @@ struct PerfettoOptions {
   std::size_t max_depth = 500;
 };
 
-namespace perfetto {
-
-/// Our keys of debug annotations; all others are the host's.
-enum class Key : unsigned {
-  kId, kRoot, kTrigger, kLane, kLate, kType, kOutcome, kSettledBy, kSettler, kDestroyedAt, kDestroyedOn, kScheduledBy,
-  kWaker, kReadyAt, kCause, kCauseBy, kOpen, kEndUnknown, kSplit, kPart, kTrueBegin, kTrueEnd, kExitLane, kLink, kLinkCause,
-  kCut, kSealReason, kOpenResources, kCount, kFirst, kLast, kProcessId, kThreadId, kName, kVersion, kSalt, kClock,
-  kOverflow, kSampling, kEvents, kLost, kLateEvents, kAfterSeal, kRootsSealed, kRootsAbandoned, kDrainNs, kBytes,
-  kExitWithoutEnter, kExitsCrossed, kTooDeep, kAnnotationsCut, kStacksRefused, kRootEndsLost, kRingBytes, kStack, kPause,
-  kStacksMissing, kValue, kTypeId, kSample, kInvocation,
-};
-inline constexpr std::string_view kKeyNames[] = {
-    "thence.id",            "thence.root",          "thence.trigger",        "thence.lane",          "thence.late",
-    "thence.type",          "thence.outcome",       "thence.settled_by",     "thence.settler",       "thence.destroyed_at",
-    "thence.destroyed_on",  "thence.scheduled_by",  "thence.waker",          "thence.ready_at",      "thence.cause",
-    "thence.cause_by",      "thence.open",          "thence.end_unknown",    "thence.split",         "thence.part",
-    "thence.true_begin",    "thence.true_end",      "thence.exit_lane",      "thence.link",          "thence.link_cause",
-    "thence.cut",           "thence.seal_reason",   "thence.open_resources", "thence.count",         "thence.first",
-    "thence.last",          "thence.process_id",    "thence.thread_id",      "thence.name",          "thence.version",
-    "thence.salt",          "thence.clock",         "thence.overflow_policy", "thence.sampling",     "thence.events",
-    "thence.lost",          "thence.late_events",   "thence.after_seal",     "thence.roots_sealed",  "thence.roots_abandoned",
-    "thence.drain_ns",      "thence.bytes_written", "thence.exit_without_enter", "thence.exits_crossed", "thence.too_deep",
-    "thence.annotations_cut", "thence.stacks_refused", "thence.root_ends_lost", "thence.ring_bytes", "thence.stack",
-    "thence.pause",         "thence.stacks_missing", "thence.value",         "thence.type_id",       "thence.sample", "thence.invocation"};
-static_assert(std::size(kKeyNames) == static_cast<unsigned>(Key::kInvocation) + 1);
-
-/// The version of what the annotations mean; a reader refuses what it does not know.
-inline constexpr std::uint64_t kFormatVersion = 1;
-
-}  // namespace perfetto
-
 /// Writes events as a Perfetto trace.
 ///   Shape     state for each lane, each open root, each open resource, and for the names and stacks of the trace.
 ///   Threads   one at a time.
@@ -7209,9 +7463,8 @@ class PerfettoEncoder {
   using Options = PerfettoOptions;
 
   explicit PerfettoEncoder(Sink& sink, const Options& options = {}) : options_(options), writer_(sink, options.writer) {
-    for (std::size_t at = 0; at < std::size(perfetto::kKeyNames); ++at) {
-      keys_[at] = writer_.intern_key(perfetto::kKeyNames[at]);
-    }
+    if (options_.spans == PerfettoSpans::kRequests) options_.max_depth = 0;
+    cut_key_ = writer_.intern_key(perfetto::kCutKey);
   }
   PerfettoEncoder(const PerfettoEncoder&) = delete;
   PerfettoEncoder& operator=(const PerfettoEncoder&) = delete;
@@ -7228,13 +7481,8 @@ class PerfettoEncoder {
     clock_ = info.clock;
     sampling_ = info.sampling;
     async_ = writer_.open_sequence(0);
+    ends_ = writer_.open_sequence(0);
     static_cast<void>(process_of(info.process_id));
-    writer_.prepare(async_);
-    writer_.packet(async_, [&](ProtobufWriter& writer) {
-      const auto uuid = writer.message(perfetto::trace_packet::kTraceUuid);
-      writer.varint(perfetto::trace_uuid::kMsb, mix64(salt_ ^ 1));
-      writer.varint(perfetto::trace_uuid::kLsb, mix64(salt_ ^ 2));
-    });
   }
 
   void define_lane(const LaneInfo& info) {
@@ -7270,19 +7518,45 @@ class PerfettoEncoder {
 
   void synchronise(const ClockSnapshot& clocks) {
     start();
-    now_ = std::max(now_, clocks.boottime);
+    reach(clocks.boottime);
+    clocks_ = clocks;
     writer_.prepare(async_);
-    writer_.clock_snapshot(async_, clocks);
+    if (announced_ == writer_.generation(async_)) {
+      writer_.clock_snapshot(async_, clocks);
+    } else {
+      announce_trace();  // which says it
+    }
     if (stats_due_) write_stats({});
   }
 
   void take(std::span<const TraceEvent> events) {
     start();
-    for (const TraceEvent& event : events) take_one(event);
+    for (std::size_t at = 0; at < events.size(); ++at) {
+      if (events[at].kind == EventKind::kCounter) [[unlikely]] {
+        at = take_with_counters(events, at);
+      } else if (at + 1 < events.size() && events[at + 1].kind == EventKind::kCounter) {
+        at = take_with_counters(events, at);
+      } else {
+        take_one(events[at]);
+      }
+    }
+    if (keys_described_ != announced_ && writer_.bytes_since_start(async_) >= kKeysAfter) [[unlikely]] describe_keys();
   }
 
-  /// Hands what is whole to the sink.
+  /// Hands what is whole to the sink; where packets are compressed, what fills a run.
   void flush() { writer_.flush(); }
+  /// Hands all to the sink, and makes what follows readable without what went before: a new file may begin here.
+  void restart() {
+    if (keys_described_ != announced_) describe_keys();
+    writer_.flush(true);
+    writer_.restart();
+  }
+  /// The same after events that were not handed to this encoder: the loss of each lane is then told by an event kLost.
+  void restart_after_loss() {
+    restart();
+    writer_.mark_dropped(async_);
+    writer_.mark_dropped(ends_);
+  }
 
   void end(const TraceSummary& summary) {
     start();
@@ -7295,13 +7569,17 @@ class PerfettoEncoder {
         leave_open(index);
       }
     }
+    write_all_wakes();
     write_summary(summary);
+    if (keys_described_ != announced_) describe_keys();
     write_stats(summary);
-    writer_.flush();
+    writer_.flush(true);
   }
 
   [[nodiscard]] bool failed() const noexcept { return writer_.failed(); }
   [[nodiscard]] std::uint64_t bytes_written() const noexcept { return writer_.written(); }
+  /// Bytes of packets that have not been handed to the sink.
+  [[nodiscard]] std::size_t bytes_waiting() const noexcept { return writer_.waiting(); }
   [[nodiscard]] std::uint64_t bytes_refused() const noexcept { return writer_.refused(); }
   [[nodiscard]] std::uint64_t packets() const noexcept { return writer_.packets(); }
   /// Resources that are open, or ended and in quarantine.
@@ -7313,6 +7591,7 @@ class PerfettoEncoder {
 
  private:
   using Key = perfetto::Key;
+  using Packet = typename PerfettoWriter<Sink>::Event;
   static constexpr std::uint32_t kNone = IdMap::kAbsent;
   static constexpr std::uint32_t kNever = ~std::uint32_t{0};
 
@@ -7335,6 +7614,7 @@ class PerfettoEncoder {
     std::uint64_t end_order = 0;      // 0: has not ended
     std::uint64_t entry = 0;          // its place among all entries, of whatever lane
     std::uint32_t name = 0;
+    std::uint32_t generation = 0;     // of the lane's sequence in which it began
     std::uint32_t part = 0;           // parts written before this one
     std::uint32_t exit_lane = 0;
     bool pause = false;
@@ -7355,12 +7635,21 @@ class PerfettoEncoder {
     CounterId id = CounterId::kNone;
     std::uint64_t uuid = 0;
     std::uint32_t generation = 0;
+    std::int64_t last = 0;
+    bool whole = false;  // `last` is what the track shows
+  };
+  /// The counters that ride on the packets of a sequence.
+  struct Riders {
+    std::uint32_t generation = 0;
+    std::uint32_t count = 0;
+    std::uint8_t counters[PerfettoWriter<Sink>::kMaxExtraCounters] = {};  // index in Lane::counters
   };
 
   struct Lane {
     LaneId id = LaneId::kNone;
     std::uint32_t sequence = 0;
     std::uint32_t generation = 0;  // in which its track was last described
+    std::uint32_t park_sequence = 0;  // kNever: none yet
     std::uint32_t park_generation = 0;
     std::uint32_t process = 0;
     std::int32_t process_id = 0;
@@ -7378,6 +7667,8 @@ class PerfettoEncoder {
     std::string name;
     std::vector<Invocation> stack;
     std::vector<LaneCounter> counters;
+    Riders riders;
+    Riders park_riders;
   };
 
   struct CounterName {
@@ -7429,10 +7720,10 @@ class PerfettoEncoder {
     std::uint64_t finished_at = 0;
     std::uint64_t destroyed_at = 0;
     std::uint64_t last_exit = 0;
-    std::uint64_t wake_at = 0;
-    std::uint64_t waker = 0;
-    std::uint32_t wake_lane = 0;
+    std::uint64_t settler = 0;
+    std::uint32_t settled_on = 0;
     std::uint32_t destroyed_on = 0;
+    std::uint32_t generation = 0;  // of the resources' sequence in which its slice began
     std::uint32_t root = 0;
     std::uint32_t previous = kNone;  // in its root
     std::uint32_t next = kNone;
@@ -7440,9 +7731,11 @@ class PerfettoEncoder {
     std::uint32_t name = 0;
     Life life;
     Outcome outcome = Outcome::kUnknown;
-    Actor wake_actor = Actor::kUnknown;
-    bool woken = false;  // wake_at .. wake_actor are set and not yet written
+    Actor settled_by = Actor::kUnknown;
+    bool settle_held = false;     // the settling is said by the end of the slice
+    bool destroy_written = false;  // the destruction is a record already
     bool queued = false;
+    bool shown = true;  // it has a slice
     ByteBuffer annotations;
   };
 
@@ -7455,6 +7748,19 @@ class PerfettoEncoder {
     std::uint8_t flags = 0;
   };
   static constexpr std::size_t kMaxEarly = 512;
+
+  /// A wake for which the invocation that it leads to is awaited. With flows it has been written; else it is held.
+  struct Wake {
+    std::uint64_t resource = 0;  // 0: free
+    std::uint64_t root = 0;
+    std::uint64_t at = 0;
+    std::uint64_t waker = 0;
+    std::uint64_t flow = 0;
+    std::uint32_t lane = 0;  // index
+    Actor actor = Actor::kUnknown;
+    bool late = false;
+  };
+  static constexpr std::size_t kWakes = 1024;  // a power of two
 
   struct Closing {
     std::uint64_t id = 0;
@@ -7472,13 +7778,29 @@ class PerfettoEncoder {
     ++tracks_made_;
     return unique(uuid_base_, ++uuids_);
   }
-  [[nodiscard]] std::uint64_t next_flow() noexcept { return unique(flow_base_, ++flows_); }
+  /// One after the other from a base of 64 bits: unique as that is, and they compress. 0 where flows are off.
+  [[nodiscard]] std::uint64_t next_flow() noexcept {
+    if (!options_.flows) return 0;
+    const std::uint64_t flow = flow_base_ + ++flows_;
+    return flow == 0 ? flow_base_ + ++flows_ : flow;
+  }
   /// Different for each count under one base, spread over 64 bits, and not 0.
   [[nodiscard]] static std::uint64_t unique(std::uint64_t base, std::uint64_t count) noexcept {
     const std::uint64_t value = mix64(base + count);
     return value == 0 ? 1 : value;
   }
-  [[nodiscard]] std::uint32_t key(Key which) const noexcept { return keys_[static_cast<unsigned>(which)]; }
+  void reach(std::uint64_t time) noexcept {
+    if (time <= now_) return;
+    now_ = time;
+    writer_.reach(time);
+  }
+  void write_uuid() {
+    writer_.packet(async_, [&](ProtobufWriter& writer) {
+      const auto uuid = writer.message(perfetto::trace_packet::kTraceUuid);
+      writer.varint(perfetto::trace_uuid::kMsb, mix64(salt_ ^ 1));
+      writer.varint(perfetto::trace_uuid::kLsb, mix64(salt_ ^ 2));
+    });
+  }
 
   std::uint32_t process_of(std::int32_t id) {
     for (std::uint32_t at = 0; at < processes_.size(); ++at) {
@@ -7497,6 +7819,7 @@ class PerfettoEncoder {
     lane.uuid = next_uuid();
     lane.process_id = info_process_id_;
     lane.sequence = writer_.open_sequence(lane.uuid);
+    lane.park_sequence = kNever;
     lane.name = id == LaneId::kNone ? "no lane" : "lane " + std::to_string(number(id));
     lanes_.push_back(std::move(lane));
     lane_by_id_.insert(number(id) + 1, index);
@@ -7524,10 +7847,13 @@ class PerfettoEncoder {
   void describe_lane(Lane& lane) {
     writer_.prepare(lane.sequence);
     if (lane.generation == writer_.generation(lane.sequence)) [[likely]] return;
-    describe_process(processes_[lane.process]);
     lane.generation = writer_.generation(lane.sequence);
     lane.announce = true;
-    writer_.track_descriptor(lane.sequence, lane.uuid, [&](ProtobufWriter& writer) {
+    describe_lane_track(lane, lane.sequence);
+  }
+  void describe_lane_track(Lane& lane, std::uint32_t sequence) {
+    describe_process(processes_[lane.process]);
+    writer_.track_descriptor(sequence, lane.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       writer.varint(track_descriptor::kParentUuid, processes_[lane.process].uuid);
       if (lane.thread_id == 0 || lane.process_id == 0) {  // not a thread that the system knows: a plain track
@@ -7578,45 +7904,117 @@ class PerfettoEncoder {
     announced_ = writer_.generation(async_);
     Process& process = processes_[0];
     describe_process(process);
-    writer_.begin_event(async_, now_, perfetto::track_event::kInstant, process.uuid);
-    put_name(Word::kTrace, Category::kThence);
-    writer_.annotate(key(Key::kVersion), perfetto::kFormatVersion);
-    writer_.annotate(key(Key::kSalt), salt_);
-    writer_.annotate(key(Key::kProcessId), static_cast<std::int64_t>(info_process_id_));
-    writer_.annotate_text(key(Key::kName), process_name_);
-    writer_.annotate_text(key(Key::kClock), clock_);
-    writer_.annotate_text(key(Key::kOverflow), overflow_policy_);
-    writer_.annotate_text(key(Key::kSampling), sampling_);
-    writer_.end_event();
+    write_uuid();
+    if (clocks_.boottime != 0) writer_.clock_snapshot(async_, clocks_);
+    write_trace(async_);
+    writer_.count_from_here(async_);
+  }
+  void write_trace(std::uint32_t sequence) {
+    Packet packet = writer_.event(sequence, now_, perfetto::track_event::kInstant, processes_[0].uuid);
+    put_name(packet, Word::kTrace);
+    put_category(packet, Category::kThence);
+    packet.say(Key::kVersion, perfetto::kFormatVersion);
+    packet.say(Key::kSalt, salt_);
+    say_int(packet, Key::kProcessId, info_process_id_);
+    packet.say(Key::kName, process_name_);
+    packet.say(Key::kClock, clock_);
+    packet.say(Key::kOverflow, overflow_policy_);
+    packet.say(Key::kSampling, sampling_);
+    packet.end();
+  }
+
+  /// Names the keys for Perfetto, so that it shows them as arguments. That takes 4 KB, and readers look at it before they
+  /// show an event: it comes when there is something that it is worth for, or at the end.
+  static constexpr std::uint64_t kKeysAfter = 16 * 1024;
+  void describe_keys() {
+    using namespace perfetto;
+    keys_described_ = announced_;
+    writer_.packet(async_, [](ProtobufWriter& writer) {
+      const auto extension = writer.message(trace_packet::kExtensionDescriptor);
+      const auto set = writer.message(extension_descriptor::kExtensionSet);
+      const auto file = writer.message(file_set::kFile);
+      writer.string(file_descriptor::kName, "thence.proto");
+      writer.string(file_descriptor::kPackage, "thence");
+      const auto add_enum = [&](std::string_view name, unsigned count, auto&& spell) {
+        const auto descriptor = writer.message(file_descriptor::kEnumType);
+        writer.string(enum_descriptor::kName, name);
+        for (unsigned at = 0; at < count; ++at) {
+          const auto value = writer.message(enum_descriptor::kValue);
+          writer.string(enum_value::kName, spell(at));
+          writer.varint(enum_value::kNumber, at);
+        }
+      };
+      add_enum("Outcome", 5, [](unsigned at) { return word(static_cast<Outcome>(at)); });
+      add_enum("Actor", 3, [](unsigned at) { return word(static_cast<Actor>(at)); });
+      add_enum("Cause", 5, [](unsigned at) { return word(static_cast<CauseKind>(at)); });
+      add_enum("Link", 2, [](unsigned at) { return word(static_cast<LinkKind>(at)); });
+      add_enum("Seal", 4, [](unsigned at) { return word(static_cast<SealReason>(at)); });
+      add_enum("Pause", 5, [](unsigned at) { return word(static_cast<PauseKind>(at)); });
+      add_enum("Sample", 2, [](unsigned at) { return word(static_cast<SampleKind>(at)); });
+      for (std::size_t at = 0; at < kKeyCount; ++at) {
+        const KeyInfo& key = kKeys[at];
+        const auto field = writer.message(file_descriptor::kExtension);
+        char name[64] = "thence_";
+        key.name.copy(name + 7, sizeof name - 7);
+        writer.string(field_descriptor::kName, {name, 7 + key.name.size()});
+        writer.string(field_descriptor::kExtendee, ".perfetto.protos.TrackEvent");
+        writer.varint(field_descriptor::kNumber, field_of(static_cast<perfetto::Key>(at)));
+        writer.varint(field_descriptor::kLabel, field_descriptor::kOptional);
+        const auto is_enum = [&](std::string_view type) {
+          writer.varint(field_descriptor::kType, field_descriptor::kEnum);
+          writer.string(field_descriptor::kTypeName, type);
+        };
+        switch (key.type) {
+          case KeyType::kUint: writer.varint(field_descriptor::kType, field_descriptor::kUint64); break;
+          case KeyType::kInt: writer.varint(field_descriptor::kType, field_descriptor::kInt64); break;
+          case KeyType::kBool: writer.varint(field_descriptor::kType, field_descriptor::kBool); break;
+          case KeyType::kText: writer.varint(field_descriptor::kType, field_descriptor::kString); break;
+          case KeyType::kOutcome: is_enum(".thence.Outcome"); break;
+          case KeyType::kActor: is_enum(".thence.Actor"); break;
+          case KeyType::kCause: is_enum(".thence.Cause"); break;
+          case KeyType::kLink: is_enum(".thence.Link"); break;
+          case KeyType::kSeal: is_enum(".thence.Seal"); break;
+          case KeyType::kPause: is_enum(".thence.Pause"); break;
+          case KeyType::kSample: is_enum(".thence.Sample"); break;
+        }
+      }
+    });
   }
 
   void announce_lane(Lane& lane, std::uint64_t time) {
     if (!lane.announce) [[likely]] return;
     lane.announce = false;
-    writer_.begin_event(lane.sequence, time, perfetto::track_event::kInstant);
-    put_name(Word::kLane, Category::kThence);
-    writer_.annotate(key(Key::kLane), number(lane.id));
-    writer_.annotate(key(Key::kProcessId), static_cast<std::int64_t>(lane.process_id));
-    writer_.annotate(key(Key::kThreadId), static_cast<std::int64_t>(lane.thread_id));
-    writer_.annotate_text(key(Key::kName), lane.name);
-    writer_.end_event();
+    write_lane(lane, time, lane.sequence);
   }
+  void write_lane(Lane& lane, std::uint64_t time, std::uint32_t sequence) {
+    Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, sequence == lane.sequence ? 0 : lane.uuid);
+    put_name(packet, Word::kLane);
+    put_category(packet, Category::kThence);
+    packet.say(Key::kLane, number(lane.id));
+    say_int(packet, Key::kProcessId, lane.process_id);
+    say_int(packet, Key::kThreadId, lane.thread_id);
+    packet.say(Key::kName, lane.name);
+    packet.end();
+  }
+  static void say_int(Packet& packet, Key key, std::int64_t value) { packet.say(key, static_cast<std::uint64_t>(value)); }
 
   // -- names ----------------------------------------------------------------------------------------------------------
 
   enum class Word : unsigned {
-    kTrace, kLane, kLost, kSummary, kCreate, kSettle, kRelease, kReady, kAwaited, kBridge, kCreated, kScheduled, kEntered,
+    kTrace, kLane, kLost, kSummary, kCreate, kSettle, kRelease, kReady, kAwaited, kBridged, kUnheeded, kBridge, kCreated,
+    kScheduled, kEntered,
     kExited, kSettled, kDestroyed, kAwaits, kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kUnknown,
     kCounter, kSample, kEnd,
   };
   static constexpr std::string_view kWords[] = {
       "thence.trace", "thence.lane", "thence.lost", "thence.summary", "create", "settle", "release", "ready", "awaited",
-      "bridge", "created", "scheduled", "entered", "exited", "settled", "destroyed", "awaits", "annotated", "finished",
+      "bridged", "unheeded", "bridge", "created", "scheduled", "entered", "exited", "settled", "destroyed", "awaits", "annotated", "finished",
       "sealed", "open", "parked", "unparked", "pause ended", "unknown", "counter", "sample"};
   static_assert(std::size(kWords) == static_cast<unsigned>(Word::kEnd));
 
-  enum class Category : unsigned { kResource, kInvocation, kPause, kPark, kEdge, kRecord, kThence, kEnd };
-  static constexpr std::string_view kCategories[] = {"resource", "invocation", "pause", "park", "edge", "record", "thence"};
+  /// What else lies on a track tells itself by the track: a resource, an invocation, a record.
+  enum class Category : unsigned { kPause, kThence, kEnd };
+  static constexpr std::string_view kCategories[] = {"pause", "thence"};
   static_assert(std::size(kCategories) == static_cast<unsigned>(Category::kEnd));
 
   std::uint32_t name_of(Word word) {
@@ -7624,16 +8022,12 @@ class PerfettoEncoder {
     if (name == 0) name = writer_.intern_name(kWords[static_cast<unsigned>(word)]);
     return name;
   }
-  void put_category(Category category) {
+  void put_category(Packet& packet, Category category) {
     std::uint32_t& name = categories_[static_cast<unsigned>(category)];
     if (name == 0) name = writer_.intern_name(kCategories[static_cast<unsigned>(category)]);
-    writer_.category(name);
+    packet.category(name);
   }
-  void put_name(Word word, Category category) {
-    writer_.name(name_of(word));
-    put_category(category);
-  }
-  void put_type(std::uint32_t name) { writer_.name(name); }
+  void put_name(Packet& packet, Word word) { packet.name(name_of(word)); }
   [[nodiscard]] std::string_view name_text(std::uint32_t name) const { return writer_.name_text(name); }
 
   std::uint32_t type_name(TypeId type) {
@@ -7652,6 +8046,10 @@ class PerfettoEncoder {
     if (!rootless && index != kNone && slots_[index].main.free_since + options_.quarantine_ns <= time) {
       first_free_slot_ = slots_[index].next_free;
       if (first_free_slot_ == kNone) last_free_slot_ = kNone;
+      if (options_.track_per_resource) {
+        slots_[index].main = {};
+        slots_[index].main.uuid = next_uuid();
+      }
     } else if (unused_slot_ != kNone) {
       index = unused_slot_;
       unused_slot_ = slots_[index].next_free;
@@ -7706,7 +8104,7 @@ class PerfettoEncoder {
   std::uint32_t take_track(std::uint32_t slot_index, std::uint32_t name, std::uint64_t time) {
     Slot& slot = slots_[slot_index];
     Pool& pool = pool_of(slot, name);
-    if (pool.first != kNone && tracks_[pool.first].free_since + options_.quarantine_ns <= time) {
+    if (!options_.track_per_resource && pool.first != kNone && tracks_[pool.first].free_since + options_.quarantine_ns <= time) {
       const std::uint32_t index = pool.first;
       pool.first = tracks_[index].next_free;
       if (pool.first == kNone) pool.last = kNone;
@@ -7725,6 +8123,7 @@ class PerfettoEncoder {
     track.uuid = next_uuid();
     track.slot = slot_index;
     track.name = name;
+    if (options_.track_per_resource) return index;  // its place in the table is used again, it is not
     track.next_in_slot = slot.first_track;
     slot.first_track = index;
     return index;
@@ -7732,6 +8131,11 @@ class PerfettoEncoder {
 
   void give_track(std::uint32_t index, std::uint64_t time) {
     Track& track = tracks_[index];
+    if (options_.track_per_resource) {
+      track.next_free = unused_track_;
+      unused_track_ = index;
+      return;
+    }
     track.free_since = time;
     track.next_free = kNone;
     Pool& pool = pool_of(slots_[track.slot], track.name);
@@ -7745,6 +8149,12 @@ class PerfettoEncoder {
 
   [[nodiscard]] std::uint32_t find_root(RootId id) const noexcept { return root_by_id_.find(number(id) + 1); }
 
+  /// That of an event of `resource`, which mostly is the resource's own; nullptr: nothing was created of it.
+  Root* root_at(const OpenResource* resource, RootId id) noexcept {
+    if (resource != nullptr && roots_[resource->root].id == number(id)) [[likely]] return &roots_[resource->root];
+    const std::uint32_t index = find_root(id);
+    return index == kNone ? nullptr : &roots_[index];
+  }
   std::uint32_t root_of(RootId id, std::uint64_t time) {
     std::uint32_t index = find_root(id);
     if (index != kNone) return index;
@@ -7801,8 +8211,16 @@ class PerfettoEncoder {
 
   OpenResource* find(ResourceId id) noexcept {
     if (id == ResourceId::kNone) return nullptr;
+    // Events come in runs of one resource.
+    if (last_found_ < resources_.size() && resources_[last_found_].id == number(id)) return &resources_[last_found_];
     const std::uint32_t index = by_id_.find(number(id));
-    return index == kNone ? nullptr : &resources_[index];
+    if (index == kNone) return nullptr;
+    last_found_ = index;
+    return &resources_[index];
+  }
+  OpenResource* find_shown(ResourceId id) noexcept {
+    OpenResource* const resource = find(id);
+    return resource != nullptr && resource->shown ? resource : nullptr;
   }
   [[nodiscard]] std::uint32_t index_of(const OpenResource& resource) const noexcept {
     return static_cast<std::uint32_t>(&resource - resources_.data());
@@ -7811,67 +8229,59 @@ class PerfettoEncoder {
   // -- events on tracks -----------------------------------------------------------------------------------------------
 
   /// Opens an instant on a lane, at its own time.
-  void begin_lane_instant(Lane& lane, std::uint64_t time, Word word, Category category) {
+  [[nodiscard]] Packet lane_instant(Lane& lane, std::uint64_t time, Word word) {
     describe_lane(lane);
     announce_lane(lane, time);
-    writer_.begin_event(lane.sequence, time, perfetto::track_event::kInstant);
-    put_name(word, category);
+    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kInstant);
+    put_name(packet, word);
+    return packet;
   }
-  void begin_resource_instant(OpenResource& resource, std::uint64_t time, Word word, Category category) {
+  [[nodiscard]] Packet resource_instant(OpenResource& resource, std::uint64_t time, Word word) {
     const std::uint64_t track = describe_track(resource);
-    writer_.begin_event(async_, time, perfetto::track_event::kInstant, track);
-    put_name(word, category);
+    Packet packet = writer_.event(async_, time, perfetto::track_event::kInstant, track);
+    put_name(packet, word);
+    return packet;
   }
   void edge_on_lane(Lane& lane, std::uint64_t time, Word word, std::uint64_t flow) {
-    begin_lane_instant(lane, time, word, Category::kEdge);
-    writer_.flow(flow);
-    writer_.end_event();
+    Packet packet = lane_instant(lane, time, word);
+    packet.flow(flow);
+    packet.end();
   }
   void edge_on_resource(OpenResource& resource, std::uint64_t time, Word word, std::uint64_t flow) {
-    begin_resource_instant(resource, time, word, Category::kEdge);
-    writer_.flow(flow);
-    writer_.end_event();
+    Packet packet = resource_instant(resource, time, word);
+    packet.flow(flow);
+    packet.end();
   }
   /// A record without a slice to stand on.
-  void begin_loose_record(const TraceEvent& event, Word word) {
-    begin_lane_instant(lane_of(event.lane), ns_of(event.time), word, Category::kRecord);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    if (event.root != RootId::kNone) writer_.annotate(key(Key::kRoot), number(event.root));
-    put_late(event);
+  [[nodiscard]] Packet loose_record(const TraceEvent& event, Word word) {
+    Packet packet = lane_instant(lane_of(event.lane), ns_of(event.time), word);
+    packet.correlate(number(event.resource));
+    if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+    put_late(packet, event);
+    return packet;
   }
-  void put_late(const TraceEvent& event) {
-    if (event.late) writer_.annotate(key(Key::kLate), true);
+  static void put_late(Packet& packet, const TraceEvent& event) {
+    if (event.late) packet.say(Key::kLate, 1);
   }
-  /// A value of one of our enums, by its word.
   template <class E>
-  void put_word(Key which, E value) {
-    const auto index = static_cast<std::size_t>(value);
-    if (index >= kWordsOfEnum) return writer_.annotate_word(key(which), word(value));
-    std::uint32_t& name = enum_words_[enum_index(value)][index];
-    if (name == 0) name = writer_.intern_name(word(value));
-    if (name == 0) return writer_.annotate_word(key(which), word(value));  // the dictionary is full
-    writer_.annotate_name(key(which), name);
+  static void put_enum(Packet& packet, Key key, E value) {
+    packet.say(key, static_cast<std::uint64_t>(value));
   }
-  static constexpr std::size_t kWordsOfEnum = 8;
-  static constexpr std::size_t enum_index(Outcome) noexcept { return 0; }
-  static constexpr std::size_t enum_index(Actor) noexcept { return 1; }
-  static constexpr std::size_t enum_index(CauseKind) noexcept { return 2; }
-  static constexpr std::size_t enum_index(LinkKind) noexcept { return 3; }
-  static constexpr std::size_t enum_index(SealReason) noexcept { return 4; }
-  static constexpr std::size_t enum_index(PauseKind) noexcept { return 5; }
-  static constexpr std::size_t enum_index(SampleKind) noexcept { return 6; }
-  void put_id(Key which, std::uint64_t id) {
-    if (id != 0) writer_.annotate(key(which), id);
+  static void put_id(Packet& packet, Key key, std::uint64_t id) {
+    if (id != 0) packet.say(key, id);
   }
-  void put_stack(const TraceEvent& event) {
+  static void put_stack(Packet& packet, const TraceEvent& event) {
     if (event.stack == StackId::kNone) return;
-    if (!writer_.callstack(event.stack)) writer_.annotate(key(Key::kStack), number(event.stack));
+    if (!packet.callstack(event.stack)) packet.say(Key::kStack, number(event.stack));
+  }
+  static void put_flow(Packet& packet, std::uint64_t flow) {
+    if (flow != 0) packet.flow(flow);
   }
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
   void take_one(const TraceEvent& event) {
-    now_ = std::max(now_, ns_of(event.time));
+    reach(ns_of(event.time));
     if (queue_first_ != queue_.size()) expire();
     switch (event.kind) {
       case EventKind::kCreated: return created(event);
@@ -7883,8 +8293,8 @@ class PerfettoEncoder {
       case EventKind::kLinked: return linked(event);
       case EventKind::kAnnotated: return annotated(event);
       case EventKind::kCounter: return counted(event);
-      case EventKind::kParked: return parked(event);
-      case EventKind::kUnparked: return unparked(event);
+      case EventKind::kParked: return park(event, true);
+      case EventKind::kUnparked: return park(event, false);
       case EventKind::kPauseBegan: return pause_began(event);
       case EventKind::kPauseEnded: return pause_ended(event);
       case EventKind::kRootFinished: return root_finished(event);
@@ -7903,19 +8313,21 @@ class PerfettoEncoder {
     }
     const std::uint64_t time = ns_of(event.time);
     const std::uint32_t name = type_name(event.type);
-    if (find(event.resource) != nullptr || by_id_.size() >= options_.max_open_resources) {
-      begin_loose_record(event, Word::kCreated);
-      writer_.annotate_word(key(Key::kType), name_text(name));
-      writer_.annotate(key(Key::kTypeId), std::uint64_t{static_cast<std::uint16_t>(event.type)});
-      put_id(Key::kTrigger, number(event.other));
-      put_stack(event);
-      writer_.end_event();
-      return;
+    const bool shown = options_.spans != PerfettoSpans::kLanes;
+    const bool kept = find(event.resource) == nullptr && by_id_.size() < options_.max_open_resources;
+    if (!kept || !shown) {
+      Packet packet = loose_record(event, Word::kCreated);
+      packet.say(Key::kType, name_text(name));
+      packet.say(Key::kTypeId, static_cast<std::uint16_t>(event.type));
+      put_id(packet, Key::kTrigger, number(event.other));
+      put_stack(packet, event);
+      packet.end();
+      if (!kept) return;
     }
     std::uint64_t flow = 0;
-    if (event.other != ResourceId::kNone) {
+    if (shown && event.other != ResourceId::kNone) {
       flow = next_flow();
-      edge_on_lane(lane_of(event.lane), time, Word::kCreate, flow);
+      if (flow != 0) edge_on_lane(lane_of(event.lane), time, Word::kCreate, flow);
     }
     const std::uint32_t root = root_of(event.root, time);
     const std::uint32_t index = new_resource(number(event.resource), root);
@@ -7925,113 +8337,172 @@ class PerfettoEncoder {
     resource.name = name;
     resource.life.type = event.type;
     resource.life.created = true;
-    Slot& slot = slots_[slot_index];
-    if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
-      slot.main_taken = true;
-    } else {
-      resource.track = take_track(slot_index, name, time);
+    resource.shown = shown;
+    if (shown) {
+      Slot& slot = slots_[slot_index];
+      if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
+        slot.main_taken = true;
+      } else {
+        resource.track = take_track(slot_index, name, time);
+      }
+      const std::uint64_t track = describe_track(resource);
+      resource.generation = writer_.generation(async_);
+      Packet packet = writer_.event(async_, time, perfetto::track_event::kSliceBegin, track);
+      packet.name(name);
+      put_flow(packet, flow);
+      packet.correlate(number(event.resource));
+      if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+      put_id(packet, Key::kTrigger, number(event.other));
+      packet.say(Key::kLane, number(event.lane));
+      put_late(packet, event);
+      put_stack(packet, event);
+      packet.end();
     }
-    const std::uint64_t track = describe_track(resource);
-    writer_.begin_event(async_, time, perfetto::track_event::kSliceBegin, track);
-    put_type(name);
-    put_category(Category::kResource);
-    if (flow != 0) writer_.flow(flow);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    if (event.root != RootId::kNone) writer_.annotate(key(Key::kRoot), number(event.root));
-    put_id(Key::kTrigger, number(event.other));
-    writer_.annotate(key(Key::kLane), number(event.lane));
-    put_late(event);
-    put_stack(event);
-    writer_.end_event();
     if (event.late) recall_early(resource);
   }
 
+  // -- wakes ----------------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] Wake& wake_of(ResourceId id) noexcept { return wakes_[mix64(number(id)) & (kWakes - 1)]; }
+
+  /// With flows a wake is an instant with an arrow to the invocation that follows. Without, it waits for that invocation,
+  /// which says it in fewer bytes; it becomes an instant if none follows.
   void scheduled(const TraceEvent& event) {
-    OpenResource* resource = find(event.resource);
-    if (resource != nullptr && !resource->woken) {
-      resource->woken = true;
-      resource->wake_at = ns_of(event.time);
-      resource->waker = number(event.other);
-      resource->wake_lane = lane_index(event.lane);
-      resource->wake_actor = event.scheduled_by();
-      return;
+    Wake& wake = wake_of(event.resource);
+    const bool second = wake.resource == number(event.resource);
+    Wake made;
+    made.resource = number(event.resource);
+    if (find_shown(event.resource) == nullptr) made.root = number(event.root);
+    made.at = ns_of(event.time);
+    made.waker = number(event.other);
+    made.lane = lane_index(event.lane);
+    made.actor = event.scheduled_by();
+    made.late = event.late;
+    if (!second && made.resource != 0 && made.actor == Actor::kInvocation) made.flow = next_flow();
+    if (second || options_.flows || event.resource == ResourceId::kNone) {
+      write_wake(made);
+      if (second || event.resource == ResourceId::kNone) return;
     }
-    begin_loose_record(event, Word::kScheduled);
-    put_actor(Key::kScheduledBy, event.scheduled_by());
-    put_id(Key::kWaker, number(event.other));
-    writer_.end_event();
+    if (wake.resource != 0) drop_wake(wake);
+    if (!options_.flows && made.root != 0) ++rooted_wakes_;
+    wake = made;
+  }
+  void write_wake(const Wake& wake) {
+    Packet packet = lane_instant(lanes_[wake.lane], wake.at, Word::kScheduled);
+    put_flow(packet, wake.flow);
+    packet.correlate(wake.resource);
+    put_id(packet, Key::kRoot, wake.root);
+    put_waker(packet, wake);
+    if (wake.late) packet.say(Key::kLate, 1);
+    packet.end();
+  }
+  /// Who woke; an actor who is not said is an invocation if a waker is, else unknown.
+  static void put_waker(Packet& packet, const Wake& wake) {
+    put_id(packet, Key::kWaker, wake.waker);
+    if (wake.actor != (wake.waker != 0 ? Actor::kInvocation : Actor::kUnknown)) put_enum(packet, Key::kScheduledBy, wake.actor);
+  }
+  /// Ends the wait for an invocation. An arrow that was begun then leads to an instant that says so.
+  void drop_wake(Wake& wake) {
+    if (!options_.flows) {
+      if (wake.root != 0) --rooted_wakes_;
+      write_wake(wake);
+    } else if (wake.flow != 0) {
+      edge_on_lane(lanes_[wake.lane], std::max(now_, wake.at), Word::kUnheeded, wake.flow);
+    }
+    wake.resource = 0;
+  }
+  void drop_wake_of(std::uint64_t id) {
+    Wake& wake = wake_of(static_cast<ResourceId>(id));
+    if (wake.resource == id) drop_wake(wake);
+  }
+  void write_all_wakes() {
+    for (Wake& wake : wakes_) {
+      if (wake.resource != 0) drop_wake(wake);
+    }
   }
 
-  /// Writes a wake that was held back until it is known whether an invocation follows. Returns its flow, if it has one.
-  std::uint64_t write_wake(OpenResource& resource, bool joined) {
-    if (!resource.woken) return 0;
-    resource.woken = false;
-    const std::uint64_t flow = joined && resource.wake_actor == Actor::kInvocation ? next_flow() : 0;
-    begin_lane_instant(lanes_[resource.wake_lane], resource.wake_at, Word::kScheduled, Category::kRecord);
-    if (flow != 0) writer_.flow(flow);
-    writer_.annotate(key(Key::kId), resource.id);
-    put_actor(Key::kScheduledBy, resource.wake_actor);
-    put_id(Key::kWaker, resource.waker);
-    writer_.end_event();
-    return flow;
-  }
+  // -- invocations ----------------------------------------------------------------------------------------------------
 
   void entered(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
-    OpenResource* resource = find(event.resource);
-    std::uint64_t wake_flow = 0, cause_flow = 0, ready_at = 0;
-    bool ready = false;
-    if (resource != nullptr) {
-      ready = resource->woken;
-      ready_at = resource->wake_at;
-      wake_flow = write_wake(*resource, ready_at <= time);  // a flow points forward in time
+    OpenResource* const resource = find(event.resource);
+    Wake wake;  // that this invocation says
+    std::uint64_t wake_flow = 0, cause_flow = 0;
+    if (Wake& known = wake_of(event.resource); known.resource != 0 && known.resource == number(event.resource)) {
+      if (options_.flows) {
+        if (known.at <= time) {
+          wake_flow = known.flow;
+        } else {  // a flow points forward in time
+          drop_wake(known);
+        }
+      } else {
+        if (known.root != 0) --rooted_wakes_;
+        if (known.at <= time && !known.late && !event.late) {
+          wake = known;
+        } else {
+          write_wake(known);
+        }
+      }
+      known.resource = 0;
     }
     const std::uint32_t lane_at = lane_index(event.lane);
     if (lanes_[lane_at].stack.size() >= options_.max_depth) {
-      begin_loose_record(event, Word::kEntered);
-      put_cause(event, ready, ready_at);
-      if (wake_flow != 0) writer_.flow(wake_flow);
-      put_stack(event);
-      writer_.end_event();
+      Packet packet = loose_record(event, Word::kEntered);
+      put_cause(packet, event);
+      put_folded(packet, wake, time, lane_at);
+      put_flow(packet, wake_flow);
+      put_stack(packet, event);
+      packet.end();
       if (std::uint64_t exit = 0; event.late && take_early_exit(event, exit)) return;
       add_deep(lanes_[lane_at], {number(event.resource), number(event.root), ++entries_, false});
       has_entered(resource, event.root);
       return;
     }
-    switch (event.cause()) {
-      case CauseKind::kCreated:
-        if (resource != nullptr && resource->created_at <= time) {
-          cause_flow = next_flow();
-          edge_on_resource(*resource, resource->created_at, Word::kReady, cause_flow);
-        }
-        break;
-      case CauseKind::kSettled:
-      case CauseKind::kExternal:
-        if (OpenResource* cause = find(event.other); cause != nullptr && cause->life.settled && cause->settled_at <= time) {
-          cause_flow = next_flow();
-          edge_on_resource(*cause, cause->settled_at, Word::kRelease, cause_flow);
-        }
-        break;
-      case CauseKind::kScheduled:
-      case CauseKind::kUnspecified: break;
-    }
+    if (options_.flows) cause_flow = cause_edge(event, resource, time);
     Lane& lane = lanes_[lane_at];
+    // An exit of the same resource that is held back is to be read before this entry.
+    if (lane.pending != 0 && has_ended(lane, number(event.resource))) write_pending_exits(lane);
     Invocation invocation;
     invocation.resource = number(event.resource);
     invocation.root = number(event.root);
     invocation.entry = ++entries_;
     invocation.name = resource != nullptr ? resource->name : name_of(Word::kUnknown);
-    begin_slice(lane, time, invocation, Category::kInvocation);
-    if (wake_flow != 0) writer_.flow(wake_flow);
-    if (cause_flow != 0) writer_.flow(cause_flow);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    if (resource == nullptr && event.root != RootId::kNone) writer_.annotate(key(Key::kRoot), number(event.root));
-    put_cause(event, ready, ready_at);
-    put_late(event);
-    put_stack(event);
-    writer_.end_event();
+    Packet packet = begin_slice(lane, time, invocation);
+    put_flow(packet, wake_flow);
+    put_flow(packet, cause_flow);
+    packet.correlate(number(event.resource));
+    if (resource == nullptr && event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+    put_cause(packet, event);
+    put_folded(packet, wake, time, lane_at);
+    put_late(packet, event);
+    put_stack(packet, event);
+    packet.end();
     has_entered(resource, event.root);
     if (event.late) recall_exit(lane_at, event);
+  }
+  /// The end, in the past, of the arrow from what released this invocation. 0: none.
+  std::uint64_t cause_edge(const TraceEvent& event, OpenResource* resource, std::uint64_t time) {
+    switch (event.cause()) {
+      case CauseKind::kCreated:
+        if (resource != nullptr && resource->shown && resource->created_at <= time) {
+          const std::uint64_t flow = next_flow();
+          edge_on_resource(*resource, resource->created_at, Word::kReady, flow);
+          return flow;
+        }
+        break;
+      case CauseKind::kSettled:
+      case CauseKind::kExternal:
+        if (OpenResource* cause = find_shown(event.other);
+            cause != nullptr && cause->life.settled && cause->settled_at <= time) {
+          const std::uint64_t flow = next_flow();
+          edge_on_resource(*cause, cause->settled_at, Word::kRelease, flow);
+          return flow;
+        }
+        break;
+      case CauseKind::kScheduled:
+      case CauseKind::kUnspecified: break;
+    }
+    return 0;
   }
   /// The exit of what has just been entered may have been published before: it is a record already, so that the slice
   /// gets its end in the picture, and a reader has it from there.
@@ -8053,15 +8524,19 @@ class PerfettoEncoder {
   }
   void has_entered(OpenResource* resource, RootId root_id) noexcept {
     if (resource != nullptr) ++resource->life.running;
-    if (const std::uint32_t root = find_root(root_id); root != kNone) ++roots_[root].running;
+    if (Root* const root = root_at(resource, root_id)) ++root->running;
   }
 
-  void put_cause(const TraceEvent& event, bool ready, std::uint64_t ready_at) {
-    if (event.cause() != CauseKind::kUnspecified) put_word(Key::kCause, event.cause());
-    put_id(Key::kCauseBy, number(event.other));
-    if (ready) writer_.annotate(key(Key::kReadyAt), ready_at);
+  static void put_cause(Packet& packet, const TraceEvent& event) {
+    if (event.cause() != CauseKind::kUnspecified) put_enum(packet, Key::kCause, event.cause());
+    put_id(packet, Key::kCauseBy, number(event.other));
   }
-  void put_actor(Key which, Actor actor) { put_word(which, actor); }
+  void put_folded(Packet& packet, const Wake& wake, std::uint64_t time, std::uint32_t lane_at) const {
+    if (wake.resource == 0) return;
+    packet.say(Key::kWokenBefore, time - wake.at);
+    put_waker(packet, wake);
+    if (wake.lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake.lane].id));
+  }
 
   void exited(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
@@ -8077,12 +8552,11 @@ class PerfettoEncoder {
         lanes_[found.lane].stack[found.at].exit_lane = static_cast<std::uint32_t>(number(event.lane));
       }
     }
-    if (found.entry != 0 && !found.deep) {
+    if (found.entry != 0 && !found.deep) [[likely]] {
       end_invocation(lanes_[found.lane], found.at, time, false);
       return;
     }
-    begin_loose_record(event, Word::kExited);
-    writer_.end_event();
+    loose_record(event, Word::kExited).end();
     if (found.deep) {
       std::vector<Deep>& deep = lanes_[found.lane].deep;
       Invocation invocation;
@@ -8102,35 +8576,57 @@ class PerfettoEncoder {
     if (resource->life.ended()) queue(*resource);
   }
 
+  // -- settling and destruction ---------------------------------------------------------------------------------------
+
   void settled(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
-    OpenResource* resource = find(event.resource);
-    if (resource == nullptr) {
-      begin_loose_record(event, Word::kSettled);
-      put_settle(event);
-      writer_.end_event();
-      remember_early(event);
-      return;
+    OpenResource* const resource = find(event.resource);
+    if (resource == nullptr || !resource->shown) {
+      Packet packet = loose_record(event, Word::kSettled);
+      put_settle(packet, event.outcome(), event.settled_by(), number(event.other));
+      put_stack(packet, event);
+      packet.end();
+      if (resource == nullptr) return remember_early(event);
+      return apply_settle(*resource, event.outcome(), time);
     }
+    if (!options_.flows && !event.late && !resource->life.settled && event.outcome() != Outcome::kResolved &&
+        event.stack == StackId::kNone) {
+      // The end of its slice says it.
+      resource->settle_held = true;
+      resource->settler = number(event.other);
+      resource->settled_by = event.settled_by();
+      resource->settled_on = static_cast<std::uint32_t>(number(event.lane));
+      return apply_settle(*resource, event.outcome(), time);
+    }
+    write_held_settle(*resource);  // what came first is read first
     std::uint64_t flow = 0;
     if (event.settled_by() == Actor::kInvocation) {
       flow = next_flow();
-      edge_on_lane(lane_of(event.lane), time, Word::kSettle, flow);
+      if (flow != 0) edge_on_lane(lane_of(event.lane), time, Word::kSettle, flow);
     }
-    begin_resource_instant(*resource, time, Word::kSettled, Category::kRecord);
-    if (flow != 0) writer_.flow(flow);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    writer_.annotate(key(Key::kLane), number(event.lane));
-    put_settle(event);
-    put_late(event);
-    put_stack(event);
-    writer_.end_event();
+    Packet packet = resource_instant(*resource, time, Word::kSettled);
+    put_flow(packet, flow);
+    packet.correlate(number(event.resource));
+    packet.say(Key::kLane, number(event.lane));
+    put_settle(packet, event.outcome(), event.settled_by(), number(event.other));
+    put_late(packet, event);
+    put_stack(packet, event);
+    packet.end();
     apply_settle(*resource, event.outcome(), time);
   }
-  void put_settle(const TraceEvent& event) {
-    put_word(Key::kOutcome, event.outcome());
-    put_actor(Key::kSettledBy, event.settled_by());
-    put_id(Key::kSettler, number(event.other));
+  static void put_settle(Packet& packet, Outcome outcome, Actor by, std::uint64_t settler) {
+    put_enum(packet, Key::kOutcome, outcome);
+    if (by != Actor::kUnknown) put_enum(packet, Key::kSettledBy, by);
+    put_id(packet, Key::kSettler, settler);
+  }
+  void write_held_settle(OpenResource& resource) {
+    if (!resource.settle_held) return;
+    resource.settle_held = false;
+    Packet packet = resource_instant(resource, resource.settled_at, Word::kSettled);
+    packet.correlate(resource.id);
+    packet.say(Key::kLane, resource.settled_on);
+    put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
+    packet.end();
   }
   void apply_settle(OpenResource& resource, Outcome outcome, std::uint64_t time) {
     if (outcome == Outcome::kResolved) {
@@ -8145,43 +8641,53 @@ class PerfettoEncoder {
   }
 
   void destroyed(const TraceEvent& event) {
-    OpenResource* resource = find(event.resource);
-    if (resource == nullptr || resource->life.destroyed) {
-      begin_loose_record(event, Word::kDestroyed);
-      writer_.end_event();
-      if (resource == nullptr) remember_early(event);
-      return;
+    OpenResource* const resource = find(event.resource);
+    if (resource != nullptr && !resource->life.destroyed) {
+      resource->life.destroyed = true;
+      resource->destroyed_at = ns_of(event.time);
+      resource->destroyed_on = static_cast<std::uint32_t>(number(event.lane));
+      if (resource->shown) {
+        if (resource->life.ended()) queue(*resource);
+        return;
+      }
+    } else if (resource != nullptr && resource->shown && !resource->destroy_written) {
+      // A second one: the first is written before it, so that it is read first.
+      resource->destroy_written = true;
+      Packet packet = lane_instant(lane_of(static_cast<LaneId>(resource->destroyed_on)), resource->destroyed_at, Word::kDestroyed);
+      packet.correlate(resource->id);
+      put_id(packet, Key::kRoot, roots_[resource->root].id);
+      packet.end();
     }
-    resource->life.destroyed = true;
-    resource->destroyed_at = ns_of(event.time);
-    resource->destroyed_on = static_cast<std::uint32_t>(number(event.lane));
+    loose_record(event, Word::kDestroyed).end();
+    if (resource == nullptr) return remember_early(event);
     if (resource->life.ended()) queue(*resource);
   }
 
   void linked(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const bool bridge = event.link() == LinkKind::kBridge;
-    OpenResource* effect = find(event.resource);
-    OpenResource* cause = find(event.other);
+    OpenResource* const effect = find_shown(event.resource);
+    OpenResource* const cause = find_shown(event.other);
     std::uint64_t flow = 0;
-    if (effect == nullptr) {
-      begin_loose_record(event, bridge ? Word::kBridge : Word::kAwaits);
-    } else {
-      if (cause != nullptr && cause != effect) {
-        flow = next_flow();
-        edge_on_resource(*cause, time, bridge ? Word::kBridge : Word::kAwaited, flow);
-      }
-      begin_resource_instant(*effect, time, bridge ? Word::kBridge : Word::kAwaits, Category::kRecord);
-      writer_.annotate(key(Key::kId), number(event.resource));
-      writer_.annotate(key(Key::kLane), number(event.lane));
-      put_late(event);
-      put_stack(event);
+    if (effect != nullptr && cause != nullptr && cause != effect) {
+      flow = next_flow();
+      if (flow != 0) edge_on_resource(*cause, time, bridge ? Word::kBridged : Word::kAwaited, flow);
     }
-    if (flow != 0) writer_.flow(flow);
-    put_word(Key::kLink, event.link());
-    put_id(Key::kLinkCause, number(event.other));
-    writer_.end_event();
+    const Word word = bridge ? Word::kBridge : Word::kAwaits;
+    Packet packet = effect == nullptr ? loose_record(event, word) : resource_instant(*effect, time, word);
+    if (effect != nullptr) {
+      packet.correlate(number(event.resource));
+      packet.say(Key::kLane, number(event.lane));
+      put_late(packet, event);
+    }
+    put_stack(packet, event);
+    put_flow(packet, flow);
+    if (event.link() != LinkKind::kAwaits && event.link() != LinkKind::kBridge) put_enum(packet, Key::kLink, event.link());
+    put_id(packet, Key::kLinkCause, number(event.other));
+    packet.end();
   }
+
+  // -- annotations ----------------------------------------------------------------------------------------------------
 
   void annotated(const TraceEvent& event) {
     if (event.annotation == nullptr) {
@@ -8189,20 +8695,18 @@ class PerfettoEncoder {
       return;
     }
     const Annotation& annotation = *event.annotation;
-    OpenResource* resource = find(event.resource);
+    OpenResource* const resource = find_shown(event.resource);
     if (resource != nullptr && keep_annotation(*resource, annotation)) return;
-    if (resource != nullptr) {
-      begin_resource_instant(*resource, ns_of(event.time), Word::kAnnotated, Category::kRecord);
-      writer_.annotate(key(Key::kId), number(event.resource));
-    } else {
-      begin_loose_record(event, Word::kAnnotated);
-    }
-    put_annotation(writer_.intern_key(annotation.key), annotation.key, annotation.value);
-    writer_.end_event();
+    const std::uint32_t key = writer_.intern_key(annotation.key);
+    Packet packet = resource == nullptr ? loose_record(event, Word::kAnnotated)
+                                        : resource_instant(*resource, ns_of(event.time), Word::kAnnotated);
+    if (resource != nullptr) packet.correlate(number(event.resource));
+    put_annotation(packet, key, annotation.key, annotation.value);
+    packet.end();
   }
-  void put_annotation(std::uint32_t name, std::string_view name_text, const Value& value) {
-    writer_.annotate_value(name, name_text, value);
-    if (value.cut) writer_.annotate_text(key(Key::kCut), name_text);
+  void put_annotation(Packet& packet, std::uint32_t name, std::string_view name_text, const Value& value) {
+    packet.annotate(name, name_text, value);
+    if (value.cut) packet.annotate(cut_key_, perfetto::kCutKey, Value::of(name_text));
   }
 
   /// Kept for the end of the slice, where it becomes an argument of the slice: name number, name length (only where there
@@ -8232,7 +8736,7 @@ class PerfettoEncoder {
     if (text) out.append(value.text);
     return true;
   }
-  void put_annotations(OpenResource& resource) {
+  void put_annotations(Packet& packet, OpenResource& resource) {
     const std::string_view bytes = resource.annotations.text();
     std::size_t at = 0;
     const auto read = [&](void* to, std::size_t count) {
@@ -8263,32 +8767,41 @@ class PerfettoEncoder {
         case ValueKind::kDouble: value.real = std::bit_cast<double>(bits); break;
         case ValueKind::kBool: value.boolean = bits != 0; break;
       }
-      put_annotation(name, name == 0 ? in_full : writer_.key_text(name), value);
+      put_annotation(packet, name, name == 0 ? in_full : writer_.key_text(name), value);
     }
     resource.annotations.clear();
   }
 
   void sampled(const TraceEvent& event) {
-    begin_loose_record(event, Word::kSample);
-    put_word(Key::kSample, event.sample());
-    put_stack(event);
-    writer_.end_event();
+    Lane& lane = lane_of(event.lane);
+    const std::uint64_t time = ns_of(event.time);
+    describe_lane(lane);
+    announce_lane(lane, time);
+    plan_riders(lane, lane.riders, lane.sequence, time);
+    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kInstant);
+    put_name(packet, Word::kSample);
+    if (event.resource != ResourceId::kNone) packet.correlate(number(event.resource));
+    if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+    if (event.sample() != SampleKind::kCpu) put_enum(packet, Key::kSample, event.sample());
+    put_late(packet, event);
+    put_stack(packet, event);
+    put_riders(packet);
+    packet.end();
   }
 
   void root_finished(const TraceEvent& event) {
-    OpenResource* resource = find(event.resource);
-    if (resource == nullptr) {
-      begin_loose_record(event, Word::kFinished);
-      writer_.end_event();
-      remember_early(event);
-      return;
+    OpenResource* const resource = find(event.resource);
+    if (resource == nullptr || !resource->shown) {
+      loose_record(event, Word::kFinished).end();
+      if (resource == nullptr) return remember_early(event);
+    } else {
+      Packet packet = resource_instant(*resource, ns_of(event.time), Word::kFinished);
+      packet.correlate(number(event.resource));
+      if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+      packet.say(Key::kLane, number(event.lane));
+      put_late(packet, event);
+      packet.end();
     }
-    begin_resource_instant(*resource, ns_of(event.time), Word::kFinished, Category::kRecord);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    if (event.root != RootId::kNone) writer_.annotate(key(Key::kRoot), number(event.root));
-    writer_.annotate(key(Key::kLane), number(event.lane));
-    put_late(event);
-    writer_.end_event();
     if (!resource->life.finished) {
       resource->life.finished = true;
       resource->finished_at = ns_of(event.time);
@@ -8314,6 +8827,11 @@ class PerfettoEncoder {
         std::erase_if(lane.deep, [&](const Deep& deep) { return deep.root == number(event.root); });
       }
     }
+    if (rooted_wakes_ != 0) {
+      for (Wake& wake : wakes_) {
+        if (wake.resource != 0 && wake.root == number(event.root)) drop_wake(wake);
+      }
+    }
     std::uint64_t open = 0;
     std::uint64_t track = 0;
     if (index != kNone) {
@@ -8328,23 +8846,23 @@ class PerfettoEncoder {
         }
         at = next;
       }
-      writer_.prepare(async_);
-      announce_trace();
+    }
+    writer_.prepare(async_);
+    announce_trace();
+    if (index != kNone && options_.spans != PerfettoSpans::kLanes) {
       Slot& slot = slots_[roots_[index].slot];
       describe_slot(slot);
       track = slot.main.uuid;
     } else {
-      writer_.prepare(async_);
-      announce_trace();
       describe_process(processes_[0]);
       track = processes_[0].uuid;
     }
-    writer_.begin_event(async_, ns_of(event.time), perfetto::track_event::kInstant, track);
-    put_name(Word::kSealed, Category::kRecord);
-    writer_.annotate(key(Key::kRoot), number(event.root));
-    put_word(Key::kSealReason, event.seal_reason());
-    writer_.annotate(key(Key::kOpenResources), open);
-    writer_.end_event();
+    Packet packet = writer_.event(async_, ns_of(event.time), perfetto::track_event::kInstant, track);
+    put_name(packet, Word::kSealed);
+    packet.say(Key::kRoot, number(event.root));
+    put_enum(packet, Key::kSealReason, event.seal_reason());
+    packet.say(Key::kOpenResources, open);
+    packet.end();
     if (index == kNone) return;
     root_by_id_.erase(number(event.root) + 1);
     give_slot(roots_[index].slot);
@@ -8395,35 +8913,63 @@ class PerfettoEncoder {
   }
 
   void close(std::uint32_t index) {
-    write_wake(resources_[index], false);
+    drop_wake_of(resources_[index].id);
     OpenResource& resource = resources_[index];
-    const std::uint64_t end = end_of(resource);
-    const std::uint64_t track = describe_track(resource);
-    writer_.begin_event(async_, end, perfetto::track_event::kSliceEnd, track);
-    if (resource.life.settled) put_word(Key::kOutcome, resource.outcome);
-    put_destroyed(resource);
-    put_annotations(resource);
-    writer_.end_event();
-    if (resource.track != kNone) give_track(resource.track, end);
+    if (resource.shown) {
+      const std::uint64_t end = end_of(resource);
+      const std::uint64_t track = describe_track(resource);
+      // Who has seen a slice begin is to see it end: this sequence starts again wherever that of the beginnings does.
+      if (ends_follow_ != writer_.generation(async_)) [[unlikely]] {
+        ends_follow_ = writer_.generation(async_);
+        writer_.start_again(ends_);
+      }
+      writer_.prepare(ends_);
+      if (ends_announced_ != writer_.generation(ends_)) [[unlikely]] {
+        ends_announced_ = writer_.generation(ends_);
+        write_trace(ends_);
+      }
+      Packet packet = writer_.event(ends_, end, perfetto::track_event::kSliceEnd, track);
+      if (resource.generation != writer_.generation(async_)) {  // a file that begins here has not seen it begin
+        packet.correlate(resource.id);
+        put_id(packet, Key::kRoot, roots_[resource.root].id);
+      }
+      put_last_words(packet, resource, end);
+      packet.end();
+      if (resource.track != kNone) give_track(resource.track, end);
+    }
     free_resource(index);
   }
-  void put_destroyed(const OpenResource& resource) {
-    if (!resource.life.destroyed) return;
-    writer_.annotate(key(Key::kDestroyedAt), resource.destroyed_at);
-    writer_.annotate(key(Key::kDestroyedOn), std::uint64_t{resource.destroyed_on});
+  /// What was kept for the end of a slice, or for the moment at which it is left open.
+  void put_last_words(Packet& packet, OpenResource& resource, std::uint64_t time) {
+    if (resource.settle_held) {
+      put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
+      packet.say(Key::kSettledBefore, time - resource.settled_at);
+      packet.say(Key::kSettledOn, resource.settled_on);
+    } else if (resource.life.settled) {
+      put_enum(packet, Key::kOutcome, resource.outcome);
+    }
+    if (resource.life.destroyed && !resource.destroy_written) {
+      packet.say(Key::kDestroyedAfter, resource.destroyed_at - time);  // of two's complement
+      packet.say(Key::kDestroyedOn, resource.destroyed_on);
+    }
+    put_annotations(packet, resource);
   }
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
   void leave_open(std::uint32_t index) {
-    write_wake(resources_[index], false);
+    drop_wake_of(resources_[index].id);
     OpenResource& resource = resources_[index];
-    begin_resource_instant(resource, std::max(now_, resource.created_at), Word::kOpen, Category::kRecord);
-    writer_.annotate(key(Key::kId), resource.id);
-    writer_.annotate(key(Key::kOpen), true);
-    put_destroyed(resource);
-    put_annotations(resource);
-    writer_.end_event();
-    slots_[roots_[resource.root].slot].leaves_open = true;
+    if (resource.shown) {
+      const std::uint64_t time = std::max({now_, resource.created_at, resource.settled_at});
+      Packet packet = resource_instant(resource, time, Word::kOpen);
+      packet.correlate(resource.id);
+      put_id(packet, Key::kRoot, roots_[resource.root].id);
+      packet.say(Key::kOpen, 1);
+      put_last_words(packet, resource, time);
+      packet.end();
+      slots_[roots_[resource.root].slot].leaves_open = true;
+      if (options_.track_per_resource && resource.track != kNone) give_track(resource.track, time);
+    }
     free_resource(index);
   }
 
@@ -8443,7 +8989,7 @@ class PerfettoEncoder {
         resource.life.ran = true;
         resource.last_exit = std::max(resource.last_exit, early.time);
       } else if (early.kind == EventKind::kDestroyed) {
-        resource.life.destroyed = true;
+        resource.life.destroyed = resource.destroy_written = true;
         resource.destroyed_at = early.time;
         resource.destroyed_on = early.lane;
       } else if (early.kind == EventKind::kRootFinished) {
@@ -8500,19 +9046,23 @@ class PerfettoEncoder {
     return found;
   }
 
-  /// Opens a slice and leaves its event open for annotations.
-  void begin_slice(Lane& lane, std::uint64_t time, Invocation invocation, Category category) {
+  /// Opens a slice and leaves its event open.
+  [[nodiscard]] Packet begin_slice(Lane& lane, std::uint64_t time, Invocation& invocation) {
     describe_lane(lane);
     announce_lane(lane, time);
     invocation.begin = time;
     invocation.written_begin = std::max(time, lane.clock);
     invocation.begin_order = ++lane.order;
+    invocation.generation = lane.generation;
     lane.clock = invocation.written_begin;
     lane.stack.push_back(invocation);
-    writer_.begin_event(lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
-    put_type(invocation.name);
-    put_category(category);
-    if (invocation.written_begin != time) writer_.annotate(key(Key::kTrueBegin), time);
+    plan_riders(lane, lane.riders, lane.sequence, invocation.written_begin);
+    Packet packet = writer_.event(lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
+    packet.name(invocation.name);
+    if (invocation.pause) put_category(packet, Category::kPause);
+    if (invocation.written_begin != time) packet.say(Key::kTrueBegin, time);
+    put_riders(packet);
+    return packet;
   }
 
   void end_invocation(Lane& lane, std::size_t at, std::uint64_t time, bool unknown) {
@@ -8541,15 +9091,22 @@ class PerfettoEncoder {
 
   /// An invocation has ended, as far as its resource and its root are concerned.
   void left(const Invocation& invocation) {
-    if (const std::uint32_t root = find_root(static_cast<RootId>(invocation.root)); root != kNone && roots_[root].running != 0) {
-      --roots_[root].running;
+    OpenResource* const resource = find(static_cast<ResourceId>(invocation.resource));
+    if (Root* const root = root_at(resource, static_cast<RootId>(invocation.root)); root != nullptr && root->running != 0) {
+      --root->running;
     }
-    OpenResource* resource = find(static_cast<ResourceId>(invocation.resource));
     if (resource == nullptr) return;
     if (resource->life.running != 0) --resource->life.running;
     resource->last_exit = std::max(resource->last_exit, invocation.end);
     if (!invocation.end_unknown) resource->life.ran = true;
     if (resource->life.ended()) queue(*resource);
+  }
+
+  [[nodiscard]] static bool has_ended(const Lane& lane, std::uint64_t resource) noexcept {
+    for (const Invocation& invocation : lane.stack) {
+      if (invocation.end_order != 0 && !invocation.pause && invocation.resource == resource) return true;
+    }
+    return false;
   }
 
   /// Writes the crossings at the top of the stack if all that take part in them have ended.
@@ -8582,12 +9139,16 @@ class PerfettoEncoder {
       for (std::size_t above = at + 1; above < stack.size(); ++above) {
         const Invocation& other = stack[above];
         if (!reaches_over(other)) continue;
-        writer_.begin_event(lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
-        put_type(other.name);
-        put_category(other.pause ? Category::kPause : Category::kInvocation);
-        if (!other.pause) writer_.annotate(key(Key::kId), other.resource);
-        put_split(other);
-        writer_.end_event();
+        Packet packet = writer_.event(lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
+        packet.name(other.name);
+        if (other.pause) {
+          put_category(packet, Category::kPause);
+          packet.say(Key::kPause, other.resource);
+        } else {
+          packet.correlate(other.resource);
+        }
+        put_split(packet, other);
+        packet.end();
       }
       stack.erase(stack.begin() + static_cast<std::ptrdiff_t>(at));
       --lane.pending;
@@ -8597,25 +9158,36 @@ class PerfettoEncoder {
 
   void write_slice_end(Lane& lane, const Invocation& invocation, std::uint64_t time, bool end_known) {
     describe_lane(lane);
-    writer_.begin_event(lane.sequence, time, perfetto::track_event::kSliceEnd);
+    announce_lane(lane, time);
+    plan_riders(lane, lane.riders, lane.sequence, time);
+    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kSliceEnd);
+    if (invocation.generation != lane.generation) [[unlikely]] {  // a file that begins here has not seen it begin
+      if (invocation.pause) {
+        packet.say(Key::kPause, invocation.resource);
+      } else {
+        packet.correlate(invocation.resource);
+        put_id(packet, Key::kRoot, invocation.root);
+      }
+    }
     const bool moved = invocation.written_begin != invocation.begin ||
                        (end_known && invocation.written_end != invocation.end);
     if (invocation.split && invocation.part == 0) {  // later parts say it where they begin
-      put_split(invocation);
+      put_split(packet, invocation);
     }
     if ((invocation.split || moved) && end_known && !invocation.end_unknown) {
-      writer_.annotate(key(Key::kTrueEnd), invocation.end);
+      packet.say(Key::kTrueEnd, invocation.end);
     }
-    if (end_known && invocation.end_unknown) writer_.annotate(key(Key::kEndUnknown), true);
-    if (end_known && invocation.exit_lane != 0) writer_.annotate(key(Key::kExitLane), std::uint64_t{invocation.exit_lane});
-    writer_.end_event();
+    if (end_known && invocation.end_unknown) packet.say(Key::kEndUnknown, 1);
+    if (end_known && invocation.exit_lane != 0) packet.say(Key::kExitLane, invocation.exit_lane);
+    put_riders(packet);
+    packet.end();
   }
 
-  void put_split(const Invocation& invocation) {
-    writer_.annotate(key(Key::kSplit), true);
-    writer_.annotate(key(Key::kPart), std::uint64_t{invocation.part});
-    writer_.annotate(key(Key::kInvocation), invocation.entry);
-    writer_.annotate(key(Key::kTrueBegin), invocation.begin);
+  static void put_split(Packet& packet, const Invocation& invocation) {
+    packet.say(Key::kSplit, 1);
+    packet.say(Key::kPart, invocation.part);
+    packet.say(Key::kInvocation, invocation.entry);
+    packet.say(Key::kTrueBegin, invocation.begin);
   }
 
   void pause_began(const TraceEvent& event) {
@@ -8626,46 +9198,180 @@ class PerfettoEncoder {
     pause.resource = number(event.resource);
     pause.name = writer_.intern_name(word(event.pause()));
     if (pause.name == 0) pause.name = name_of(Word::kUnknown);
-    begin_slice(lane, ns_of(event.time), pause, Category::kPause);
-    put_word(Key::kPause, event.pause());
-    put_late(event);
-    writer_.end_event();
+    Packet packet = begin_slice(lane, ns_of(event.time), pause);
+    packet.say(Key::kPause, pause.resource);
+    put_late(packet, event);
+    packet.end();
   }
   void pause_ended(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
     const Running found = innermost(lane_index(event.lane), number(event.resource), true);
     if (found.entry != 0) return end_invocation(lane, found.at, ns_of(event.time), false);
-    begin_lane_instant(lane, ns_of(event.time), Word::kPauseEnded, Category::kRecord);
-    put_word(Key::kPause, event.pause());
-    writer_.end_event();
+    Packet packet = lane_instant(lane, ns_of(event.time), Word::kPauseEnded);
+    packet.say(Key::kPause, number(event.resource));
+    packet.end();
   }
 
   // -- lanes ----------------------------------------------------------------------------------------------------------
 
-  void parked(const TraceEvent& event) { park(event, true); }
-  void unparked(const TraceEvent& event) { park(event, false); }
+  /// The track below a lane for the time when it had nothing to run, with a sequence of its own.
+  void describe_park(Lane& lane) {
+    if (lane.park_sequence == kNever) [[unlikely]] {
+      lane.park_uuid = next_uuid();
+      lane.park_sequence = writer_.open_sequence(lane.park_uuid);
+    }
+    writer_.prepare(lane.park_sequence);
+    if (lane.park_generation == writer_.generation(lane.park_sequence)) [[likely]] return;
+    lane.park_generation = writer_.generation(lane.park_sequence);
+    describe_lane_track(lane, lane.park_sequence);
+    writer_.track_descriptor(lane.park_sequence, lane.park_uuid, [&](ProtobufWriter& writer) {
+      writer.varint(perfetto::track_descriptor::kParentUuid, lane.uuid);
+      writer.string(perfetto::track_descriptor::kName, "parked");
+    });
+    write_lane(lane, std::max(now_, lane.clock), lane.park_sequence);
+  }
   void park(const TraceEvent& event, bool begins) {
     Lane& lane = lane_of(event.lane);
+    const std::uint64_t time = ns_of(event.time);
     if (lane.parked == begins) {  // the other half was lost
-      begin_lane_instant(lane, ns_of(event.time), begins ? Word::kParked : Word::kUnparked, Category::kRecord);
-      writer_.end_event();
+      lane_instant(lane, time, begins ? Word::kParked : Word::kUnparked).end();
       return;
     }
     lane.parked = begins;
     describe_lane(lane);
-    announce_lane(lane, ns_of(event.time));
-    if (lane.park_uuid == 0) lane.park_uuid = next_uuid();
-    if (lane.park_generation != lane.generation) {
-      lane.park_generation = lane.generation;
-      writer_.track_descriptor(lane.sequence, lane.park_uuid, [&](ProtobufWriter& writer) {
-        writer.varint(perfetto::track_descriptor::kParentUuid, lane.uuid);
-        writer.string(perfetto::track_descriptor::kName, "parked");
-      });
+    announce_lane(lane, time);
+    describe_park(lane);
+    plan_riders(lane, lane.park_riders, lane.park_sequence, time);
+    Packet packet = writer_.event(lane.park_sequence, time,
+                                  begins ? perfetto::track_event::kSliceBegin : perfetto::track_event::kSliceEnd);
+    if (begins) put_name(packet, Word::kParked);
+    put_riders(packet);
+    packet.end();
+  }
+
+  // -- counters -------------------------------------------------------------------------------------------------------
+
+  // A counter that is read at the moment of an event of its lane rides on that event's packet, as Perfetto's extra counter
+  // values: two bytes and the value, where a packet of its own takes 25.
+
+  /// Whether an event of this kind is one packet on its lane, at its own time.
+  [[nodiscard]] static constexpr bool carries(EventKind kind) noexcept {
+    return kind == EventKind::kEntered || kind == EventKind::kExited || kind == EventKind::kParked ||
+           kind == EventKind::kUnparked || kind == EventKind::kSample;
+  }
+  [[nodiscard]] static bool together(const TraceEvent& a, const TraceEvent& b) noexcept {
+    return a.lane == b.lane && a.time == b.time && !a.late && !b.late;
+  }
+  /// Takes the event at `at`, the counters before and after it that are of its moment, or the counters alone; returns the
+  /// place of the last one taken.
+  std::size_t take_with_counters(std::span<const TraceEvent> events, std::size_t at) {
+    const TraceEvent& first = events[at];
+    std::size_t carrier = at;
+    while (carrier < events.size() && events[carrier].kind == EventKind::kCounter && together(first, events[carrier])) ++carrier;
+    if (carrier == events.size() || !carries(events[carrier].kind) || !together(first, events[carrier])) {
+      if (carrier == at) ++carrier;
+      for (std::size_t next = at; next < carrier; ++next) take_one(events[next]);
+      return carrier - 1;
     }
-    writer_.begin_event(lane.sequence, ns_of(event.time),
-                        begins ? perfetto::track_event::kSliceBegin : perfetto::track_event::kSliceEnd, lane.park_uuid);
-    if (begins) put_name(Word::kParked, Category::kPark);
-    writer_.end_event();
+    std::size_t last = carrier + 1;
+    while (last < events.size() && events[last].kind == EventKind::kCounter && together(first, events[last])) ++last;
+    riding_count_ = 0;
+    for (std::size_t next = at; next < last && riding_count_ < std::size(riding_); ++next) {
+      if (next != carrier && events[next].annotation != nullptr) riding_[riding_count_++] = &events[next];
+    }
+    const std::size_t offered = riding_count_;
+    take_one(events[carrier]);
+    for (std::size_t next = 0; next < riding_count_; ++next) counted(*riding_[next]);
+    riding_count_ = 0;
+    // What there was no room for, and what lacks its value.
+    std::size_t seen = 0;
+    for (std::size_t next = at; next < last; ++next) {
+      if (next != carrier && (events[next].annotation == nullptr || seen++ >= offered)) take_one(events[next]);
+    }
+    return last - 1;
+  }
+  [[nodiscard]] static bool whole_value(const Value& value, std::int64_t& whole) noexcept {
+    if (value.kind == ValueKind::kInt) {
+      whole = value.integer;
+      return value.integer < 0;  // a positive one is read as unsigned
+    }
+    if (value.kind != ValueKind::kUint || value.uinteger >> 63 != 0) return false;
+    whole = static_cast<std::int64_t>(value.uinteger);
+    return true;
+  }
+  /// Which counters go on the packet of `sequence` that is about to be written at `time`.
+  void plan_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+    plan_.count = 0;
+    if (riding_count_ == 0) [[likely]] return;
+    if (riding_[0]->lane != lane.id || ns_of(riding_[0]->time) != time) return;
+    if (riders.generation != writer_.generation(sequence)) {
+      riders = {};
+      riders.generation = writer_.generation(sequence);
+    }
+    const TraceEvent* taken[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
+    const TraceEvent* left[std::size(riding_)];
+    std::size_t left_count = 0;
+    std::uint32_t count = 0;
+    for (std::size_t at = 0; at < riding_count_; ++at) {
+      const TraceEvent& event = *riding_[at];
+      std::int64_t value = 0;
+      std::uint32_t place = kNone;
+      if (whole_value(event.annotation->value, value)) place = rider_place(lane, riders, sequence, event.counter);
+      if (place == kNone || taken[place] != nullptr) {
+        left[left_count++] = &event;
+        continue;
+      }
+      taken[place] = &event;
+      plan_.values[place] = value;
+      count = std::max(count, place + 1);
+    }
+    // They are told apart by their order: those between say again what they said last.
+    plan_.mask = 0;
+    for (std::uint32_t place = 0; place < count; ++place) {
+      LaneCounter& counter = lane.counters[riders.counters[place]];
+      if (taken[place] == nullptr) {
+        if (!counter.whole) {
+          for (std::uint32_t beyond = place; beyond < count; ++beyond) {
+            if (taken[beyond] != nullptr) left[left_count++] = taken[beyond];
+          }
+          break;
+        }
+        plan_.values[place] = counter.last;
+      } else {
+        plan_.mask |= std::uint64_t{1} << place;
+        counter.last = plan_.values[place];
+        counter.whole = true;
+      }
+      plan_.count = place + 1;
+    }
+    while (plan_.count != 0 && (plan_.mask >> (plan_.count - 1) & 1) == 0) --plan_.count;
+    std::copy_n(left, left_count, riding_);
+    riding_count_ = left_count;
+  }
+  void put_riders(Packet& packet) {
+    if (plan_.count == 0) [[likely]] return;
+    for (std::uint32_t place = 0; place < plan_.count; ++place) packet.counter(plan_.values[place]);
+    if (plan_.mask != (std::uint64_t{1} << plan_.count) - 1) packet.say(Key::kCounters, plan_.mask);
+    plan_.count = 0;
+  }
+  std::uint32_t rider_place(Lane& lane, Riders& riders, std::uint32_t sequence, CounterId id) {
+    const std::uint32_t index = counter_index(lane, id);
+    if (index > 255) return kNone;
+    for (std::uint32_t place = 0; place < riders.count; ++place) {
+      if (riders.counters[place] == index) return place;
+    }
+    if (riders.count == std::size(riders.counters)) return kNone;
+    describe_counter(lane, lane.counters[index], sequence);
+    writer_.add_extra_counter(sequence, lane.counters[index].uuid);
+    riders.counters[riders.count] = static_cast<std::uint8_t>(index);
+    return riders.count++;
+  }
+  std::uint32_t counter_index(Lane& lane, CounterId id) {
+    for (std::uint32_t at = 0; at < lane.counters.size(); ++at) {
+      if (lane.counters[at].id == id) return at;
+    }
+    lane.counters.push_back({id, next_uuid(), 0, 0, false});
+    return static_cast<std::uint32_t>(lane.counters.size() - 1);
   }
 
   void counted(const TraceEvent& event) {
@@ -8676,38 +9382,32 @@ class PerfettoEncoder {
     Lane& lane = lane_of(event.lane);
     describe_lane(lane);
     announce_lane(lane, ns_of(event.time));
-    LaneCounter* counter = nullptr;
-    for (LaneCounter& known : lane.counters) {
-      if (known.id == event.counter) counter = &known;
-    }
-    if (counter == nullptr) {
-      lane.counters.push_back({event.counter, next_uuid(), 0});
-      counter = &lane.counters.back();
-    }
-    if (counter->generation != lane.generation) {
-      counter->generation = lane.generation;
-      describe_counter(lane, *counter);
+    LaneCounter& counter = lane.counters[counter_index(lane, event.counter)];
+    if (counter.generation != lane.generation) {
+      counter.generation = lane.generation;
+      describe_counter(lane, counter, lane.sequence);
     }
     const Value& value = event.annotation->value;
-    writer_.begin_event(lane.sequence, ns_of(event.time), perfetto::track_event::kCounter, counter->uuid);
+    counter.whole = whole_value(value, counter.last);
+    Packet packet = writer_.event(lane.sequence, ns_of(event.time), perfetto::track_event::kCounter, counter.uuid);
     switch (value.kind) {
-      case ValueKind::kInt: writer_.counter_value(value.integer); break;
+      case ValueKind::kInt: packet.counter_value(value.integer); break;
       case ValueKind::kUint:
         if (value.uinteger <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-          writer_.counter_value(static_cast<std::int64_t>(value.uinteger));
-        } else {  // beyond what a counter holds: the picture rounds it, the annotation does not
-          writer_.counter_value(static_cast<double>(value.uinteger));
-          writer_.annotate(key(Key::kValue), value.uinteger);
+          packet.counter_value(static_cast<std::int64_t>(value.uinteger));
+        } else {  // beyond what a counter holds: the picture rounds it, the key does not
+          packet.counter_value(static_cast<double>(value.uinteger));
+          packet.say(Key::kValue, value.uinteger);
         }
         break;
-      case ValueKind::kDouble: writer_.counter_value(value.real); break;
-      case ValueKind::kBool: writer_.counter_value(std::int64_t{value.boolean ? 1 : 0}); break;
+      case ValueKind::kDouble: packet.counter_value(value.real); break;
+      case ValueKind::kBool: packet.counter_value(std::int64_t{value.boolean ? 1 : 0}); break;
       case ValueKind::kString: break;
     }
-    writer_.end_event();
+    packet.end();
   }
-  void describe_counter(Lane& lane, const LaneCounter& counter) {
-    writer_.track_descriptor(lane.sequence, counter.uuid, [&](ProtobufWriter& writer) {
+  void describe_counter(Lane& lane, const LaneCounter& counter, std::uint32_t sequence) {
+    writer_.track_descriptor(sequence, counter.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       const CounterName* known = nullptr;
       for (const CounterName& name : counters_) {
@@ -8749,19 +9449,21 @@ class PerfettoEncoder {
     if (lane.parked) {
       lane.parked = false;
       describe_lane(lane);
-      writer_.begin_event(lane.sequence, ns_of(range.first), perfetto::track_event::kSliceEnd, lane.park_uuid);
-      writer_.annotate(key(Key::kEndUnknown), true);
-      writer_.end_event();
+      describe_park(lane);
+      Packet packet = writer_.event(lane.park_sequence, ns_of(range.first), perfetto::track_event::kSliceEnd);
+      packet.say(Key::kEndUnknown, 1);
+      packet.end();
     }
     lane.lost += range.count;
     if (lane.generation == 0) describe_lane(lane);
     writer_.mark_dropped(lane.sequence);
-    begin_lane_instant(lane, ns_of(range.first), Word::kLost, Category::kThence);
-    writer_.annotate(key(Key::kLane), number(lane.id));
-    writer_.annotate(key(Key::kCount), range.count);
-    writer_.annotate(key(Key::kFirst), ns_of(range.first));
-    writer_.annotate(key(Key::kLast), ns_of(range.last));
-    writer_.end_event();
+    Packet packet = lane_instant(lane, ns_of(range.first), Word::kLost);
+    put_category(packet, Category::kThence);
+    packet.say(Key::kLane, number(lane.id));
+    packet.say(Key::kCount, range.count);
+    packet.say(Key::kFirst, ns_of(range.first));
+    packet.say(Key::kLast, ns_of(range.last));
+    packet.end();
     stats_due_ = true;
   }
 
@@ -8795,45 +9497,51 @@ class PerfettoEncoder {
         writer.varint(writer_stats::kBuffer, buffer);
       };
       map(async_, 0);
-      for (std::size_t at = 0; at < lanes_.size(); ++at) map(lanes_[at].sequence, at + 1);
+      map(ends_, 0);
+      for (std::size_t at = 0; at < lanes_.size(); ++at) {
+        map(lanes_[at].sequence, at + 1);
+        if (lanes_[at].park_sequence != kNever) map(lanes_[at].park_sequence, at + 1);
+      }
     });
   }
 
   void write_summary(const TraceSummary& summary) {
     for (const LaneSummary& known : summary.lanes) {
       Lane& lane = lane_of(known.lane);
-      begin_lane_instant(lane, std::max(now_, lane.clock), Word::kSummary, Category::kThence);
-      writer_.annotate(key(Key::kLane), number(known.lane));
-      writer_.annotate(key(Key::kEvents), known.events);
-      writer_.annotate(key(Key::kLost), known.lost.count);
+      Packet packet = lane_instant(lane, std::max(now_, lane.clock), Word::kSummary);
+      put_category(packet, Category::kThence);
+      packet.say(Key::kLane, number(known.lane));
+      packet.say(Key::kEvents, known.events);
+      packet.say(Key::kLost, known.lost.count);
       if (known.lost.count != 0) {
-        writer_.annotate(key(Key::kFirst), ns_of(known.lost.first));
-        writer_.annotate(key(Key::kLast), ns_of(known.lost.last));
+        packet.say(Key::kFirst, ns_of(known.lost.first));
+        packet.say(Key::kLast, ns_of(known.lost.last));
       }
-      writer_.annotate(key(Key::kExitWithoutEnter), known.misuse.exit_without_enter);
-      writer_.annotate(key(Key::kExitsCrossed), known.misuse.exits_crossed);
-      writer_.annotate(key(Key::kTooDeep), known.misuse.too_deep);
-      writer_.annotate(key(Key::kAnnotationsCut), known.misuse.annotations_cut);
-      writer_.annotate(key(Key::kStacksRefused), known.misuse.stacks_refused);
-      writer_.annotate(key(Key::kRootEndsLost), known.misuse.roots_ends_lost);
-      writer_.annotate(key(Key::kRingBytes), known.ring_bytes);
-      writer_.end_event();
+      packet.say(Key::kExitWithoutEnter, known.misuse.exit_without_enter);
+      packet.say(Key::kExitsCrossed, known.misuse.exits_crossed);
+      packet.say(Key::kTooDeep, known.misuse.too_deep);
+      packet.say(Key::kAnnotationsCut, known.misuse.annotations_cut);
+      packet.say(Key::kStacksRefused, known.misuse.stacks_refused);
+      packet.say(Key::kRootEndsLost, known.misuse.roots_ends_lost);
+      packet.say(Key::kRingBytes, known.ring_bytes);
+      packet.end();
     }
     writer_.prepare(async_);
     announce_trace();
     describe_process(processes_[0]);
-    writer_.begin_event(async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
-    put_name(Word::kSummary, Category::kThence);
-    writer_.annotate(key(Key::kEvents), summary.events);
-    writer_.annotate(key(Key::kLost), summary.lost);
-    writer_.annotate(key(Key::kLateEvents), summary.late_events);
-    writer_.annotate(key(Key::kAfterSeal), summary.after_seal);
-    writer_.annotate(key(Key::kRootsSealed), summary.roots_sealed);
-    writer_.annotate(key(Key::kRootsAbandoned), summary.roots_abandoned);
-    writer_.annotate(key(Key::kDrainNs), summary.drain_ns);
-    writer_.annotate(key(Key::kBytes), summary.bytes_written);
-    writer_.annotate(key(Key::kStacksMissing), writer_.stacks_refused());
-    writer_.end_event();
+    Packet packet = writer_.event(async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
+    put_name(packet, Word::kSummary);
+    put_category(packet, Category::kThence);
+    packet.say(Key::kEvents, summary.events);
+    packet.say(Key::kLost, summary.lost);
+    packet.say(Key::kLateEvents, summary.late_events);
+    packet.say(Key::kAfterSeal, summary.after_seal);
+    packet.say(Key::kRootsSealed, summary.roots_sealed);
+    packet.say(Key::kRootsAbandoned, summary.roots_abandoned);
+    packet.say(Key::kDrainNs, summary.drain_ns);
+    packet.say(Key::kBytes, summary.bytes_written);
+    packet.say(Key::kStacksMissing, writer_.stacks_refused());
+    packet.end();
   }
 
   Options options_;
@@ -8851,12 +9559,25 @@ class PerfettoEncoder {
   std::uint64_t entries_ = 0;
   std::int32_t info_process_id_ = 0;
   std::string process_name_, overflow_policy_, clock_, sampling_;
-  std::uint32_t async_ = 0;
+  std::uint32_t async_ = 0;  // the resources' sequence
+  std::uint32_t ends_ = 0;   // that of their ends, which are written in the past, in order
   std::uint32_t announced_ = 0;
-  std::uint32_t keys_[std::size(perfetto::kKeyNames)] = {};
+  std::uint32_t ends_announced_ = 0;
+  std::uint32_t ends_follow_ = 0;  // the generation of async_ in which ends_ was started
+  std::uint32_t keys_described_ = 0;  // the generation in which they were
+  ClockSnapshot clocks_;  // the last one, for those who come late
+  std::uint32_t cut_key_ = 0;
+  std::uint64_t rooted_wakes_ = 0;  // held, of resources that are not known, by root
+  std::vector<Wake> wakes_ = std::vector<Wake>(kWakes);
+  struct Plan {
+    std::int64_t values[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
+    std::uint64_t mask = 0;  // which of them are samples
+    std::uint32_t count = 0;
+  } plan_;
+  const TraceEvent* riding_[16] = {};
+  std::size_t riding_count_ = 0;
   std::uint32_t words_[static_cast<unsigned>(Word::kEnd)] = {};
   std::uint32_t categories_[static_cast<unsigned>(Category::kEnd)] = {};
-  std::uint32_t enum_words_[7][kWordsOfEnum] = {};
   std::vector<std::uint32_t> type_names_;
   std::vector<CounterName> counters_;
   std::vector<Process> processes_;
@@ -8873,6 +9594,7 @@ class PerfettoEncoder {
   IdMap root_by_id_;
   std::vector<OpenResource> resources_;
   std::uint32_t free_resource_ = kNone;
+  std::uint32_t last_found_ = 0;
   IdMap by_id_;
   std::vector<Closing> queue_;
   std::size_t queue_first_ = 0;
@@ -8884,7 +9606,12 @@ class PerfettoEncoder {
 }  // namespace thence
 
 // ==== thence/session/callback_bytes.hpp ====
-// callback_bytes.hpp: a ByteSink that is a function of the host's: a socket, a ring of its own, an upload.
+// callback_bytes.hpp: ByteSinks that are a function of the host's: a socket, a ring of its own, an upload.
+//
+//   CallbackBytes{[](std::span<const std::byte> piece) { return send(piece); }}
+//   ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) {
+//     return socket.try_send(number, chunk) ? ChunkAnswer::kTaken : ChunkAnswer::kBusy;   // asked again later
+//   }}
 // Layer: session (includes config/ only).
 
 namespace thence {
@@ -8916,6 +9643,76 @@ class CallbackBytes {
   std::string name_;
   std::string failure_;
   std::uint64_t written_ = 0;
+};
+
+enum class ChunkAnswer : std::uint8_t {
+  kTaken,
+  kBusy,  ///< not now: it is kept, and offered again with the next one or the next flush
+  kStop,  ///< never again: the trace ends before this chunk
+};
+
+/// Hands on chunks with their numbers, from 1, each a run of whole packets, in order, and waits for a host that is busy.
+///   Threads   one
+///   When full what waits is kept; full() says when it exceeds `max_waiting_bytes`: PerfettoChunks then loses events,
+///             counted, until all that waits was taken. Beyond twice that, the ends of requests are lost, too.
+///   Errors    after kStop nothing more is offered, and failure() says so
+class ChunkBytes {
+ public:
+  using Take = std::function<ChunkAnswer(std::uint64_t number, std::span<const std::byte> chunk)>;
+
+  explicit ChunkBytes(Take take, std::string name = "callback", std::size_t max_waiting_bytes = std::size_t{8} << 20)
+      : take_(std::move(take)), name_(std::move(name)), max_waiting_bytes_(max_waiting_bytes) {}
+
+  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+    if (!offer_waiting()) return false;
+    if (waiting_.empty() && offer(bytes)) return true;
+    if (!failure_.empty()) return false;
+    if (waiting_bytes_ > 2 * max_waiting_bytes_) return true;  // ends of requests while events are being lost
+    waiting_.emplace_back(bytes.begin(), bytes.end());
+    waiting_bytes_ += bytes.size();
+    return true;
+  }
+  /// Offers what waits. False after kStop.
+  [[nodiscard]] bool flush() { return offer_waiting(); }
+  [[nodiscard]] bool full() const noexcept { return waiting_bytes_ > max_waiting_bytes_; }
+  [[nodiscard]] std::size_t waiting_bytes() const noexcept { return waiting_bytes_; }
+  /// Says that what still waits will not be offered again.
+  void give_up() {
+    if (waiting_.empty() || !failure_.empty()) return;
+    failure_ = name_ + ": was busy to the end, and did not take the last " + std::to_string(waiting_bytes_) + " bytes";
+  }
+  [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept { return written_; }
+
+ private:
+  bool offer_waiting() {
+    while (failure_.empty() && !waiting_.empty() && offer(waiting_.front())) {
+      waiting_bytes_ -= waiting_.front().size();
+      waiting_.pop_front();
+    }
+    return failure_.empty();
+  }
+  bool offer(std::span<const std::byte> chunk) {
+    switch (take_(number_ + 1, chunk)) {
+      case ChunkAnswer::kTaken:
+        ++number_;
+        written_ += chunk.size();
+        return true;
+      case ChunkAnswer::kBusy: return false;
+      case ChunkAnswer::kStop: break;
+    }
+    failure_ = name_ + ": stopped at chunk " + std::to_string(number_ + 1) + ", byte " + std::to_string(written_);
+    return false;
+  }
+
+  Take take_;
+  std::string name_;
+  std::size_t max_waiting_bytes_;
+  std::deque<std::vector<std::byte>> waiting_;
+  std::size_t waiting_bytes_ = 0;
+  std::uint64_t number_ = 0;
+  std::uint64_t written_ = 0;
+  std::string failure_;
 };
 
 }  // namespace THENCE_ABI
@@ -9012,12 +9809,147 @@ class FileBytes {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/session/rotating_files.hpp ====
+// rotating_files.hpp: a ByteSink that is a row of files within a byte budget, the oldest of which go first.
+//
+//   RotatingFiles files{"out/trace", {.max_file_bytes = 8 << 20, .max_total_bytes = 64 << 20}};
+//   files.write(packets); ...
+//   files.seal();              // out/trace.active.pftrace is now out/trace-000001.pftrace; the next write begins another
+// When to seal is its user's business: what is written after it must be readable without what went before.
+// Layer: session (includes config/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct RotationOptions {
+  /// A file is sealed when it has come near this. Smaller: less is lost with the oldest; larger: less is said twice.
+  std::uint64_t max_file_bytes = std::uint64_t{64} << 20;
+  /// All files together, the active one included, never exceed this: the oldest are deleted before a write that would. The
+  /// files of earlier runs under the same name count, and go first.
+  std::uint64_t max_total_bytes = std::uint64_t{1} << 30;
+  /// A file is sealed also when it has lasted this long (of the trace's time). 0: by size only.
+  std::uint64_t max_file_ns = 0;
+};
+
+/// `<stem>.active.pftrace`, and `<stem>-000001.pftrace` and so on, which have been sealed.
+///   Threads   one
+///   When full the oldest sealed file is deleted. Where a write does not fit even so, it is refused.
+///   Errors    write(), flush() and seal() return false, then failure() says what; nothing is written after it
+class RotatingFiles {
+ public:
+  RotatingFiles(std::string stem, const RotationOptions& options) : stem_(std::move(stem)), options_(options) { adopt(); }
+
+  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+    if (!failure_.empty()) return false;
+    while (total() + bytes.size() > options_.max_total_bytes && !sealed_.empty()) remove_oldest();
+    if (total() + bytes.size() > options_.max_total_bytes) {
+      failure_ = active_name() + ": the budget of " + std::to_string(options_.max_total_bytes) + " bytes is too small for one more piece of " +
+                 std::to_string(bytes.size());
+      return false;
+    }
+    if (!active_) active_.emplace(active_name());
+    return noted(active_->write(bytes));
+  }
+  [[nodiscard]] bool flush() { return failure_.empty() && (!active_ || noted(active_->flush())); }
+
+  /// Gives the active file its number. Nothing happens where there is none.
+  bool seal() {
+    if (!flush()) return false;
+    if (!active_) return true;
+    const std::uint64_t bytes = active_->bytes_written();
+    active_.reset();
+    ++last_;
+    if (std::rename(active_name().c_str(), name_of(last_).c_str()) != 0) {
+      failure_ = active_name() + ": cannot be renamed to " + name_of(last_) + ": " + std::strerror(errno);
+      return false;
+    }
+    sealed_.push_back({last_, bytes});
+    written_ += bytes;
+    return true;
+  }
+
+  /// Empty while all is well.
+  [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept { return written_ + active_bytes(); }
+  [[nodiscard]] std::uint64_t active_bytes() const noexcept { return active_ ? active_->bytes_written() : 0; }
+  /// Of all files that there are.
+  [[nodiscard]] std::uint64_t total() const noexcept {
+    std::uint64_t bytes = active_bytes();
+    for (const Sealed& file : sealed_) bytes += file.bytes;
+    return bytes;
+  }
+  /// Files that were deleted to keep the budget.
+  [[nodiscard]] std::uint64_t deleted() const noexcept { return deleted_; }
+  [[nodiscard]] const RotationOptions& options() const noexcept { return options_; }
+
+ private:
+  struct Sealed {
+    std::uint64_t number = 0;
+    std::uint64_t bytes = 0;
+  };
+
+  [[nodiscard]] std::string active_name() const { return stem_ + ".active.pftrace"; }
+  [[nodiscard]] std::string name_of(std::uint64_t number) const {
+    char digits[24];
+    std::snprintf(digits, sizeof digits, "%06llu", static_cast<unsigned long long>(number));
+    return stem_ + "-" + digits + ".pftrace";
+  }
+  bool noted(bool good) {
+    if (!good && failure_.empty()) failure_ = active_->failure();
+    return good;
+  }
+  void remove_oldest() {
+    ::unlink(name_of(sealed_.front().number).c_str());
+    sealed_.pop_front();
+    ++deleted_;
+  }
+  /// What earlier runs left under this name.
+  void adopt() {
+    const std::size_t slash = stem_.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : stem_.substr(0, slash + 1);
+    const std::string prefix = (slash == std::string::npos ? stem_ : stem_.substr(slash + 1)) + "-";
+    constexpr std::string_view kEnding = ".pftrace";
+    DIR* const directory = ::opendir(folder.c_str());
+    if (directory == nullptr) return;  // the first write says so
+    while (const dirent* entry = ::readdir(directory)) {
+      const std::string_view name = entry->d_name;
+      if (!name.starts_with(prefix) || !name.ends_with(kEnding) || name.size() <= prefix.size() + kEnding.size()) continue;
+      const std::string_view digits = name.substr(prefix.size(), name.size() - prefix.size() - kEnding.size());
+      if (digits.size() < 6 || digits.size() > 18) continue;
+      std::uint64_t number = 0;
+      for (const char digit : digits) {
+        number = digit >= '0' && digit <= '9' ? number * 10 + static_cast<std::uint64_t>(digit - '0') : 0;
+      }
+      struct stat status {};
+      if (number == 0 || ::stat(name_of(number).c_str(), &status) != 0) continue;
+      sealed_.push_back({number, static_cast<std::uint64_t>(status.st_size)});
+    }
+    ::closedir(directory);
+    std::sort(sealed_.begin(), sealed_.end(), [](const Sealed& a, const Sealed& b) { return a.number < b.number; });
+    if (!sealed_.empty()) last_ = sealed_.back().number;
+  }
+
+  std::string stem_;
+  RotationOptions options_;
+  std::optional<FileBytes> active_;
+  std::deque<Sealed> sealed_;
+  std::string failure_;
+  std::uint64_t last_ = 0;
+  std::uint64_t written_ = 0;
+  std::uint64_t deleted_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/session/trace_files.hpp ====
 // trace_files.hpp: the sinks that a host adds to a session: a trace into a file, a descriptor, a callback; a folder of JSON.
 //
 //   session.add_sink(PerfettoFile{"trace.pftrace"});
 //   session.add_sink(PerfettoStream{FileBytes{socket, "upload"}});
 //   session.add_sink(PerfettoStream{CallbackBytes{[](std::span<const std::byte> piece) { return send(piece); }}});
+//   session.add_sink(PerfettoFiles{"out/trace", {.max_file_bytes = 8 << 20, .max_total_bytes = 64 << 20}});
+//   session.add_sink(PerfettoChunks{ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) { ... }}});
 //   session.add_sink(JsonFolder{"out"});                    // out/request-1.json, out/request-2.json, ...
 //
 // Layer: session (includes formats/, core/).
@@ -9071,6 +10003,183 @@ class PerfettoFile : public PerfettoStream<FileBytes> {
       : PerfettoStream(FileBytes(std::move(path)), options) {}
 };
 static_assert(EventSink<PerfettoFile>);
+
+/// A row of `.pftrace` files within a byte budget: `<stem>-000001.pftrace` and so on, the active one under
+/// `<stem>.active.pftrace`. Each can be read by itself; all of them by `cat`. An EventSink; movable.
+///   Threads   the session's draining one
+///   Cost      as PerfettoEncoder; names and descriptors again in each file
+///   When full see RotationOptions
+///   Errors    failure() says which file could not be written and why; those before it are whole. The trace then ends.
+class PerfettoFiles {
+ public:
+  explicit PerfettoFiles(std::string stem, const RotationOptions& rotation = {}, const PerfettoOptions& options = {})
+      : state_(std::make_unique<State>(std::move(stem), rotation, options)) {}
+
+  void begin(const TraceInfo& trace) { state_->encoder.begin(trace); }
+  void define_lane(const LaneInfo& lane) { state_->encoder.define_lane(lane); }
+  void define_type(TypeId type, std::string_view name) { state_->encoder.define_type(type, name); }
+  void define_counter(CounterId counter, std::string_view name, std::string_view unit) {
+    state_->encoder.define_counter(counter, name, unit);
+  }
+  void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
+  void synchronise(const ClockSnapshot& clock) {
+    state_->reach(clock.boottime);
+    state_->encoder.synchronise(clock);
+  }
+  void take(std::span<const TraceEvent> events) {
+    // In pieces that are small beside a file.
+    while (!events.empty()) {
+      const std::size_t count = std::min<std::size_t>(events.size(), 64);
+      state_->reach(ns_of(events.front().time));
+      state_->encoder.take(events.first(count));
+      events = events.subspan(count);
+    }
+  }
+  void flush() {
+    state_->encoder.flush();
+    static_cast<void>(state_->files.flush());
+  }
+  void end(const TraceSummary& summary) {
+    state_->encoder.end(summary);
+    state_->files.seal();
+  }
+  [[nodiscard]] std::string_view failure() const { return state_->files.failure(); }
+  [[nodiscard]] std::uint64_t bytes_written() const { return state_->files.bytes_written(); }
+
+ private:
+  struct State {
+    State(std::string stem, const RotationOptions& rotation, const PerfettoOptions& options)
+        : files(std::move(stem), rotation), encoder(files, options) {}
+    /// Seals the active file if that is due at `time`.
+    void reach(std::uint64_t time) {
+      const RotationOptions& limits = files.options();
+      const std::uint64_t bytes = files.active_bytes() + encoder.bytes_waiting();
+      if (bytes == 0 || began == 0) began = time;
+      const bool large = bytes + limits.max_file_bytes / 8 >= limits.max_file_bytes;
+      const bool old = limits.max_file_ns != 0 && time > began && time - began >= limits.max_file_ns;
+      if (bytes == 0 || (!large && !old)) return;
+      encoder.restart();
+      files.seal();
+      began = time;
+    }
+    RotatingFiles files;
+    PerfettoEncoder<RotatingFiles> encoder;
+    std::uint64_t began = 0;
+  };
+  std::unique_ptr<State> state_;
+};
+static_assert(EventSink<PerfettoFiles>);
+
+/// One Perfetto trace in chunks, for a host that sends it on while it is made, and may be busy. An EventSink; movable.
+///   Threads   the session's draining one
+///   Cost      as PerfettoEncoder; a chunk for each batch of events, of whole packets
+///   When full the host is behind by ChunkBytes' bound: events are lost, as in a full ring, until it has taken all; the
+///             trace says of each lane how many, and when.
+///   Errors    failure(); what was taken before stays readable
+class PerfettoChunks {
+ public:
+  explicit PerfettoChunks(ChunkBytes bytes, PerfettoOptions options = {})
+      : state_(std::make_unique<State>(std::move(bytes), options)) {}
+
+  void begin(const TraceInfo& trace) { state_->encoder.begin(trace); }
+  void define_lane(const LaneInfo& lane) { state_->encoder.define_lane(lane); }
+  void define_type(TypeId type, std::string_view name) { state_->encoder.define_type(type, name); }
+  void define_counter(CounterId counter, std::string_view name, std::string_view unit) {
+    state_->encoder.define_counter(counter, name, unit);
+  }
+  void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
+  void synchronise(const ClockSnapshot& clock) {
+    if (!state_->behind) state_->encoder.synchronise(clock);
+  }
+  void take(std::span<const TraceEvent> events) {
+    State& state = *state_;
+    static_cast<void>(state.bytes.flush());
+    if (state.behind ? state.bytes.waiting_bytes() != 0 : state.bytes.full()) {
+      state.behind = true;
+      for (const TraceEvent& event : events) state.lose(event);
+      return;
+    }
+    if (state.behind) state.go_on();
+    state.encoder.take(events);
+    state.encoder.flush();
+  }
+  void flush() {
+    state_->encoder.flush();
+    static_cast<void>(state_->bytes.flush());
+  }
+  void end(const TraceSummary& summary) {
+    State& state = *state_;
+    if (state.behind) state.go_on();
+    std::vector<LaneSummary> lanes(summary.lanes.begin(), summary.lanes.end());
+    TraceSummary told = summary;
+    for (const Lost& lost : state.lost_in_all) {
+      told.lost += lost.range.count;
+      for (LaneSummary& lane : lanes) {
+        if (lane.lane == lost.lane) add(lane.lost, lost.range);
+      }
+    }
+    told.lanes = lanes;
+    state.encoder.end(told);
+    static_cast<void>(state.bytes.flush());
+    state.bytes.give_up();
+  }
+  [[nodiscard]] std::string_view failure() const { return state_->bytes.failure(); }
+  [[nodiscard]] std::uint64_t bytes_written() const { return state_->bytes.bytes_written(); }
+
+ private:
+  struct Lost {
+    LaneId lane = LaneId::kNone;
+    LossRange range;
+  };
+  static void add(LossRange& to, const LossRange& more) noexcept {
+    if (to.count == 0) {
+      to = more;
+      return;
+    }
+    to.count += more.count;
+    to.first = std::min(to.first, more.first);
+    to.last = std::max(to.last, more.last);
+  }
+  static void add(std::vector<Lost>& to, LaneId lane, const LossRange& more) {
+    for (Lost& known : to) {
+      if (known.lane == lane) return add(known.range, more);
+    }
+    to.push_back({lane, more});
+  }
+  struct State {
+    State(ChunkBytes all, const PerfettoOptions& options) : bytes(std::move(all)), encoder(bytes, options) {}
+    void lose(const TraceEvent& event) {
+      if (event.kind == EventKind::kRootSealed) {  // its memory is given back; what it says goes to those who come late
+        encoder.take({&event, 1});
+      } else if (event.kind == EventKind::kLost) {
+        if (event.loss != nullptr) add(lost, event.lane, *event.loss);
+      } else {
+        add(lost, event.lane, {1, event.time, event.time});
+        add(lost_in_all, event.lane, {1, event.time, event.time});
+      }
+    }
+    void go_on() {
+      behind = false;
+      encoder.restart_after_loss();
+      for (const Lost& one : lost) {
+        TraceEvent event;
+        event.kind = EventKind::kLost;
+        event.lane = one.lane;
+        event.time = one.range.first;
+        event.loss = &one.range;
+        encoder.take({&event, 1});
+      }
+      lost.clear();
+    }
+    ChunkBytes bytes;
+    PerfettoEncoder<ChunkBytes> encoder;
+    std::vector<Lost> lost;         // since the host fell behind
+    std::vector<Lost> lost_in_all;  // by this sink, not by the rings
+    bool behind = false;
+  };
+  std::unique_ptr<State> state_;
+};
+static_assert(EventSink<PerfettoChunks>);
 
 /// One JSON document a request in a folder: `request-<n>.json`, numbered in the order in which the requests began; with
 /// JsonOptions::write_rootless what belonged to none as `request-0.json`. An EventSink; movable.
@@ -10639,6 +11748,12 @@ class EventBatch {
     // The texts live as long as their token: hand over at once what they belong to.
     if (count_ == kBatch) hand_over();
     events_[count_] = event;
+    if (annotation.key.empty() && annotation.value.kind != ValueKind::kString) {  // a counter's value: no text
+      kept_[count_] = annotation;
+      events_[count_].annotation = &kept_[count_];
+      ++count_;
+      return;
+    }
     Annotation kept = annotation;
     events_[count_].annotation = &kept;
     ++count_;
@@ -10670,6 +11785,7 @@ class EventBatch {
   std::size_t count_ = 0;
   std::uint64_t events_taken_ = 0;
   TraceEvent events_[kBatch];
+  Annotation kept_[kBatch];
 };
 
 }  // namespace THENCE_ABI
@@ -14977,8 +16093,8 @@ class PerfettoReader {
 
   explicit PerfettoReader(Sink& sink, const Options& options = {}, Inflate inflate = {})
       : out_(sink), options_(options), inflate_(std::move(inflate)) {
-    for (const std::string_view key : perfetto::kKeyNames) static_cast<void>(texts_.number_of(key));
     no_text_ = texts_.number_of({});
+    cut_key_ = texts_.number_of(perfetto::kCutKey);
   }
   PerfettoReader(const PerfettoReader&) = delete;
   PerfettoReader& operator=(const PerfettoReader&) = delete;
@@ -15019,21 +16135,22 @@ class PerfettoReader {
 
  private:
   using Key = perfetto::Key;
-  static constexpr std::size_t kKeys = std::size(perfetto::kKeyNames);
   static constexpr std::uint32_t kNone = IdMap::kAbsent;
 
-  enum class Category : std::uint8_t { kOther, kResource, kInvocation, kPause, kPark, kEdge, kRecord, kThence };
-  static constexpr std::string_view kCategories[] = {"", "resource", "invocation", "pause", "park", "edge", "record", "thence"};
+  /// Ours are few: all else tells itself by its track.
+  enum class Category : std::uint8_t { kOther, kThence };
 
+  /// kEdge: an instant that is nothing but the end of a flow.
   enum class Word : std::uint8_t {
     kOther, kTrace, kLane, kLost, kSummary, kCreated, kScheduled, kEntered, kExited, kSettled, kDestroyed, kAwaits, kBridge,
-    kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kSample
+    kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kSample, kEdge
   };
   static constexpr std::string_view kWords[] = {"",        "thence.trace", "thence.lane", "thence.lost", "thence.summary",
                                                 "created", "scheduled",    "entered",     "exited",      "settled",
                                                 "destroyed", "awaits",     "bridge",      "annotated",   "finished",
                                                 "sealed",  "open",         "parked",      "unparked",    "pause ended",
                                                 "sample"};
+  static constexpr std::string_view kEdges[] = {"create", "settle", "release", "ready", "awaited", "bridged", "unheeded"};
 
   struct Name {
     std::uint32_t text = 0;
@@ -15070,6 +16187,9 @@ class PerfettoReader {
     std::uint64_t incremental = 0;        // the last reading of an incremental clock
     std::uint64_t incremental_clock = 0;  // 0: none
     std::uint64_t incremental_unit = 1;
+    std::uint64_t incremental_offset = 0;  // to BOOTTIME, where a snapshot has both
+    bool incremental_is_boottime = false;
+    std::vector<std::uint64_t> extra_counters;  // tracks, by default
     perfetto::IidTable<Name> names;
     perfetto::IidTable<CategoryName> categories;
     perfetto::IidTable<std::uint32_t> keys;
@@ -15084,6 +16204,7 @@ class PerfettoReader {
 
     void clear() {
       default_track = default_clock = 0;
+      extra_counters.clear();
       names.clear();
       categories.clear();
       keys.clear();
@@ -15233,8 +16354,40 @@ class PerfettoReader {
     return wait();
   }
 
+  /// What our own writer makes of nearly every packet: sequence, flags, time, and an event up to the end. False: another.
+  bool plain_packet(std::span<const std::byte> bytes, bool& good) {
+    using namespace perfetto;
+    const std::byte* at = bytes.data();
+    const std::byte* const end = at + bytes.size();
+    const auto is = [&](std::uint32_t field, WireType type) {
+      return at != end && *at == static_cast<std::byte>(protobuf_tag(field, type)) && ++at != end;
+    };
+    if (!is(trace_packet::kTrustedPacketSequenceId, WireType::kVarint)) return false;
+    const std::uint64_t id = take_varint(at, end);
+    if (at == nullptr || last_sequence_ >= sequences_.size() || sequences_[last_sequence_].id != id) {
+      if (at == nullptr || id == 0) return false;
+      static_cast<void>(sequence_of(id));
+    }
+    Sequence& sequence = sequences_[last_sequence_];
+    if (!sequence.valid || !sequence.ours || !sequence.incremental_is_boottime || sequence.default_clock != sequence.incremental_clock) {
+      return false;
+    }
+    if (!is(trace_packet::kSequenceFlags, WireType::kVarint) || *at++ != static_cast<std::byte>(trace_packet::kNeedsIncrementalState)) {
+      return false;
+    }
+    if (!is(trace_packet::kTimestamp, WireType::kVarint)) return false;
+    const std::uint64_t delta = take_varint(at, end);
+    if (at == nullptr || !is(trace_packet::kTrackEvent, WireType::kBytes)) return false;
+    const std::uint64_t size = take_varint(at, end);
+    if (at == nullptr || size != static_cast<std::uint64_t>(end - at)) return false;
+    sequence.incremental += delta * sequence.incremental_unit;
+    good = track_event(sequence, {at, static_cast<std::size_t>(size)}, sequence.incremental + sequence.incremental_offset, kClockBoottime);
+    return true;
+  }
+
   bool packet(std::span<const std::byte> bytes, bool inflated) {
     using namespace perfetto;
+    if (bool good = true; plain_packet(bytes, good)) return good;
     std::uint64_t time = 0, clock = 0, sequence_id = 0, flags = 0, dropped = 0;
     bool has_time = false;
     std::span<const std::byte> interned, defaults, event, descriptor, snapshot, uuid;
@@ -15266,8 +16419,6 @@ class PerfettoReader {
       }
     }
     if (reader.damaged()) return fail(reader);
-    if (snapshot.data() != nullptr) return clocks(snapshot, sequence_id);
-    if (uuid.data() != nullptr) return trace_uuid(uuid);
     Sequence* sequence = sequence_id == 0 ? nullptr : &sequence_of(sequence_id);
     if (sequence != nullptr) {
       if ((flags & trace_packet::kIncrementalStateCleared) != 0) {
@@ -15283,6 +16434,8 @@ class PerfettoReader {
       if (defaults.data() != nullptr && !packet_defaults(*sequence, defaults)) return false;
       if (interned.data() != nullptr && sequence->valid && !dictionary(*sequence, interned)) return false;
     }
+    if (snapshot.data() != nullptr) return clocks(snapshot, sequence_id);
+    if (uuid.data() != nullptr) return trace_uuid(uuid);
     if (descriptor.data() != nullptr && !track_descriptor(descriptor)) return false;
     if (event.data() == nullptr) return true;
     if (sequence == nullptr || !has_time) {
@@ -15292,6 +16445,10 @@ class PerfettoReader {
     if (clock == 0) clock = sequence->default_clock;
     if (clock == sequence->incremental_clock && clock != 0) {
       time = sequence->incremental += time * sequence->incremental_unit;
+      if (sequence->incremental_is_boottime) {
+        time += sequence->incremental_offset;
+        clock = kClockBoottime;
+      }
     }
     return track_event(*sequence, event, time, clock);
   }
@@ -15346,6 +16503,7 @@ class PerfettoReader {
   bool packet_defaults(Sequence& sequence, std::span<const std::byte> bytes) {
     sequence.default_clock = 0;
     sequence.default_track = 0;
+    sequence.extra_counters.clear();
     ProtobufReader reader{bytes};
     while (reader.next()) {
       if (reader.field() == perfetto::packet_defaults::kTimestampClockId) {
@@ -15354,6 +16512,9 @@ class PerfettoReader {
         ProtobufReader event{reader.bytes()};
         while (event.next()) {
           if (event.field() == perfetto::event_defaults::kTrackUuid) sequence.default_track = event.varint();
+          if (event.field() == perfetto::event_defaults::kExtraCounterTrackUuids && sequence.extra_counters.size() < kMaxExtra) {
+            sequence.extra_counters.push_back(event.varint());
+          }
         }
         if (event.damaged()) return fail(base_, event.expected());
       }
@@ -15378,6 +16539,8 @@ class PerfettoReader {
     using namespace perfetto;
     ClockSnapshot told;
     std::uint64_t primary = 0;
+    std::uint64_t incremental_clock = 0;
+    bool own = false;  // a sequence relates a clock of its own: no reading of the trace's clocks
     const std::size_t first = readings_.size();
     ++snapshots_;
     ProtobufReader reader{bytes};
@@ -15391,7 +16554,7 @@ class PerfettoReader {
         switch (one.field()) {
           case clock::kClockId: id = one.varint(); break;
           case clock::kTimestamp: time = one.varint(); break;
-          case 3: incremental = one.boolean(); break;
+          case clock::kIsIncremental: incremental = one.boolean(); break;
           case 4: unit = std::max<std::uint64_t>(one.varint(), 1); break;
           default: break;
         }
@@ -15406,7 +16569,10 @@ class PerfettoReader {
         sequence.incremental_clock = id;
         sequence.incremental = time;
         sequence.incremental_unit = unit;
+        sequence.incremental_is_boottime = false;
+        incremental_clock = id;
       }
+      own = own || (id >= 64 && id < 128);
       if (id != 0 && readings_.size() < kMaxReadings) readings_.push_back({clock_key(id, sequence_id), time, snapshots_});
     }
     if (reader.damaged()) return fail(base_, reader.expected());
@@ -15416,7 +16582,16 @@ class PerfettoReader {
       }
       if (primary != 0) trace_clock_ = primary;
     }
-    if (told.boottime != 0) {
+    if (incremental_clock != 0 && told.boottime != 0) {
+      Sequence& sequence = sequence_of(sequence_id);
+      sequence.incremental_is_boottime = trace_clock_ == kClockBoottime;
+      sequence.incremental_offset = told.boottime - sequence.incremental;
+      if (sequence.incremental_is_boottime && readings_.size() == first + 2) readings_.resize(first);  // said by the offset
+    }
+    // A part of a file that can be read by itself says again what was said last.
+    if (told.boottime == last_clocks_.boottime && told.realtime == last_clocks_.realtime) return true;
+    if (told.boottime != 0 && !own) {
+      last_clocks_ = told;
       if (!began_ && !ours_began_) {
         waiting_clocks_.push_back(told);
       } else {
@@ -15508,6 +16683,9 @@ class PerfettoReader {
             for (std::size_t at = 1; at < std::size(kWords); ++at) {
               if (kWords[at] == entry.text) name.word = static_cast<Word>(at);
             }
+            for (const std::string_view edge : kEdges) {
+              if (edge == entry.text) name.word = Word::kEdge;
+            }
             sequence.names.set(entry.iid, name);
             break;
           }
@@ -15515,9 +16693,7 @@ class PerfettoReader {
             if (!interned_string(reader.bytes(), entry)) return false;
             CategoryName category;
             category.text = text(entry.text);
-            for (std::size_t at = 1; at < std::size(kCategories); ++at) {
-              if (kCategories[at] == entry.text) category.category = static_cast<Category>(at);
-            }
+            if (entry.text == "thence") category.category = Category::kThence;
             sequence.categories.set(entry.iid, category);
             break;
           }
@@ -15774,6 +16950,7 @@ class PerfettoReader {
     Category category = Category::kOther;
     std::uint32_t category_text = 0;
     std::uint64_t callstack = 0;
+    std::uint64_t correlation = 0;
     std::uint64_t bits = 0;
     ValueKind value_kind = ValueKind::kInt;
     bool has_value = false;
@@ -15788,20 +16965,44 @@ class PerfettoReader {
     annotations_.clear();
     flows_.clear();
     ended_flows_.clear();
+    extra_values_.clear();
+    extra_tracks_.clear();
+    ++stamp_;
     ProtobufReader reader{bytes};
     while (reader.next()) {
-      switch (reader.field()) {
+      const std::uint32_t field = reader.field();
+      if (field - kFirstKey < kKeyCount) {
+        KeyValue& value = key_values_[field - kFirstKey];
+        value.stamp = stamp_;
+        value.is_text = reader.is(WireType::kBytes);
+        if (value.is_text) {
+          value.text = reader.text();
+        } else {
+          value.bits = reader.varint();
+        }
+        continue;
+      }
+      switch (field) {
         case track_event::kType: event.type = reader.varint(); break;
         case track_event::kTrackUuid: event.track_uuid = reader.varint(); break;
-        case track_event::kNameIid: event.name = sequence.names.find(reader.varint()); break;
+        case track_event::kNameIid:
+          event.name = sequence.names.find(reader.varint());
+          // The ends of edges are for the picture: each edge is a record, too.
+          if (sequence.ours && event.type == track_event::kInstant && event.name != nullptr && event.name->word == Word::kEdge) return true;
+          break;
         case track_event::kName: event.name_text = reader.text(); break;
         case track_event::kCategoryIids:
           if (const CategoryName* category = sequence.categories.find(reader.varint()); category != nullptr) {
             event.category = category->category;
             event.category_text = category->text;
           }
-          // The ends of edges are for the picture: each edge is a record, too.
-          if (event.category == Category::kEdge && sequence.ours) return true;
+          break;
+        case track_event::kCorrelationId: event.correlation = reader.varint(); break;
+        case track_event::kExtraCounterValues:
+          if (extra_values_.size() < kMaxExtra) extra_values_.push_back(reader.varint());
+          break;
+        case event_defaults::kExtraCounterTrackUuids:
+          if (extra_tracks_.size() < kMaxExtra) extra_tracks_.push_back(reader.varint());
           break;
         case kCategories22: event.category_text = text(reader.text()); break;
         case track_event::kDebugAnnotations: annotations_.push_back(reader.bytes()); break;
@@ -15838,6 +17039,7 @@ class PerfettoReader {
     return other(sequence, event, clock);
   }
   static constexpr std::uint32_t kCategories22 = 22;
+  static constexpr std::size_t kMaxExtra = 8;  // Perfetto's own bound
 
   // -- our own events -------------------------------------------------------------------------------------------------
 
@@ -15845,25 +17047,21 @@ class PerfettoReader {
     std::uint64_t bits = 0;
     std::string_view text;
     std::uint32_t stamp = 0;
+    bool is_text = false;
   };
 
   [[nodiscard]] bool has(Key key) const noexcept { return key_values_[static_cast<std::size_t>(key)].stamp == stamp_; }
   [[nodiscard]] std::uint64_t uint(Key key) const noexcept {
     const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
-    return value.stamp == stamp_ ? value.bits : 0;
+    return value.stamp == stamp_ && !value.is_text ? value.bits : 0;
   }
   [[nodiscard]] std::string_view word_at(Key key) const noexcept {
     const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
-    return value.stamp == stamp_ ? value.text : std::string_view{};
+    return value.stamp == stamp_ && value.is_text ? value.text : std::string_view{};
   }
   template <class E>
   [[nodiscard]] E enum_at(Key key, E last, E unknown) const noexcept {
-    const std::string_view spelt = word_at(key);
-    if (spelt.empty()) return unknown;
-    for (unsigned at = 0; at <= static_cast<unsigned>(last); ++at) {
-      if (word(static_cast<E>(at)) == spelt) return static_cast<E>(at);
-    }
-    return unknown;
+    return has(key) && uint(key) <= static_cast<std::uint64_t>(last) ? static_cast<E>(uint(key)) : unknown;
   }
   [[nodiscard]] Actor actor_at(Key key) const noexcept { return enum_at(key, Actor::kExternal, Actor::kUnknown); }
 
@@ -15872,10 +17070,9 @@ class PerfettoReader {
     Value value;
   };
 
-  /// Ours by their keys, the host's in order.
+  /// The host's, in order.
   bool decode_annotations(Sequence& sequence) {
     using namespace perfetto;
-    ++stamp_;
     host_notes_.clear();
     for (const std::span<const std::byte> bytes : annotations_) {
       std::uint32_t key = kNone;
@@ -15920,18 +17117,8 @@ class PerfettoReader {
       }
       if (reader.damaged()) return fail(base_, reader.expected());
       if (!has_value) continue;
-      if (key < kKeys) {
-        if (key == static_cast<std::uint32_t>(Key::kCut) && !host_notes_.empty()) {  // it follows what it is of
-          host_notes_.back().value.cut = true;
-          continue;
-        }
-        KeyValue& to = key_values_[key];
-        to.stamp = stamp_;
-        to.text = value.kind == ValueKind::kString ? value.text : std::string_view{};
-        to.bits = value.kind == ValueKind::kString ? 0
-                  : value.kind == ValueKind::kBool ? (value.boolean ? 1 : 0)
-                  : value.kind == ValueKind::kInt  ? static_cast<std::uint64_t>(value.integer)
-                                                   : value.uinteger;
+      if (key == cut_key_) {  // it follows what it is of
+        if (!host_notes_.empty()) host_notes_.back().value.cut = true;
         continue;
       }
       host_notes_.push_back({key == kNone ? key_text : texts_[key], value});
@@ -15997,9 +17184,10 @@ class PerfettoReader {
       if (reader.field() == perfetto::trace_uuid::kLsb) low = reader.varint();
     }
     if (reader.damaged()) return fail(base_, reader.expected());
-    // One of ours is made of the salt by a bijection.
+    // One of ours is made of the salt by a bijection. It comes again, for readers that come late.
     const std::uint64_t salt = unmix64(high) ^ 1;
     if (mix64(salt ^ 1) != high || mix64(salt ^ 2) != low) return true;
+    if (ours_began_ && salt == salt_) return true;
     TraceInfo info;
     info.salt = salt;
     begin_ours(info);
@@ -16058,32 +17246,60 @@ class PerfettoReader {
 
   bool ours(Sequence& sequence, Decoded& event) {
     using namespace perfetto;
-    if (!decode_annotations(sequence)) return false;
+    const Word word = event.name == nullptr ? Word::kOther : event.name->word;
+    if (event.type == track_event::kInstant && word == Word::kEdge) return true;  // for the picture: each edge is a record, too
+    if (annotations_.empty()) [[likely]] {
+      host_notes_.clear();
+    } else if (!decode_annotations(sequence)) {
+      return false;
+    }
     const std::uint32_t at = track_of(event.track_uuid);
-    if (!ours_began_ && !(event.name != nullptr && event.name->word == Word::kTrace)) begin_ours(TraceInfo{});
+    if (!ours_began_ && word != Word::kTrace) begin_ours(TraceInfo{});
     switch (event.type) {
-      case track_event::kSliceBegin: return begin_slice(sequence, event, at);
-      case track_event::kSliceEnd: return end_slice(event, at);
+      case track_event::kSliceBegin: begin_slice(sequence, event, at); break;
+      case track_event::kSliceEnd: end_slice(event, at); break;
       case track_event::kInstant:
         if (event.category == Category::kThence) return announcement(event, at);
-        if (event.category == Category::kRecord) return record(sequence, event, at);
-        return true;
-      case track_event::kCounter: return counter(event, at);
-      default: return true;
+        record(sequence, event, at, word);
+        break;
+      case track_event::kCounter: counter(event, at); break;
+      default: break;
+    }
+    if (!extra_values_.empty()) counters_at(sequence, event.time);
+    return true;
+  }
+  /// Counters that rode on an event's packet; where not all of them are samples, a mask says which.
+  void counters_at(Sequence& sequence, std::uint64_t time) {
+    const std::vector<std::uint64_t>& tracks = extra_tracks_.empty() ? sequence.extra_counters : extra_tracks_;
+    const std::uint64_t mask = has(Key::kCounters) ? uint(Key::kCounters) : ~std::uint64_t{0};
+    for (std::size_t at = 0; at < extra_values_.size() && at < tracks.size(); ++at) {
+      if ((mask >> at & 1) == 0) continue;
+      const std::uint32_t track = track_of(tracks[at]);
+      const auto value = static_cast<std::int64_t>(extra_values_[at]);
+      TraceEvent counted = made(EventKind::kCounter, time, 0, RootId::kNone, lane_of(track));
+      counted.counter = counter_of(track);
+      out_.add(counted, Annotation{{}, value < 0 ? Value::of(value) : Value::of(extra_values_[at])});
     }
   }
 
-  bool begin_slice(Sequence& sequence, Decoded& event, std::uint32_t at) {
+  /// A slice on a lane's track is an invocation or a pause, on one below a lane the time it was parked, else a resource.
+  [[nodiscard]] OpenKind kind_of(std::uint32_t at) const noexcept {
+    if (tracks_[at].has_lane) return has(Key::kPause) ? OpenKind::kPause : OpenKind::kInvocation;
+    const std::uint32_t up = tracks_[at].parent == 0 ? kNone : track_by_uuid_.find(tracks_[at].parent);
+    return up != kNone && tracks_[up].has_lane ? OpenKind::kPark : OpenKind::kResource;
+  }
+
+  void begin_slice(Sequence& sequence, Decoded& event, std::uint32_t at) {
     Open open;
-    open.id = uint(Key::kId) & Event::kIdMask;
+    open.id = event.correlation & Event::kIdMask;
     open.root = root_at();
     const std::uint64_t time = has(Key::kTrueBegin) ? uint(Key::kTrueBegin) : event.time;
     open.begin = event.time;
     open.split = uint(Key::kPart) != 0;
     open.invocation = uint(Key::kInvocation);
-    switch (event.category) {
-      case Category::kResource: {
-        open.kind = OpenKind::kResource;
+    open.kind = kind_of(at);
+    switch (open.kind) {
+      case OpenKind::kResource: {
         TraceEvent created = made(EventKind::kCreated, event.time, open.id, open.root, lane_at(Key::kLane));
         created.other = resource_at(Key::kTrigger);
         created.stack = stack_at(sequence, event);
@@ -16091,60 +17307,66 @@ class PerfettoReader {
         out_.add(created);
         break;
       }
-      case Category::kInvocation: {
-        open.kind = OpenKind::kInvocation;
-        if (open.split) break;  // it goes on
-        TraceEvent entered = made(EventKind::kEntered, time, open.id, open.root, lane_of(at));
-        entered.other = resource_at(Key::kCauseBy);
-        entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
-        entered.stack = stack_at(sequence, event);
-        out_.add(entered);
+      case OpenKind::kInvocation:
+        if (!open.split) entered(sequence, event, time, open.id, open.root, lane_of(at));  // else it goes on
         break;
-      }
-      case Category::kPause: {
-        open.kind = OpenKind::kPause;
-        open.pause = pause_of(event);
+      case OpenKind::kPause:
+        open.pause = pause_of();
         if (open.split) break;
         out_.add(made(EventKind::kPauseBegan, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane_of(at)));
         break;
-      }
-      case Category::kPark:
-        open.kind = OpenKind::kPark;
-        out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at)));
-        break;
-      case Category::kOther:
-      case Category::kEdge:
-      case Category::kRecord:
-      case Category::kThence: ++skipped_; break;
+      case OpenKind::kPark: out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at))); break;
+      case OpenKind::kOther: break;
     }
     // The parts of invocations that cross are written late: what is open stays in order of time.
     std::vector<Open>& all = tracks_[at].open;
     std::size_t place = all.size();
     while (place != 0 && all[place - 1].begin > open.begin) --place;
     all.insert(all.begin() + static_cast<std::ptrdiff_t>(place), open);
-    return true;
   }
-  PauseKind pause_of(const Decoded& event) const noexcept {
-    const PauseKind unknown = PauseKind::kOther;
-    if (has(Key::kPause)) return enum_at(Key::kPause, PauseKind::kGcWeakCallbacks, unknown);
-    const std::string_view name = event.name != nullptr ? texts_[event.name->text] : event.name_text;
-    for (unsigned at = 0; at <= static_cast<unsigned>(PauseKind::kGcWeakCallbacks); ++at) {
-      if (word(static_cast<PauseKind>(at)) == name) return static_cast<PauseKind>(at);
+  /// An entry, and the wake before it where it says that.
+  void entered(Sequence& sequence, const Decoded& event, std::uint64_t time, std::uint64_t id, RootId root, LaneId lane) {
+    if (has(Key::kWokenBefore)) {
+      const LaneId wake_lane = has(Key::kWakeLane) ? lane_at(Key::kWakeLane) : lane;
+      scheduled(time - std::min(uint(Key::kWokenBefore), time), id, root, wake_lane);
     }
-    return unknown;
+    TraceEvent entered = made(EventKind::kEntered, time, id, root, lane);
+    entered.other = resource_at(Key::kCauseBy);
+    entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
+    entered.stack = stack_at(sequence, event);
+    out_.add(entered);
+  }
+  void scheduled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane) {
+    TraceEvent scheduled = made(EventKind::kScheduled, time, id, root, lane);
+    scheduled.other = resource_at(Key::kWaker);
+    const Actor unsaid = has(Key::kWaker) ? Actor::kInvocation : Actor::kUnknown;
+    scheduled.flags = static_cast<std::uint8_t>(has(Key::kScheduledBy) ? actor_at(Key::kScheduledBy) : unsaid);
+    out_.add(scheduled);
+  }
+  [[nodiscard]] PauseKind pause_of() const noexcept {
+    return enum_at(Key::kPause, PauseKind::kGcWeakCallbacks, PauseKind::kOther);
   }
 
-  bool end_slice(const Decoded& event, std::uint32_t at) {
+  void end_slice(const Decoded& event, std::uint32_t at) {
     Track& track = tracks_[at];
     // It ends the one that began last, at its time.
     std::size_t place = track.open.size();
     while (place != 0 && track.open[place - 1].begin > event.time) --place;
-    if (place == 0) {
-      ++unmatched_ends_;
-      return true;
+    Open open;
+    if (place != 0) {
+      open = track.open[place - 1];
+      track.open.erase(track.open.begin() + static_cast<std::ptrdiff_t>(place - 1));
+    } else {
+      // It began in a part of the file that is not there: then it says of what it is the end.
+      open.kind = kind_of(at);
+      open.id = event.correlation & Event::kIdMask;
+      open.root = root_at();
+      open.pause = pause_of();
+      if (open.kind != OpenKind::kPark && open.kind != OpenKind::kPause && open.id == 0) {
+        ++unmatched_ends_;
+        return;
+      }
     }
-    const Open open = track.open[place - 1];
-    track.open.erase(track.open.begin() + static_cast<std::ptrdiff_t>(place - 1));
     switch (open.kind) {
       case OpenKind::kResource: finish_resource(open.id, open.root, event.time); break;
       case OpenKind::kInvocation:
@@ -16171,15 +17393,26 @@ class PerfettoReader {
         break;
       case OpenKind::kOther: break;
     }
-    return true;
   }
 
-  /// What a resource's end says of it: its annotations and when it was destroyed.
+  /// What a resource's end says of it: its annotations, and when it was settled and destroyed.
   void finish_resource(std::uint64_t id, RootId root, std::uint64_t time) {
     hand_over_notes(id, root, time, LaneId::kNone);
-    if (has(Key::kDestroyedAt)) {
-      out_.add(made(EventKind::kDestroyed, uint(Key::kDestroyedAt), id, root, lane_at(Key::kDestroyedOn)));
+    if (has(Key::kSettledBefore)) {
+      settled(time - std::min(uint(Key::kSettledBefore), time), id, root, lane_at(Key::kSettledOn), StackId::kNone);
     }
+    if (has(Key::kDestroyedAfter)) {
+      out_.add(made(EventKind::kDestroyed, time + uint(Key::kDestroyedAfter), id, root, lane_at(Key::kDestroyedOn)));
+    }
+  }
+  void settled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane, StackId stack) {
+    TraceEvent settled = made(EventKind::kSettled, time, id, root, lane);
+    settled.other = resource_at(Key::kSettler);
+    settled.flags = static_cast<std::uint8_t>(
+        static_cast<unsigned>(enum_at(Key::kOutcome, Outcome::kResolved, Outcome::kUnknown)) |
+        static_cast<unsigned>(actor_at(Key::kSettledBy)) << 4);
+    settled.stack = stack;
+    out_.add(settled);
   }
   void hand_over_notes(std::uint64_t id, RootId root, std::uint64_t time, LaneId lane) {
     for (const HostNote& note : host_notes_) {
@@ -16187,12 +17420,12 @@ class PerfettoReader {
     }
   }
 
-  bool record(Sequence& sequence, Decoded& event, std::uint32_t at) {
-    const std::uint64_t id = uint(Key::kId);
+  void record(Sequence& sequence, Decoded& event, std::uint32_t at, Word word) {
+    const std::uint64_t id = event.correlation & Event::kIdMask;
     const RootId root = root_at();
     // On a resource's track the lane is said; on a lane's it is the lane's.
     const LaneId lane = has(Key::kLane) ? lane_at(Key::kLane) : lane_of(at);
-    switch (event.name == nullptr ? Word::kOther : event.name->word) {
+    switch (word) {
       case Word::kCreated: {
         TraceEvent created = made(EventKind::kCreated, event.time, id, root, lane);
         created.other = resource_at(Key::kTrigger);
@@ -16200,84 +17433,60 @@ class PerfettoReader {
         tell_types();
         created.stack = stack_at(sequence, event);
         out_.add(created);
-        return true;
+        return;
       }
-      case Word::kScheduled: {
-        TraceEvent scheduled = made(EventKind::kScheduled, event.time, id, root, lane);
-        scheduled.other = resource_at(Key::kWaker);
-        scheduled.flags = static_cast<std::uint8_t>(actor_at(Key::kScheduledBy));
-        out_.add(scheduled);
-        return true;
-      }
-      case Word::kEntered: {
-        TraceEvent entered = made(EventKind::kEntered, event.time, id, root, lane);
-        entered.other = resource_at(Key::kCauseBy);
-        entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
-        entered.stack = stack_at(sequence, event);
-        out_.add(entered);
-        return true;
-      }
-      case Word::kExited: out_.add(made(EventKind::kExited, event.time, id, root, lane)); return true;
-      case Word::kSettled: {
-        TraceEvent settled = made(EventKind::kSettled, event.time, id, root, lane);
-        settled.other = resource_at(Key::kSettler);
-        settled.flags = static_cast<std::uint8_t>(
-            static_cast<unsigned>(enum_at(Key::kOutcome, Outcome::kResolved, Outcome::kUnknown)) |
-            static_cast<unsigned>(actor_at(Key::kSettledBy)) << 4);
-        settled.stack = stack_at(sequence, event);
-        out_.add(settled);
-        return true;
-      }
-      case Word::kDestroyed: out_.add(made(EventKind::kDestroyed, event.time, id, root, lane)); return true;
+      case Word::kScheduled: return scheduled(event.time, id, root, lane);
+      case Word::kEntered: return entered(sequence, event, event.time, id, root, lane);
+      case Word::kExited: return out_.add(made(EventKind::kExited, event.time, id, root, lane));
+      case Word::kSettled: return settled(event.time, id, root, lane, stack_at(sequence, event));
+      case Word::kDestroyed: return out_.add(made(EventKind::kDestroyed, event.time, id, root, lane));
       case Word::kAwaits:
       case Word::kBridge: {
         TraceEvent linked = made(EventKind::kLinked, event.time, id, root, lane);
         linked.other = resource_at(Key::kLinkCause);
         linked.flags = static_cast<std::uint8_t>(
-            enum_at(Key::kLink, LinkKind::kBridge, event.name->word == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
+            enum_at(Key::kLink, LinkKind::kBridge, word == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
         linked.stack = stack_at(sequence, event);
         out_.add(linked);
-        return true;
+        return;
       }
-      case Word::kAnnotated: hand_over_notes(id, root, event.time, lane); return true;
-      case Word::kFinished: out_.add(made(EventKind::kRootFinished, event.time, id, root, lane)); return true;
+      case Word::kAnnotated: return hand_over_notes(id, root, event.time, lane);
+      case Word::kFinished: return out_.add(made(EventKind::kRootFinished, event.time, id, root, lane));
       case Word::kSealed: {
         TraceEvent sealed = made(EventKind::kRootSealed, event.time, 0, root, LaneId::kNone);
         sealed.flags = static_cast<std::uint8_t>(enum_at(Key::kSealReason, SealReason::kSessionEnded, SealReason::kFinished));
         out_.add(sealed);
-        return true;
+        return;
       }
       case Word::kOpen: {
         // Its slice has no end; its track is not used again.
         Track& track = tracks_[at];
         for (std::size_t open = track.open.size(); open-- != 0;) {
-          if (track.open[open].id != (id & Event::kIdMask)) continue;
+          if (track.open[open].id != id) continue;
           track.open.erase(track.open.begin() + static_cast<std::ptrdiff_t>(open));
           break;
         }
-        finish_resource(id, root, event.time);
-        return true;
+        return finish_resource(id, root, event.time);
       }
-      case Word::kParked: out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane)); return true;
-      case Word::kUnparked: out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane)); return true;
+      case Word::kParked: return out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane));
+      case Word::kUnparked: return out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane));
       case Word::kPauseEnded:
-        out_.add(made(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of(event)), RootId::kNone, lane));
-        return true;
+        return out_.add(made(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of()), RootId::kNone, lane));
       case Word::kSample: {
         TraceEvent sample = made(EventKind::kSample, event.time, id, root, lane);
         sample.flags = static_cast<std::uint8_t>(enum_at(Key::kSample, SampleKind::kOffCpu, SampleKind::kCpu));
         sample.stack = stack_at(sequence, event);
         out_.add(sample);
-        return true;
+        return;
       }
       case Word::kOther:
       case Word::kTrace:
       case Word::kLane:
       case Word::kLost:
-      case Word::kSummary: break;
+      case Word::kSummary:
+      case Word::kEdge: break;
     }
     ++skipped_;
-    return true;
   }
 
   bool announcement(const Decoded& event, std::uint32_t at) {
@@ -16369,8 +17578,8 @@ class PerfettoReader {
     }
     return static_cast<CounterId>(number);
   }
-  bool counter(const Decoded& event, std::uint32_t at) {
-    if (!event.has_value) return true;
+  void counter(const Decoded& event, std::uint32_t at) {
+    if (!event.has_value) return;
     TraceEvent counted = made(EventKind::kCounter, event.time, 0, RootId::kNone, lane_of(at));
     counted.counter = counter_of(at);
     Value value = event.value_kind == ValueKind::kDouble ? Value::of(std::bit_cast<double>(event.bits))
@@ -16378,7 +17587,6 @@ class PerfettoReader {
                                                          : Value::of(static_cast<std::int64_t>(event.bits));
     if (has(Key::kValue)) value = Value::of(uint(Key::kValue));
     out_.add(counted, Annotation{{}, value});
-    return true;
   }
 
   // -- events of others -----------------------------------------------------------------------------------------------
@@ -16412,6 +17620,20 @@ class PerfettoReader {
     }
     held.note_count = static_cast<std::uint32_t>(held_notes_.size()) - held.notes;
     others_.push_back(held);
+    const std::vector<std::uint64_t>& tracks = extra_tracks_.empty() ? sequence.extra_counters : extra_tracks_;
+    for (std::size_t at = 0; at < extra_values_.size() && at < tracks.size(); ++at) {
+      Other counted;
+      counted.time = held.time;
+      counted.clock = held.clock;
+      counted.bits = extra_values_[at];
+      counted.kind = static_cast<std::int64_t>(counted.bits) < 0 ? ValueKind::kInt : ValueKind::kUint;
+      counted.track = track_of(tracks[at]);
+      counted.type = static_cast<std::uint8_t>(perfetto::track_event::kCounter);
+      counted.name = counted.category = no_text_;
+      counted.notes = static_cast<std::uint32_t>(held_notes_.size());
+      counted.flows = static_cast<std::uint32_t>(held_flows_.size());
+      others_.push_back(counted);
+    }
     return true;
   }
 
@@ -16760,7 +17982,6 @@ class PerfettoReader {
   std::string_view wanted_ = "the rest of a packet";
   Damage damage_;
   bool ended_ = false;
-  // Names: the first kKeys are our keys, then the empty text.
   TextNumbers texts_;
   TypeNumbers types_;
   std::vector<ToldType> told_types_;
@@ -16772,12 +17993,15 @@ class PerfettoReader {
   std::uint32_t zero_track_ = kNone;
   std::uint32_t last_track_ = kNone;
   std::uint32_t no_text_ = 0;
+  std::uint32_t cut_key_ = 0;
   // One event.
   std::vector<std::span<const std::byte>> annotations_;
   std::vector<std::uint64_t> flows_;
   std::vector<std::uint64_t> ended_flows_;
   std::vector<HostNote> host_notes_;
-  std::array<KeyValue, kKeys> key_values_{};
+  std::array<KeyValue, perfetto::kKeyCount> key_values_{};
+  std::vector<std::uint64_t> extra_values_;
+  std::vector<std::uint64_t> extra_tracks_;
   std::uint32_t stamp_ = 0;
   std::vector<FrameEntry> frames_;
   std::vector<FrameInfo> infos_;
@@ -16797,6 +18021,7 @@ class PerfettoReader {
   // Clocks.
   std::vector<Reading> readings_;
   std::vector<ClockSnapshot> waiting_clocks_;
+  ClockSnapshot last_clocks_;
   std::uint32_t snapshots_ = 0;
   std::uint64_t trace_clock_ = 0;
   // Others.

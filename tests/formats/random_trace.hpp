@@ -4,7 +4,7 @@
 //
 // It does what real programs do and worse: callbacks nest and cross, exits happen on another lane, resources are settled
 // twice, never, or before they are entered, lanes lose events, preempted threads publish late, requests are sealed while
-// their code runs.
+// their code runs. A seed makes the same program with every compiler: no two draws stand in one argument list.
 // Layer: tests.
 #pragma once
 
@@ -69,6 +69,7 @@ class RandomTrace {
     sink.define_type(static_cast<TypeId>(256), "query");
     for (const Stack& stack : stacks_) sink.define_stack({stack.id, stack.frames});
     const std::uint64_t origin = 1'000'000'000;
+    newest_ = origin;
     sink.synchronise({origin, origin - 5'000, origin + 1'700'000'000'000'000'000});
     std::size_t at = 0;
     std::mt19937_64 random(options_.seed + 1);
@@ -322,11 +323,14 @@ class RandomTrace {
     }
     const Live chosen = any();
     switch (roll(12)) {
-      case 0: case 1:
+      case 0: case 1: {
         if (state.running.size() > 12) return;
-        act(lane, EventKind::kEntered, chosen, static_cast<std::uint8_t>(roll(5)), roll(2) == 0 ? any().id : ResourceId::kNone);
+        const auto cause = static_cast<std::uint8_t>(roll(5));
+        const ResourceId by = roll(2) == 0 ? any().id : ResourceId::kNone;
+        act(lane, EventKind::kEntered, chosen, cause, by);
         state.running.push_back(chosen);
         return;
+      }
       case 2: case 3: case 4: {
         if (state.running.empty()) {
           if (roll(20) == 0) act(lane, EventKind::kExited, chosen);  // never entered here
@@ -349,7 +353,11 @@ class RandomTrace {
             static_cast<std::uint8_t>(roll(5) | (current.id == ResourceId::kNone ? 2u : 1u) << 4), current.id);
         return;
       case 8: act(lane, EventKind::kDestroyed, chosen); return;
-      case 9: act(lane, EventKind::kLinked, chosen, static_cast<std::uint8_t>(roll(2)), any().id); return;
+      case 9: {
+        const auto kind = static_cast<std::uint8_t>(roll(2));
+        act(lane, EventKind::kLinked, chosen, kind, any().id);
+        return;
+      }
       case 10: {
         Stored note;
         note.base.kind = EventKind::kAnnotated;

@@ -83,7 +83,7 @@ class Scenarios(unittest.TestCase):
             ("settle", 3, 1160, "settled", 3, 1160)])
         invocation = slices(trace, category="invocation", id=3)[0]
         self.assertEqual((invocation.note("thence.cause"), invocation.note("thence.cause_by")), ("settled", 2))
-        self.assertEqual(invocation.note("thence.ready_at"), ORIGIN + 1010)
+        self.assertEqual([w.begin for w in slices(trace, name="scheduled")], [ORIGIN + 1010])
         self.assertEqual([(k, v) for k, v in fetch.notes if not k.startswith("thence.")],
                          [("url", 'https://example.org/?q="\u00e4"'), ("rows", 18446744073709551615), ("delta", -5),
                           ("ratio", 0.25), ("hit", True), ("body", "abc")])

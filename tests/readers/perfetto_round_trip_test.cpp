@@ -9,6 +9,7 @@
 #include "formats/random_trace.hpp"
 #include "model/dump.hpp"
 #include "support/catch.hpp"
+#include "support/zlib_policies.hpp"
 #include "thence/formats/perfetto/perfetto_sink.hpp"
 #include "thence/formats/tokio/jsonl_reader.hpp"
 #include "thence/model/model_builder.hpp"
@@ -29,7 +30,7 @@ BufferSink written(const TraceModel& model, const PerfettoOptions& options = {})
 
 TraceModel read(std::span<const std::byte> bytes, std::size_t piece = kFeedBytes) {
   ModelBuilder builder;
-  PerfettoReader<ModelBuilder> reader(builder);
+  PerfettoReader<ModelBuilder, thence_test::ZlibInflate> reader(builder);
   while (!bytes.empty()) {
     const std::size_t count = std::min(piece, bytes.size());
     reader.feed(bytes.first(count));
@@ -41,6 +42,7 @@ TraceModel read(std::span<const std::byte> bytes, std::size_t piece = kFeedBytes
   CHECK(reader.packets_unreadable() == 0);
   CHECK(reader.unmatched_ends() == 0);
   CHECK(reader.events_skipped() == 0);
+  CHECK(reader.compressed_skipped() == 0);
   return builder.build();
 }
 
@@ -56,11 +58,18 @@ TraceModel random_model(std::uint64_t seed, int steps = 3000) {
 
 }  // namespace
 
-TEST_CASE("model -> pftrace -> model loses nothing, on random traces") {
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
-    const TraceModel model = random_model(seed);
+TEST_CASE("model -> pftrace -> model loses nothing, on random traces, with every switch on and off") {
+  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
+    const TraceModel model = random_model(seed, 1200);
+    const std::vector<std::string> expected = dump(model);
+    PerfettoOptions options;
+    options.flows = seed % 2 == 0;
+    options.spans = static_cast<PerfettoSpans>(seed / 2 % 3);
+    options.track_per_resource = seed / 6 % 2 == 0;
+    if (seed % 5 == 0) options.writer.compress = thence_test::zlib_compress;
+    if (seed % 7 == 0) options.writer.clear_after_bytes = 6000;
     INFO("seed " << seed);
-    CHECK(difference(dump(model), dump(read(written(model).bytes()))) == "");
+    CHECK(difference(expected, dump(read(written(model, options).bytes()))) == "");
   }
 }
 
@@ -108,14 +117,18 @@ TEST_CASE("two traces in one file are two processes with all their resources") {
 }
 
 TEST_CASE("a live session's order, late events and all, reads as the model of the same events") {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     thence_test::RandomTraceOptions options;
     options.seed = seed;
+    options.steps = 1500;
     thence_test::RandomTrace trace(options), again(options);
     ModelBuilder builder;
     trace.play(builder);
     BufferSink bytes;
-    PerfettoEncoder<BufferSink> encoder(bytes);
+    PerfettoOptions perfetto;
+    perfetto.flows = seed % 2 == 0;
+    perfetto.spans = static_cast<PerfettoSpans>(seed / 2 % 3);
+    PerfettoEncoder<BufferSink> encoder(bytes, perfetto);
     again.play(encoder);
     INFO("seed " << seed);
     CHECK(difference(dump(builder.build()), dump(read(bytes.bytes()))) == "");
@@ -123,11 +136,11 @@ TEST_CASE("a live session's order, late events and all, reads as the model of th
 }
 
 TEST_CASE("cut off anywhere, a file is good up to its last whole packet, and says so") {
-  const TraceModel model = random_model(3, 120);
+  const TraceModel model = random_model(3, 60);
   const BufferSink whole = written(model);
   const std::span<const std::byte> bytes = whole.bytes();
   std::uint64_t events = 0;
-  for (std::size_t size = 0; size < bytes.size(); size += 1 + size / 200) {
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
     ModelBuilder builder;
     PerfettoReader<ModelBuilder> reader(builder);
     const bool good = read_all(reader, bytes.first(size));

@@ -20,6 +20,7 @@ import bisect
 import json
 import struct
 import sys
+import zlib
 from collections import Counter, defaultdict
 
 
@@ -91,11 +92,41 @@ DICTIONARIES = {1: "category", 2: "event name", 3: "annotation name", 5: "functi
                 16: "build id", 17: "mapping path", 18: "source path", 19: "mapping", 29: "string value"}
 
 
+# docs/formats.md: the extension fields of TrackEvent, from 1001 on, and what they are.
+WORDS = {
+    "outcome": ["unknown", "fulfilled", "rejected", "cancelled", "resolved"],
+    "actor": ["unknown", "invocation", "external"],
+    "cause": ["unspecified", "created", "settled", "scheduled", "external"],
+    "link": ["awaits", "bridge"],
+    "seal": ["finished", "grace", "abandoned", "session-ended"],
+    "pause": ["pause", "gc-scavenge", "gc-major", "gc-incremental", "gc-weak-callbacks"],
+    "sample": ["cpu", "off-cpu"],
+}
+KEYS = dict(enumerate([
+    ("root", "uint"), ("trigger", "uint"), ("lane", "uint"), ("late", "bool"), ("cause", "cause"), ("cause_by", "uint"),
+    ("woken_before", "uint"), ("waker", "uint"), ("scheduled_by", "actor"), ("wake_lane", "uint"), ("outcome", "outcome"),
+    ("settled_by", "actor"), ("settler", "uint"), ("settled_before", "uint"), ("settled_on", "uint"), ("destroyed_after", "int"),
+    ("destroyed_on", "uint"), ("link", "link"), ("link_cause", "uint"), ("open", "bool"), ("end_unknown", "bool"),
+    ("split", "bool"), ("part", "uint"), ("invocation", "uint"), ("true_begin", "uint"), ("true_end", "uint"),
+    ("exit_lane", "uint"), ("seal_reason", "seal"), ("open_resources", "uint"), ("count", "uint"), ("first", "uint"),
+    ("last", "uint"), ("process_id", "int"), ("thread_id", "int"), ("name", "text"), ("version", "uint"), ("salt", "uint"),
+    ("clock", "text"), ("overflow_policy", "text"), ("sampling", "text"), ("events", "uint"), ("lost", "uint"),
+    ("late_events", "uint"), ("after_seal", "uint"), ("roots_sealed", "uint"), ("roots_abandoned", "uint"),
+    ("drain_ns", "uint"), ("bytes_written", "uint"), ("exit_without_enter", "uint"), ("exits_crossed", "uint"),
+    ("too_deep", "uint"), ("annotations_cut", "uint"), ("stacks_refused", "uint"), ("root_ends_lost", "uint"),
+    ("ring_bytes", "uint"), ("stack", "uint"), ("pause", "pause"), ("stacks_missing", "uint"), ("value", "uint"),
+    ("type", "text"), ("type_id", "uint"), ("sample", "sample"), ("counters", "uint")], 1001))
+EDGES = {"create", "settle", "release", "ready", "awaited", "bridged", "unheeded"}
+
+
 class Sequence:
     def __init__(self):
         self.valid = False
         self.interned = defaultdict(dict)
         self.default_track = None
+        self.default_clock = None
+        self.extra_counters = []
+        self.clocks = {}   # incremental: id -> [last reading, nanoseconds to BOOTTIME]
         self.drops = 0
         self.packets = 0
 
@@ -119,6 +150,8 @@ class Slice:
 class Trace:
     def __init__(self, data, cut):
         self.errors = []
+        self.order = 0
+        self.last_counter = {}
         self.cut = cut
         self.sequences = defaultdict(Sequence)
         self.tracks = {}
@@ -134,7 +167,6 @@ class Trace:
 
     def read(self, data):
         at = 0
-        order = 0
         while at < len(data):
             start = at
             try:
@@ -150,8 +182,8 @@ class Trace:
                     break
                 raise
             at += length
-            order += 1
-            self.packet(packet, order)
+            self.order += 1
+            self.packet(packet, self.order)
 
     def packet(self, packet, order):
         seq_id = first(packet, 10)
@@ -171,6 +203,8 @@ class Trace:
                 sequence.valid = True
                 sequence.interned = defaultdict(dict)
                 sequence.default_track = None
+                sequence.default_clock = None
+                sequence.extra_counters = []
             if flags & 2 and not sequence.valid:
                 if not self.cut:
                     self.error(f"packet {order}: needs the state of sequence {seq_id}, which has none: skipped by readers")
@@ -179,11 +213,13 @@ class Trace:
             if defaults is not None and sequence.valid:
                 event_defaults = first(fields(defaults), 11)
                 sequence.default_track = None
+                sequence.extra_counters = []
                 if event_defaults is not None:
                     sequence.default_track = first(fields(event_defaults), 11)
-                clock = first(fields(defaults), 58)
-                if clock not in (None, 6):
-                    self.error(f"packet {order}: default clock {clock}, not BOOTTIME")
+                    sequence.extra_counters = every(fields(event_defaults), 31)
+                    if len(sequence.extra_counters) > 8:
+                        self.error(f"packet {order}: more than 8 extra counters")
+                sequence.default_clock = first(fields(defaults), 58)
             interned = first(packet, 12)
             if interned is not None and sequence.valid:
                 for number, _, entry in fields(interned):
@@ -196,14 +232,28 @@ class Trace:
                         self.error(f"packet {order}: an interned {DICTIONARIES[number]} without iid")
                         continue
                     sequence.interned[number][iid] = entry
-        payloads = [n for n, _, _ in packet if n in (6, 11, 35, 60, 89)]
+        if first(packet, 50) is not None:
+            run = zlib.decompress(first(packet, 50))
+            if len(run) > 512 * 1024:
+                self.error(f"packet {order}: {len(run)} bytes in one compressed run: readers take 512 KB")
+            self.read(run)
+            return
+        payloads = [n for n, _, _ in packet if n in (6, 11, 35, 60, 72, 89)]
         if len(payloads) > 1:
             self.error(f"packet {order}: {len(payloads)} payloads")
         snapshot = first(packet, 6)
         if snapshot is not None:
             snapshot = fields(snapshot)
             clocks = {first(fields(c), 1): first(fields(c), 2) for c in every(snapshot, 1)}
-            self.snapshots.append(clocks)
+            own = [clock for clock in clocks if 64 <= clock < 128]
+            for c in map(fields, every(snapshot, 1)):
+                if first(c, 3):
+                    if sequence is None or first(c, 1) not in own or 6 not in clocks:
+                        self.error(f"packet {order}: an incremental clock that no reader can resolve")
+                    else:
+                        sequence.clocks[first(c, 1)] = [first(c, 2), clocks[6] - first(c, 2)]
+            if not own:
+                self.snapshots.append(clocks)
             if first(snapshot, 2) != 6:
                 self.error(f"packet {order}: the primary clock of a snapshot is not BOOTTIME")
         uuid = first(packet, 89)
@@ -212,12 +262,51 @@ class Trace:
         if first(packet, 35) is not None:
             self.stats = fields(first(packet, 35))
             self.stats_drops = {s: q.drops for s, q in self.sequences.items()}
+        extension = first(packet, 72)
+        if extension is not None:
+            self.extension(fields(extension), order)
         descriptor = first(packet, 60)
         if descriptor is not None:
             self.descriptor(fields(descriptor), order)
         event = first(packet, 11)
         if event is not None:
             self.event(packet, fields(event), sequence, seq_id, order)
+
+    def extension(self, extension, order):
+        """The keys are described as they are here."""
+        described = {}
+        for file in every(fields(first(extension, 1)), 1):
+            file = fields(file)
+            enums = {}
+            for e in map(fields, every(file, 5)):
+                values = {first(v, 2, 0): text(first(v, 1)) for v in map(fields, every(e, 2))}
+                enums["." + text(first(file, 2)) + "." + text(first(e, 1))] = [values[n] for n in sorted(values)]
+            for f in map(fields, every(file, 7)):
+                if text(first(f, 2)) != ".perfetto.protos.TrackEvent" or first(f, 4) != 1:
+                    self.error(f"packet {order}: an extension of {text(first(f, 2))}")
+                kind = {3: "int", 4: "uint", 8: "bool", 9: "text", 14: "enum"}.get(first(f, 5))
+                if kind == "enum":
+                    kind = enums.get(text(first(f, 6)))
+                described[first(f, 3)] = (text(first(f, 1)), kind)
+        expected = {n: ("thence_" + name, WORDS.get(kind, kind)) for n, (name, kind) in KEYS.items()}
+        if described != expected:
+            wrong = [n for n in sorted(set(described) | set(expected)) if described.get(n) != expected.get(n)]
+            self.error(f"packet {order}: the extension descriptor says otherwise than docs/formats.md of the fields {wrong}")
+        self.described_keys = True
+
+    described_keys = False
+
+    def time_of(self, packet, sequence, order):
+        ts = first(packet, 8)
+        clock = first(packet, 58, sequence.default_clock)
+        if ts is None or clock in (None, 6):
+            return ts
+        known = sequence.clocks.get(clock)
+        if known is None:
+            self.error(f"packet {order}: clock {clock} is in no snapshot of its sequence before it")
+            return None
+        known[0] += ts
+        return known[0] + known[1]
 
     def descriptor(self, d, order):
         uuid = first(d, 1)
@@ -253,7 +342,7 @@ class Trace:
         if sequence is None:
             self.error(f"packet {order}: an event without a sequence id is dropped by readers")
             return
-        ts = first(packet, 8)
+        ts = self.time_of(packet, sequence, order)
         if ts is None:
             self.error(f"packet {order}: an event without a timestamp is dropped by readers")
             return
@@ -282,6 +371,7 @@ class Trace:
             entry = self.resolve(sequence, 1, iid, order)
             out.categories.append(text(first(entry, 2, b"")) if entry is not None else "unknown")
         out.notes = [self.annotation(fields(a), sequence, order) for a in every(e, 4)]
+        out.notes += self.keys(e, order)
         out.flows = every(e, 47)
         iid = first(e, 56)
         out.stack = self.callstack(sequence, iid, order) if iid is not None else None
@@ -294,6 +384,41 @@ class Trace:
                 self.error(f"packet {order}: a counter without a value")
         out.slice = None
         self.events.append(out)
+        values = every(e, 12)
+        if len(values) > len(sequence.extra_counters):
+            self.error(f"packet {order}: {len(values)} extra counter values for {len(sequence.extra_counters)} tracks")
+        mask = dict(out.notes).get("thence.counters", -1)
+        for place, (value, track) in enumerate(zip(values, sequence.extra_counters)):
+            if not mask >> place & 1:
+                if self.last_counter.get(track) != signed(value):
+                    self.error(f"packet {order}: a counter that is no sample shows {signed(value)}, not its last value")
+                continue
+            self.last_counter[track] = signed(value)
+            extra = Event()
+            extra.ts, extra.order, extra.sequence, extra.kind, extra.track = ts, order, seq_id, 4, track
+            extra.name, extra.categories, extra.notes, extra.flows, extra.stack = None, [], [], [], None
+            extra.counter, extra.slice = signed(value), None
+            self.events.append(extra)
+        if out.kind == 4:
+            self.last_counter[out.track] = out.counter
+
+    def keys(self, e, order):
+        """thence's own fields, as notes: words for what is one of few."""
+        out = []
+        for number, wire, value in e:
+            if number == 52:
+                out.append(("thence.id", value))
+            elif 1000 <= number < 10000:
+                if number not in KEYS:
+                    self.error(f"packet {order}: extension field {number} is not in docs/formats.md")
+                    continue
+                name, kind = KEYS[number]
+                if (wire == 2) != (kind == "text"):
+                    self.error(f"packet {order}: {name} has wire type {wire}")
+                    continue
+                out.append(("thence." + name, text(value) if kind == "text" else bool(value) if kind == "bool"
+                            else Int(signed(value)) if kind == "int" else WORDS[kind][value] if kind in WORDS else value))
+        return out
 
     def annotation(self, a, sequence, order):
         name = first(a, 10)
@@ -377,6 +502,7 @@ class Trace:
         flows = defaultdict(list)
         self.counters = 0
         undescribed = set()
+        self.lane_tracks = {e.track for e in self.events if e.name == "thence.lane"}
         for event in sorted(self.events, key=lambda e: (e.ts, e.order)):
             track = self.tracks.get(event.track)
             if track is None and event.track not in undescribed:
@@ -394,7 +520,7 @@ class Trace:
             if event.kind in (1, 3):
                 s = Slice()
                 s.begin, s.end, s.name, s.notes = event.ts, None, event.name, list(event.notes)
-                s.category = ",".join(event.categories)
+                s.category = ",".join(event.categories) or self.category(event, track)
                 s.track, s.parent, s.stack = event.track, stack[-1] if stack else None, event.stack
                 s.begin_event, s.instant, s.depth = event, event.kind == 3, len(stack)
                 self.slices.append(s)
@@ -419,6 +545,12 @@ class Trace:
                     event.slice = s
             for flow in event.flows:
                 flows[flow].append(event)
+        if self.events and not self.described_keys and not self.cut:
+            self.error("no extension descriptor: readers do not show what the keys say")
+        for s in self.slices:
+            after = s.note("thence.destroyed_after")
+            if after is not None:
+                s.notes.append(("thence.destroyed_at", (s.end if s.end is not None else s.begin) + after))
         self.open = [s for stack in stacks.values() for s in stack]
         self.flows = []
         for flow, ends in flows.items():
@@ -436,6 +568,14 @@ class Trace:
             if source.slice.begin > target.slice.begin:
                 self.error(f"flow {flow}: readers turn it round, as its target begins before its source")
             self.flows.append((source.slice, target.slice))
+
+    def category(self, event, track):
+        """What lies on a track tells itself by the track."""
+        if event.kind == 3:
+            return "edge" if event.name in EDGES else "record"
+        if event.track in self.lane_tracks:
+            return "invocation"
+        return "park" if track is not None and track["parent"] in self.lane_tracks else "resource"
 
     def structure(self):
         """Promises about the picture that need no JSON."""
@@ -505,7 +645,7 @@ class Trace:
         for seq_id, sequence in self.sequences.items():
             if self.cut:
                 break
-            if sequence.drops != marks.get(seq_id, 0):
+            if sequence.drops != marks.get(seq_id, 0) and (marks.get(seq_id, 0) or not self.lost):
                 self.error(f"sequence {seq_id}: {sequence.drops} drop marks for {marks.get(seq_id, 0)} losses")
         if self.cut:
             return
@@ -568,7 +708,7 @@ class Model:
                 self.begin(s, rid, lane)
             elif s.category == "invocation":
                 self.invocation(s, rid, lane, parts)
-            elif s.category == "record":
+            elif s.category == "record" and s.name:
                 if s.name == "sealed":
                     self.sealed[s.note("thence.root")] = (s.begin, s.note("thence.seal_reason"),
                                                           s.note("thence.open_resources"))
@@ -598,10 +738,22 @@ class Model:
         if s.note("thence.destroyed_at") is not None and (r["destroyed"] is None or s.note("thence.destroyed_at") < r["destroyed"]):
             r["destroyed"], r["destroyedOn"] = s.note("thence.destroyed_at"), s.note("thence.destroyed_on")
         self.annotate(r, s)
+        if s.end is not None:
+            self.held_settle(r, s, s.end)
         r["outcome_on_slice"] = s.note("thence.outcome")
 
+    @staticmethod
+    def held_settle(r, s, time):
+        """Without flows the end of a slice says how it was settled."""
+        before = s.note("thence.settled_before")
+        if before is not None and (r["settled"] is None or time - before < r["settled"]["at"]):
+            r["settled"] = {"at": time - before, "outcome": s.note("thence.outcome"),
+                            "by": s.note("thence.settled_by", "unknown"), "settler": s.note("thence.settler"),
+                            "lane": s.note("thence.settled_on")}
+
     def annotate(self, r, s):
-        for (k, v), (mark, key) in zip(s.notes, s.notes[1:] + [(None, None)]):
+        notes = [(k, v) for k, v in s.notes if not k.startswith(OURS) or k == "thence.cut"]
+        for (k, v), (mark, key) in zip(notes, notes[1:] + [(None, None)]):
             if not k.startswith(OURS):
                 r["annotations"].append((k, v, mark == "thence.cut" and key == k))
 
@@ -632,11 +784,24 @@ class Model:
 
     def add(self, r, s, lane):
         entry = {"lane": lane, "start": s.note("thence.true_begin", s.begin), "end": None, "exitLane": None,
-                 "cause": s.note("thence.cause"), "causeBy": s.note("thence.cause_by"), "ready": s.note("thence.ready_at"),
-                 "cut": False, "stack": s.stack, "order": s.begin_event.order}
+                 "cause": s.note("thence.cause"), "causeBy": s.note("thence.cause_by"), "cut": False, "stack": s.stack, "order": s.begin_event.order}
         self.end_of(entry, s)
         r["invocations"].append(entry)
+        self.folded_wake(r, s, entry["start"], lane)
         return entry
+
+    @staticmethod
+    def waker(s):
+        """Who woke; one that is not said is an invocation if a waker is."""
+        return s.note("thence.scheduled_by", "unknown" if s.note("thence.waker") is None else "invocation")
+
+    def folded_wake(self, r, s, time, lane):
+        """Without flows an invocation says a wake before it; which of several made it ready is for readers to find."""
+        before = s.note("thence.woken_before")
+        if before is None:
+            return
+        r["scheduled"].append({"at": time - before, "by": self.waker(s), "waker": s.note("thence.waker"),
+                               "lane": s.note("thence.wake_lane", lane)})
 
     @staticmethod
     def end_of(entry, s):
@@ -655,9 +820,10 @@ class Model:
         r = self.resources[rid]
         self.take_root(r, s)
         if s.name == "entered":
+            self.folded_wake(r, s, s.begin, lane)
             r["invocations"].append({"lane": lane, "start": s.begin, "end": None, "exitLane": None, "cut": True,
                                      "cause": s.note("thence.cause"), "causeBy": s.note("thence.cause_by"),
-                                     "ready": s.note("thence.ready_at"), "stack": s.stack, "order": s.begin_event.order})
+                                     "stack": s.stack, "order": s.begin_event.order})
             return
         candidates = [i for i in r["invocations"] if i["cut"] and i["end"] is None and i["start"] <= s.begin]
         here = [i for i in candidates if i["lane"] == lane]
@@ -668,14 +834,14 @@ class Model:
                 found["exitLane"] = lane
         else:
             r["invocations"].append({"lane": lane, "start": None, "end": s.begin, "exitLane": None, "cut": False,
-                                     "cause": None, "causeBy": None, "ready": None, "stack": None,
+                                     "cause": None, "causeBy": None, "stack": None,
                                      "order": s.begin_event.order})
 
     def record(self, s, rid, lane):
         r = self.resources[rid]
         self.take_root(r, s)
         if s.name == "settled":
-            what = {"at": s.begin, "outcome": s.note("thence.outcome"), "by": s.note("thence.settled_by"),
+            what = {"at": s.begin, "outcome": s.note("thence.outcome"), "by": s.note("thence.settled_by", "unknown"),
                     "settler": s.note("thence.settler"), "lane": lane}
             which = "resolved" if what["outcome"] == "resolved" else "settled"
             if r[which] is None:
@@ -698,11 +864,12 @@ class Model:
             if at is not None and (r["destroyed"] is None or at < r["destroyed"]):
                 r["destroyed"], r["destroyedOn"] = s.note("thence.destroyed_at"), s.note("thence.destroyed_on")
             self.annotate(r, s)
+            self.held_settle(r, s, s.begin)
         elif s.name == "scheduled":
-            r["scheduled"].append({"at": s.begin, "by": s.note("thence.scheduled_by"), "waker": s.note("thence.waker"),
+            r["scheduled"].append({"at": s.begin, "by": self.waker(s), "waker": s.note("thence.waker"),
                                    "lane": lane})
         elif s.name in ("awaits", "bridge"):
-            r["links"].append((s.note("thence.link"), rid, s.note("thence.link_cause"), s.begin, lane))
+            r["links"].append((s.note("thence.link", s.name), rid, s.note("thence.link_cause"), s.begin, lane))
         else:
             self.trace.error(f"a record {s.name} of resource {rid} that is not known")
 
@@ -777,7 +944,6 @@ def compare(model, document, name, errors):
         return
     t0 = ours["startBoottimeNs"]
     root = ours.get("rootId")
-    late = ours["lateEvents"] > 0
     by_async = {r["asyncId"]: r for r in document["resources"]}
     ids = {r["asyncId"]: r.get("id") for r in document["resources"]}
     stacks = {s["id"]: s for s in document["stackTraces"]}
@@ -860,10 +1026,6 @@ def compare(model, document, name, errors):
                             for i in r.get("invocations", []) if "readyAt" in i)
         scheduled += Counter((absolute(w["at"]), w["by"], true_id(w, "waker"), w.get("lane")) for w in r.get("wakes", []))
         same(errors, where, "wakes", Counter((w["at"], w["by"], w["waker"], w["lane"]) for w in t["scheduled"]), scheduled)
-        for i in t["invocations"]:
-            if i["ready"] is not None and not late:
-                if i["ready"] not in [absolute(j.get("readyAt")) for j in r.get("invocations", [])]:
-                    errors.append(f"{where}: ready at {i['ready']} is not in the JSON")
         same(errors, where, "annotations", Counter((k, value_key(v), c) for k, v, c in t["annotations"]), Counter(notes[rid]))
         same(errors, where, "links", Counter(t["links"]), Counter(links[rid]))
     if root is not None:

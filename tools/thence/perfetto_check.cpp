@@ -36,6 +36,9 @@ struct PerfettoCheck::State {
     bool valid = false;
     bool dropped_unmapped = false;
     std::uint64_t default_track = 0;
+    std::uint64_t default_clock = 0;
+    std::uint64_t delta_clock = 0;  // each time of this clock is the distance from the one before; 0: none
+    std::uint64_t delta_time = 0;   // the last one
     std::unordered_set<std::uint64_t> dictionary;  // field << 40 | iid
   };
   struct Track {
@@ -72,7 +75,7 @@ struct PerfettoCheck::State {
 
   void packet(std::span<const std::byte> bytes, unsigned depth) {
     ++packets;
-    std::uint64_t sequence_id = 0, flags = 0, time = 0, dropped = 0;
+    std::uint64_t sequence_id = 0, flags = 0, time = 0, dropped = 0, clock_id = 0;
     bool has_time = false;
     std::span<const std::byte> event, interned, defaults, descriptor, clock, stats, compressed;
     bool has_event = false;
@@ -81,6 +84,7 @@ struct PerfettoCheck::State {
       using namespace perfetto;
       switch (reader.field()) {
         case trace_packet::kTimestamp: time = reader.varint(); has_time = true; break;
+        case trace_packet::kTimestampClockId: clock_id = reader.varint(); break;
         case trace_packet::kTrustedPacketSequenceId: sequence_id = reader.varint(); break;
         case trace_packet::kSequenceFlags: flags |= reader.varint(); break;
         case 41: flags |= reader.boolean() ? trace_packet::kIncrementalStateCleared : 0; break;
@@ -105,12 +109,12 @@ struct PerfettoCheck::State {
     if ((flags & perfetto::trace_packet::kIncrementalStateCleared) != 0) {
       owner.valid = true;
       owner.dictionary.clear();
-      owner.default_track = 0;
+      owner.default_track = owner.default_clock = 0;
     }
     if (!defaults.empty()) read_defaults(owner, defaults);
     if (!interned.empty() && owner.valid) intern(owner, interned);
     if (!descriptor.empty()) describe(descriptor);
-    if (!clock.empty()) read_clock(clock);
+    if (!clock.empty()) read_clock(owner, clock);
     if (!stats.empty()) read_stats(stats);
     if (!has_event) return;
     ++sequence.looked;
@@ -119,12 +123,15 @@ struct PerfettoCheck::State {
     if ((flags & perfetto::trace_packet::kNeedsIncrementalState) != 0 && !owner.valid) {
       return sequence.fail(here() + ": needs what sequence " + std::to_string(sequence_id) + " has not yet said, or has lost");
     }
+    if (clock_id == 0) clock_id = owner.default_clock;
+    if (clock_id != 0 && clock_id == owner.delta_clock) time = owner.delta_time += time;
     read_event(owner, event, time);
   }
 
   void read_defaults(Sequence& owner, std::span<const std::byte> bytes) {
     ProtobufReader reader{bytes};
     while (reader.next()) {
+      if (reader.field() == perfetto::packet_defaults::kTimestampClockId) owner.default_clock = reader.varint();
       if (reader.field() != perfetto::packet_defaults::kTrackEventDefaults) continue;
       ProtobufReader inner{reader.bytes()};
       while (inner.next()) {
@@ -194,15 +201,28 @@ struct PerfettoCheck::State {
     if (!thread_or_process) track.parent = parent;
   }
 
-  void read_clock(std::span<const std::byte> bytes) {
+  /// An incremental clock counts from its reading; a trace whose own differ from BOOTTIME is checked in order, not in time.
+  void read_clock(Sequence& owner, std::span<const std::byte> bytes) {
     any_clock = true;
     ++clocks.looked;
     ProtobufReader reader{bytes};
     while (reader.next()) {
       if (reader.field() != perfetto::clock_snapshot::kClocks) continue;
       ProtobufReader clock{reader.bytes()};
+      std::uint64_t id = 0, reading = 0;
+      bool incremental = false;
       while (clock.next()) {
-        if (clock.field() == perfetto::clock::kClockId && clock.varint() == perfetto::kClockBoottime) boottime = true;
+        switch (clock.field()) {
+          case perfetto::clock::kClockId: id = clock.varint(); break;
+          case perfetto::clock::kTimestamp: reading = clock.varint(); break;
+          case perfetto::clock::kIsIncremental: incremental = clock.boolean(); break;
+          default: break;
+        }
+      }
+      if (id == perfetto::kClockBoottime) boottime = true;
+      if (incremental) {
+        owner.delta_clock = id;
+        owner.delta_time = reading;
       }
     }
   }

@@ -151,6 +151,12 @@ class EventBatch {
     // The texts live as long as their token: hand over at once what they belong to.
     if (count_ == kBatch) hand_over();
     events_[count_] = event;
+    if (annotation.key.empty() && annotation.value.kind != ValueKind::kString) {  // a counter's value: no text
+      kept_[count_] = annotation;
+      events_[count_].annotation = &kept_[count_];
+      ++count_;
+      return;
+    }
     Annotation kept = annotation;
     events_[count_].annotation = &kept;
     ++count_;
@@ -182,6 +188,7 @@ class EventBatch {
   std::size_t count_ = 0;
   std::uint64_t events_taken_ = 0;
   TraceEvent events_[kBatch];
+  Annotation kept_[kBatch];
 };
 
 }  // namespace THENCE_ABI

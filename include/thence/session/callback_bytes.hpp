@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: MIT
-// callback_bytes.hpp: a ByteSink that is a function of the host's: a socket, a ring of its own, an upload.
+// callback_bytes.hpp: ByteSinks that are a function of the host's: a socket, a ring of its own, an upload.
+//
+//   CallbackBytes{[](std::span<const std::byte> piece) { return send(piece); }}
+//   ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) {
+//     return socket.try_send(number, chunk) ? ChunkAnswer::kTaken : ChunkAnswer::kBusy;   // asked again later
+//   }}
 // Layer: session (includes config/ only).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "thence/config/version.hpp"
 
@@ -41,6 +48,76 @@ class CallbackBytes {
   std::string name_;
   std::string failure_;
   std::uint64_t written_ = 0;
+};
+
+enum class ChunkAnswer : std::uint8_t {
+  kTaken,
+  kBusy,  ///< not now: it is kept, and offered again with the next one or the next flush
+  kStop,  ///< never again: the trace ends before this chunk
+};
+
+/// Hands on chunks with their numbers, from 1, each a run of whole packets, in order, and waits for a host that is busy.
+///   Threads   one
+///   When full what waits is kept; full() says when it exceeds `max_waiting_bytes`: PerfettoChunks then loses events,
+///             counted, until all that waits was taken. Beyond twice that, the ends of requests are lost, too.
+///   Errors    after kStop nothing more is offered, and failure() says so
+class ChunkBytes {
+ public:
+  using Take = std::function<ChunkAnswer(std::uint64_t number, std::span<const std::byte> chunk)>;
+
+  explicit ChunkBytes(Take take, std::string name = "callback", std::size_t max_waiting_bytes = std::size_t{8} << 20)
+      : take_(std::move(take)), name_(std::move(name)), max_waiting_bytes_(max_waiting_bytes) {}
+
+  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+    if (!offer_waiting()) return false;
+    if (waiting_.empty() && offer(bytes)) return true;
+    if (!failure_.empty()) return false;
+    if (waiting_bytes_ > 2 * max_waiting_bytes_) return true;  // ends of requests while events are being lost
+    waiting_.emplace_back(bytes.begin(), bytes.end());
+    waiting_bytes_ += bytes.size();
+    return true;
+  }
+  /// Offers what waits. False after kStop.
+  [[nodiscard]] bool flush() { return offer_waiting(); }
+  [[nodiscard]] bool full() const noexcept { return waiting_bytes_ > max_waiting_bytes_; }
+  [[nodiscard]] std::size_t waiting_bytes() const noexcept { return waiting_bytes_; }
+  /// Says that what still waits will not be offered again.
+  void give_up() {
+    if (waiting_.empty() || !failure_.empty()) return;
+    failure_ = name_ + ": was busy to the end, and did not take the last " + std::to_string(waiting_bytes_) + " bytes";
+  }
+  [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
+  [[nodiscard]] std::uint64_t bytes_written() const noexcept { return written_; }
+
+ private:
+  bool offer_waiting() {
+    while (failure_.empty() && !waiting_.empty() && offer(waiting_.front())) {
+      waiting_bytes_ -= waiting_.front().size();
+      waiting_.pop_front();
+    }
+    return failure_.empty();
+  }
+  bool offer(std::span<const std::byte> chunk) {
+    switch (take_(number_ + 1, chunk)) {
+      case ChunkAnswer::kTaken:
+        ++number_;
+        written_ += chunk.size();
+        return true;
+      case ChunkAnswer::kBusy: return false;
+      case ChunkAnswer::kStop: break;
+    }
+    failure_ = name_ + ": stopped at chunk " + std::to_string(number_ + 1) + ", byte " + std::to_string(written_);
+    return false;
+  }
+
+  Take take_;
+  std::string name_;
+  std::size_t max_waiting_bytes_;
+  std::deque<std::vector<std::byte>> waiting_;
+  std::size_t waiting_bytes_ = 0;
+  std::uint64_t number_ = 0;
+  std::uint64_t written_ = 0;
+  std::string failure_;
 };
 
 }  // namespace THENCE_ABI

@@ -10,6 +10,7 @@
 #include <deque>
 #include <memory>
 #include <new>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -130,15 +131,19 @@ class LaneReader {
     event.kind = EventKind::kLost;
     event.time = range.first;
     event.loss = new (arena_.take(sizeof(LossRange))) LossRange(range);
+    ++kept_;
     push(event);
   }
 
   [[nodiscard]] bool empty() const noexcept { return taken_ == events_.size(); }
   [[nodiscard]] const TraceEvent& front() const noexcept { return events_[taken_]; }
-  void pop() noexcept { ++taken_; }
+  /// What was not taken yet, in order of time; it stays where it is until the next add() or recycle().
+  [[nodiscard]] std::span<TraceEvent> waiting() noexcept { return std::span(events_).subspan(taken_); }
+  void pop(std::size_t count = 1) noexcept { taken_ += count; }
   /// What was popped, and what it pointed to, may be forgotten.
   void recycle() {
-    for (std::size_t at = 0; at < taken_; ++at) {
+    for (std::size_t at = 0; at < taken_ && kept_ != 0; ++at) {
+      if (events_[at].annotation != nullptr || events_[at].loss != nullptr) --kept_;
       if (events_[at].annotation != nullptr) arena_.give_back(events_[at].annotation);
       if (events_[at].loss != nullptr) arena_.give_back(events_[at].loss);
     }
@@ -154,6 +159,10 @@ class LaneReader {
   /// At its place in time: an adapter may record a moment a little after it (Tracer::at).
   void push(const TraceEvent& event) {
     ++decoded_;
+    if (events_.size() == taken_ || !(event.time < events_.back().time)) [[likely]] {
+      events_.push_back(event);
+      return;
+    }
     std::size_t at = events_.size();
     while (at > taken_ && event.time < events_[at - 1].time) --at;
     events_.insert(events_.begin() + static_cast<std::ptrdiff_t>(at), event);
@@ -174,6 +183,7 @@ class LaneReader {
   const Annotation* keep(std::string_view key, Value value) {
     const std::size_t text_bytes = value.kind == ValueKind::kString ? value.text.size() : 0;
     std::byte* const memory = arena_.take(sizeof(Annotation) + key.size() + text_bytes);
+    ++kept_;
     auto* const text = reinterpret_cast<char*>(memory + sizeof(Annotation));
     if (!key.empty()) std::memcpy(text, key.data(), key.size());
     if (text_bytes != 0) {
@@ -205,6 +215,7 @@ class LaneReader {
   LaneId lane_;
   std::vector<TraceEvent> events_;
   std::size_t taken_ = 0;
+  std::size_t kept_ = 0;  // events with something in the arena
   EventArena arena_;
   std::string payload_;
   std::uint64_t marked_lost_ = 0;

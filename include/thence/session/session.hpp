@@ -30,6 +30,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -306,6 +307,7 @@ class BasicSession final : private ForkAware {
   using PolicyType = typename Ring::OverflowPolicyType;
   using StorageType = std::remove_reference_t<decltype(std::declval<Ring&>().storage())>;
   static constexpr std::size_t kBatch = 512;
+  static constexpr std::size_t kRun = 64;  // events of one lane in a row that are not worth copying
   static constexpr std::size_t kRetiredSummaries = 1024;
 
   struct FedSink {
@@ -491,25 +493,50 @@ class BasicSession final : private ForkAware {
       }
       if (first == nullptr || first->reader.front().time > horizon) return;
       // The earliest lane goes on until another lane's turn.
-      do {
-        emit(first->reader.front());
-        first->reader.pop();
-      } while (!first->reader.empty() && first->reader.front().time <= until);
+      emit(first->reader, until);
     }
   }
 
-  void emit(TraceEvent event) {
-    if (!roots_.admit(event)) return;
-    if (event.time < last_time_) {
-      event.late = true;
-      ++totals_.late_events;
-    } else {
-      last_time_ = event.time;
+  /// Hands on what `reader` has up to `until`, at least one event; a long run from where it lies.
+  void emit(LaneReader& reader, Timestamp until) {
+    const std::span<TraceEvent> events = reader.waiting();
+    std::size_t begin = 0, at = 0;
+    do {
+      TraceEvent& event = events[at];
+      if (!roots_.admit(event)) [[unlikely]] {
+        pass(events.subspan(begin, at - begin));
+        begin = at + 1;
+        continue;
+      }
+      if (event.time < last_time_) [[unlikely]] {
+        event.late = true;
+        ++totals_.late_events;
+      } else {
+        last_time_ = event.time;
+      }
+      if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
+        pass(events.subspan(begin, at - begin));
+        begin = at;
+        define_type(event.type);
+      }
+      ++totals_.events;
+    } while (++at != events.size() && events[at].time <= until);
+    pass(events.subspan(begin, at - begin));
+    reader.pop(at);
+  }
+  void pass(std::span<const TraceEvent> run) {
+    if (run.size() < kRun) {
+      for (const TraceEvent& event : run) {
+        batch_.push_back(event);
+        if (batch_.size() == kBatch) hand_over();
+      }
+      return;
     }
-    if (event.kind == EventKind::kCreated) define_type(event.type);
-    ++totals_.events;
-    batch_.push_back(event);
-    if (batch_.size() == kBatch) hand_over();
+    hand_over();
+    for (; !run.empty(); run = run.subspan(std::min(run.size(), kBatch))) {
+      const std::span<const TraceEvent> piece = run.first(std::min(run.size(), kBatch));
+      each_sink([piece](AnySink& sink) { sink.take(piece); });
+    }
   }
 
   void seal(RootId root, SealReason reason) { seal(root, reason, last_time_); }

@@ -4,17 +4,21 @@
 //   session.add_sink(PerfettoFile{"trace.pftrace"});
 //   session.add_sink(PerfettoStream{FileBytes{socket, "upload"}});
 //   session.add_sink(PerfettoStream{CallbackBytes{[](std::span<const std::byte> piece) { return send(piece); }}});
+//   session.add_sink(PerfettoFiles{"out/trace", {.max_file_bytes = 8 << 20, .max_total_bytes = 64 << 20}});
+//   session.add_sink(PerfettoChunks{ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) { ... }}});
 //   session.add_sink(JsonFolder{"out"});                    // out/request-1.json, out/request-2.json, ...
 //
 // Layer: session (includes formats/, core/).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
@@ -22,6 +26,7 @@
 #include "thence/formats/perfetto/perfetto_sink.hpp"
 #include "thence/session/callback_bytes.hpp"
 #include "thence/session/file_bytes.hpp"
+#include "thence/session/rotating_files.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -72,6 +77,183 @@ class PerfettoFile : public PerfettoStream<FileBytes> {
       : PerfettoStream(FileBytes(std::move(path)), options) {}
 };
 static_assert(EventSink<PerfettoFile>);
+
+/// A row of `.pftrace` files within a byte budget: `<stem>-000001.pftrace` and so on, the active one under
+/// `<stem>.active.pftrace`. Each can be read by itself; all of them by `cat`. An EventSink; movable.
+///   Threads   the session's draining one
+///   Cost      as PerfettoEncoder; names and descriptors again in each file
+///   When full see RotationOptions
+///   Errors    failure() says which file could not be written and why; those before it are whole. The trace then ends.
+class PerfettoFiles {
+ public:
+  explicit PerfettoFiles(std::string stem, const RotationOptions& rotation = {}, const PerfettoOptions& options = {})
+      : state_(std::make_unique<State>(std::move(stem), rotation, options)) {}
+
+  void begin(const TraceInfo& trace) { state_->encoder.begin(trace); }
+  void define_lane(const LaneInfo& lane) { state_->encoder.define_lane(lane); }
+  void define_type(TypeId type, std::string_view name) { state_->encoder.define_type(type, name); }
+  void define_counter(CounterId counter, std::string_view name, std::string_view unit) {
+    state_->encoder.define_counter(counter, name, unit);
+  }
+  void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
+  void synchronise(const ClockSnapshot& clock) {
+    state_->reach(clock.boottime);
+    state_->encoder.synchronise(clock);
+  }
+  void take(std::span<const TraceEvent> events) {
+    // In pieces that are small beside a file.
+    while (!events.empty()) {
+      const std::size_t count = std::min<std::size_t>(events.size(), 64);
+      state_->reach(ns_of(events.front().time));
+      state_->encoder.take(events.first(count));
+      events = events.subspan(count);
+    }
+  }
+  void flush() {
+    state_->encoder.flush();
+    static_cast<void>(state_->files.flush());
+  }
+  void end(const TraceSummary& summary) {
+    state_->encoder.end(summary);
+    state_->files.seal();
+  }
+  [[nodiscard]] std::string_view failure() const { return state_->files.failure(); }
+  [[nodiscard]] std::uint64_t bytes_written() const { return state_->files.bytes_written(); }
+
+ private:
+  struct State {
+    State(std::string stem, const RotationOptions& rotation, const PerfettoOptions& options)
+        : files(std::move(stem), rotation), encoder(files, options) {}
+    /// Seals the active file if that is due at `time`.
+    void reach(std::uint64_t time) {
+      const RotationOptions& limits = files.options();
+      const std::uint64_t bytes = files.active_bytes() + encoder.bytes_waiting();
+      if (bytes == 0 || began == 0) began = time;
+      const bool large = bytes + limits.max_file_bytes / 8 >= limits.max_file_bytes;
+      const bool old = limits.max_file_ns != 0 && time > began && time - began >= limits.max_file_ns;
+      if (bytes == 0 || (!large && !old)) return;
+      encoder.restart();
+      files.seal();
+      began = time;
+    }
+    RotatingFiles files;
+    PerfettoEncoder<RotatingFiles> encoder;
+    std::uint64_t began = 0;
+  };
+  std::unique_ptr<State> state_;
+};
+static_assert(EventSink<PerfettoFiles>);
+
+/// One Perfetto trace in chunks, for a host that sends it on while it is made, and may be busy. An EventSink; movable.
+///   Threads   the session's draining one
+///   Cost      as PerfettoEncoder; a chunk for each batch of events, of whole packets
+///   When full the host is behind by ChunkBytes' bound: events are lost, as in a full ring, until it has taken all; the
+///             trace says of each lane how many, and when.
+///   Errors    failure(); what was taken before stays readable
+class PerfettoChunks {
+ public:
+  explicit PerfettoChunks(ChunkBytes bytes, PerfettoOptions options = {})
+      : state_(std::make_unique<State>(std::move(bytes), options)) {}
+
+  void begin(const TraceInfo& trace) { state_->encoder.begin(trace); }
+  void define_lane(const LaneInfo& lane) { state_->encoder.define_lane(lane); }
+  void define_type(TypeId type, std::string_view name) { state_->encoder.define_type(type, name); }
+  void define_counter(CounterId counter, std::string_view name, std::string_view unit) {
+    state_->encoder.define_counter(counter, name, unit);
+  }
+  void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
+  void synchronise(const ClockSnapshot& clock) {
+    if (!state_->behind) state_->encoder.synchronise(clock);
+  }
+  void take(std::span<const TraceEvent> events) {
+    State& state = *state_;
+    static_cast<void>(state.bytes.flush());
+    if (state.behind ? state.bytes.waiting_bytes() != 0 : state.bytes.full()) {
+      state.behind = true;
+      for (const TraceEvent& event : events) state.lose(event);
+      return;
+    }
+    if (state.behind) state.go_on();
+    state.encoder.take(events);
+    state.encoder.flush();
+  }
+  void flush() {
+    state_->encoder.flush();
+    static_cast<void>(state_->bytes.flush());
+  }
+  void end(const TraceSummary& summary) {
+    State& state = *state_;
+    if (state.behind) state.go_on();
+    std::vector<LaneSummary> lanes(summary.lanes.begin(), summary.lanes.end());
+    TraceSummary told = summary;
+    for (const Lost& lost : state.lost_in_all) {
+      told.lost += lost.range.count;
+      for (LaneSummary& lane : lanes) {
+        if (lane.lane == lost.lane) add(lane.lost, lost.range);
+      }
+    }
+    told.lanes = lanes;
+    state.encoder.end(told);
+    static_cast<void>(state.bytes.flush());
+    state.bytes.give_up();
+  }
+  [[nodiscard]] std::string_view failure() const { return state_->bytes.failure(); }
+  [[nodiscard]] std::uint64_t bytes_written() const { return state_->bytes.bytes_written(); }
+
+ private:
+  struct Lost {
+    LaneId lane = LaneId::kNone;
+    LossRange range;
+  };
+  static void add(LossRange& to, const LossRange& more) noexcept {
+    if (to.count == 0) {
+      to = more;
+      return;
+    }
+    to.count += more.count;
+    to.first = std::min(to.first, more.first);
+    to.last = std::max(to.last, more.last);
+  }
+  static void add(std::vector<Lost>& to, LaneId lane, const LossRange& more) {
+    for (Lost& known : to) {
+      if (known.lane == lane) return add(known.range, more);
+    }
+    to.push_back({lane, more});
+  }
+  struct State {
+    State(ChunkBytes all, const PerfettoOptions& options) : bytes(std::move(all)), encoder(bytes, options) {}
+    void lose(const TraceEvent& event) {
+      if (event.kind == EventKind::kRootSealed) {  // its memory is given back; what it says goes to those who come late
+        encoder.take({&event, 1});
+      } else if (event.kind == EventKind::kLost) {
+        if (event.loss != nullptr) add(lost, event.lane, *event.loss);
+      } else {
+        add(lost, event.lane, {1, event.time, event.time});
+        add(lost_in_all, event.lane, {1, event.time, event.time});
+      }
+    }
+    void go_on() {
+      behind = false;
+      encoder.restart_after_loss();
+      for (const Lost& one : lost) {
+        TraceEvent event;
+        event.kind = EventKind::kLost;
+        event.lane = one.lane;
+        event.time = one.range.first;
+        event.loss = &one.range;
+        encoder.take({&event, 1});
+      }
+      lost.clear();
+    }
+    ChunkBytes bytes;
+    PerfettoEncoder<ChunkBytes> encoder;
+    std::vector<Lost> lost;         // since the host fell behind
+    std::vector<Lost> lost_in_all;  // by this sink, not by the rings
+    bool behind = false;
+  };
+  std::unique_ptr<State> state_;
+};
+static_assert(EventSink<PerfettoChunks>);
 
 /// One JSON document a request in a folder: `request-<n>.json`, numbered in the order in which the requests began; with
 /// JsonOptions::write_rootless what belonged to none as `request-0.json`. An EventSink; movable.

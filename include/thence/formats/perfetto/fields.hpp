@@ -23,7 +23,7 @@ namespace trace_packet {
 inline constexpr Field kClockSnapshot = 6, kTimestamp = 8, kTrustedPacketSequenceId = 10, kTrackEvent = 11,
                        kInternedData = 12, kSequenceFlags = 13, kTraceStats = 35, kPreviousPacketDropped = 42,
                        kTimestampClockId = 58, kTracePacketDefaults = 59, kTrackDescriptor = 60,
-                       kFirstPacketOnSequence = 87, kTraceUuid = 89;
+                       kCompressedPackets = 50, kExtensionDescriptor = 72, kFirstPacketOnSequence = 87, kTraceUuid = 89;
 /// sequence_flags.
 inline constexpr std::uint64_t kIncrementalStateCleared = 1, kNeedsIncrementalState = 2;
 /// previous_packet_dropped: something was lost; because the shared buffer (here: the lane's ring) was full.
@@ -31,7 +31,7 @@ inline constexpr std::uint64_t kDropPresent = 1, kDropBufferFull = 256;
 }  // namespace trace_packet
 
 namespace packet_defaults { inline constexpr Field kTimestampClockId = 58, kTrackEventDefaults = 11; }
-namespace event_defaults { inline constexpr Field kTrackUuid = 11; }
+namespace event_defaults { inline constexpr Field kTrackUuid = 11, kExtraCounterTrackUuids = 31; }
 namespace trace_uuid { inline constexpr Field kMsb = 1, kLsb = 2; }
 
 namespace track_descriptor {
@@ -46,7 +46,8 @@ namespace counter_descriptor { inline constexpr Field kUnit = 3, kUnitName = 6; 
 
 namespace track_event {
 inline constexpr Field kCategoryIids = 3, kDebugAnnotations = 4, kType = 9, kNameIid = 10, kTrackUuid = 11, kName = 23,
-                       kCounterValue = 30, kDoubleCounterValue = 44, kFlowIds = 47, kCallstackIid = 56;
+                       kExtraCounterValues = 12, kCounterValue = 30, kDoubleCounterValue = 44, kFlowIds = 47,
+                       kCorrelationId = 52, kCallstackIid = 56;
 inline constexpr std::uint64_t kSliceBegin = 1, kSliceEnd = 2, kInstant = 3, kCounter = 4;
 }  // namespace track_event
 
@@ -71,8 +72,20 @@ inline constexpr std::uint64_t kNative = 1, kInterpreted = 3;
 namespace callstack { inline constexpr Field kIid = 1, kFrameIds = 2; }
 
 namespace clock_snapshot { inline constexpr Field kClocks = 1, kPrimaryTraceClock = 2; }
-namespace clock { inline constexpr Field kClockId = 1, kTimestamp = 2; }
-inline constexpr std::uint64_t kClockRealtime = 1, kClockMonotonic = 3, kClockBoottime = 6;
+namespace clock { inline constexpr Field kClockId = 1, kTimestamp = 2, kIsIncremental = 3; }
+/// kClockDelta is a sequence's own: each timestamp is the nanoseconds since the one before it.
+inline constexpr std::uint64_t kClockRealtime = 1, kClockMonotonic = 3, kClockBoottime = 6, kClockDelta = 64;
+
+// google.protobuf's descriptors, for extension_descriptor.
+namespace extension_descriptor { inline constexpr Field kExtensionSet = 1; }
+namespace file_set { inline constexpr Field kFile = 1; }
+namespace file_descriptor { inline constexpr Field kName = 1, kPackage = 2, kEnumType = 5, kExtension = 7; }
+namespace enum_descriptor { inline constexpr Field kName = 1, kValue = 2; }
+namespace enum_value { inline constexpr Field kName = 1, kNumber = 2; }
+namespace field_descriptor {
+inline constexpr Field kName = 1, kExtendee = 2, kNumber = 3, kLabel = 4, kType = 5, kTypeName = 6;
+inline constexpr std::uint64_t kOptional = 1, kInt64 = 3, kUint64 = 4, kBool = 8, kString = 9, kEnum = 14;
+}  // namespace field_descriptor
 
 namespace trace_stats { inline constexpr Field kBufferStats = 1, kWriterStats = 18; }
 namespace buffer_stats { inline constexpr Field kBytesWritten = 1, kBufferSize = 12, kTraceWriterPacketLoss = 19; }

@@ -46,7 +46,7 @@
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/fields.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/keys.hpp"
 #include "thence/formats/trace_reader.hpp"
 #include "thence/formats/words.hpp"
 #include "thence/wire/byte_buffer.hpp"
@@ -134,8 +134,8 @@ class PerfettoReader {
 
   explicit PerfettoReader(Sink& sink, const Options& options = {}, Inflate inflate = {})
       : out_(sink), options_(options), inflate_(std::move(inflate)) {
-    for (const std::string_view key : perfetto::kKeyNames) static_cast<void>(texts_.number_of(key));
     no_text_ = texts_.number_of({});
+    cut_key_ = texts_.number_of(perfetto::kCutKey);
   }
   PerfettoReader(const PerfettoReader&) = delete;
   PerfettoReader& operator=(const PerfettoReader&) = delete;
@@ -176,21 +176,22 @@ class PerfettoReader {
 
  private:
   using Key = perfetto::Key;
-  static constexpr std::size_t kKeys = std::size(perfetto::kKeyNames);
   static constexpr std::uint32_t kNone = IdMap::kAbsent;
 
-  enum class Category : std::uint8_t { kOther, kResource, kInvocation, kPause, kPark, kEdge, kRecord, kThence };
-  static constexpr std::string_view kCategories[] = {"", "resource", "invocation", "pause", "park", "edge", "record", "thence"};
+  /// Ours are few: all else tells itself by its track.
+  enum class Category : std::uint8_t { kOther, kThence };
 
+  /// kEdge: an instant that is nothing but the end of a flow.
   enum class Word : std::uint8_t {
     kOther, kTrace, kLane, kLost, kSummary, kCreated, kScheduled, kEntered, kExited, kSettled, kDestroyed, kAwaits, kBridge,
-    kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kSample
+    kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kSample, kEdge
   };
   static constexpr std::string_view kWords[] = {"",        "thence.trace", "thence.lane", "thence.lost", "thence.summary",
                                                 "created", "scheduled",    "entered",     "exited",      "settled",
                                                 "destroyed", "awaits",     "bridge",      "annotated",   "finished",
                                                 "sealed",  "open",         "parked",      "unparked",    "pause ended",
                                                 "sample"};
+  static constexpr std::string_view kEdges[] = {"create", "settle", "release", "ready", "awaited", "bridged", "unheeded"};
 
   struct Name {
     std::uint32_t text = 0;
@@ -227,6 +228,9 @@ class PerfettoReader {
     std::uint64_t incremental = 0;        // the last reading of an incremental clock
     std::uint64_t incremental_clock = 0;  // 0: none
     std::uint64_t incremental_unit = 1;
+    std::uint64_t incremental_offset = 0;  // to BOOTTIME, where a snapshot has both
+    bool incremental_is_boottime = false;
+    std::vector<std::uint64_t> extra_counters;  // tracks, by default
     perfetto::IidTable<Name> names;
     perfetto::IidTable<CategoryName> categories;
     perfetto::IidTable<std::uint32_t> keys;
@@ -241,6 +245,7 @@ class PerfettoReader {
 
     void clear() {
       default_track = default_clock = 0;
+      extra_counters.clear();
       names.clear();
       categories.clear();
       keys.clear();
@@ -390,8 +395,40 @@ class PerfettoReader {
     return wait();
   }
 
+  /// What our own writer makes of nearly every packet: sequence, flags, time, and an event up to the end. False: another.
+  bool plain_packet(std::span<const std::byte> bytes, bool& good) {
+    using namespace perfetto;
+    const std::byte* at = bytes.data();
+    const std::byte* const end = at + bytes.size();
+    const auto is = [&](std::uint32_t field, WireType type) {
+      return at != end && *at == static_cast<std::byte>(protobuf_tag(field, type)) && ++at != end;
+    };
+    if (!is(trace_packet::kTrustedPacketSequenceId, WireType::kVarint)) return false;
+    const std::uint64_t id = take_varint(at, end);
+    if (at == nullptr || last_sequence_ >= sequences_.size() || sequences_[last_sequence_].id != id) {
+      if (at == nullptr || id == 0) return false;
+      static_cast<void>(sequence_of(id));
+    }
+    Sequence& sequence = sequences_[last_sequence_];
+    if (!sequence.valid || !sequence.ours || !sequence.incremental_is_boottime || sequence.default_clock != sequence.incremental_clock) {
+      return false;
+    }
+    if (!is(trace_packet::kSequenceFlags, WireType::kVarint) || *at++ != static_cast<std::byte>(trace_packet::kNeedsIncrementalState)) {
+      return false;
+    }
+    if (!is(trace_packet::kTimestamp, WireType::kVarint)) return false;
+    const std::uint64_t delta = take_varint(at, end);
+    if (at == nullptr || !is(trace_packet::kTrackEvent, WireType::kBytes)) return false;
+    const std::uint64_t size = take_varint(at, end);
+    if (at == nullptr || size != static_cast<std::uint64_t>(end - at)) return false;
+    sequence.incremental += delta * sequence.incremental_unit;
+    good = track_event(sequence, {at, static_cast<std::size_t>(size)}, sequence.incremental + sequence.incremental_offset, kClockBoottime);
+    return true;
+  }
+
   bool packet(std::span<const std::byte> bytes, bool inflated) {
     using namespace perfetto;
+    if (bool good = true; plain_packet(bytes, good)) return good;
     std::uint64_t time = 0, clock = 0, sequence_id = 0, flags = 0, dropped = 0;
     bool has_time = false;
     std::span<const std::byte> interned, defaults, event, descriptor, snapshot, uuid;
@@ -423,8 +460,6 @@ class PerfettoReader {
       }
     }
     if (reader.damaged()) return fail(reader);
-    if (snapshot.data() != nullptr) return clocks(snapshot, sequence_id);
-    if (uuid.data() != nullptr) return trace_uuid(uuid);
     Sequence* sequence = sequence_id == 0 ? nullptr : &sequence_of(sequence_id);
     if (sequence != nullptr) {
       if ((flags & trace_packet::kIncrementalStateCleared) != 0) {
@@ -440,6 +475,8 @@ class PerfettoReader {
       if (defaults.data() != nullptr && !packet_defaults(*sequence, defaults)) return false;
       if (interned.data() != nullptr && sequence->valid && !dictionary(*sequence, interned)) return false;
     }
+    if (snapshot.data() != nullptr) return clocks(snapshot, sequence_id);
+    if (uuid.data() != nullptr) return trace_uuid(uuid);
     if (descriptor.data() != nullptr && !track_descriptor(descriptor)) return false;
     if (event.data() == nullptr) return true;
     if (sequence == nullptr || !has_time) {
@@ -449,6 +486,10 @@ class PerfettoReader {
     if (clock == 0) clock = sequence->default_clock;
     if (clock == sequence->incremental_clock && clock != 0) {
       time = sequence->incremental += time * sequence->incremental_unit;
+      if (sequence->incremental_is_boottime) {
+        time += sequence->incremental_offset;
+        clock = kClockBoottime;
+      }
     }
     return track_event(*sequence, event, time, clock);
   }
@@ -503,6 +544,7 @@ class PerfettoReader {
   bool packet_defaults(Sequence& sequence, std::span<const std::byte> bytes) {
     sequence.default_clock = 0;
     sequence.default_track = 0;
+    sequence.extra_counters.clear();
     ProtobufReader reader{bytes};
     while (reader.next()) {
       if (reader.field() == perfetto::packet_defaults::kTimestampClockId) {
@@ -511,6 +553,9 @@ class PerfettoReader {
         ProtobufReader event{reader.bytes()};
         while (event.next()) {
           if (event.field() == perfetto::event_defaults::kTrackUuid) sequence.default_track = event.varint();
+          if (event.field() == perfetto::event_defaults::kExtraCounterTrackUuids && sequence.extra_counters.size() < kMaxExtra) {
+            sequence.extra_counters.push_back(event.varint());
+          }
         }
         if (event.damaged()) return fail(base_, event.expected());
       }
@@ -535,6 +580,8 @@ class PerfettoReader {
     using namespace perfetto;
     ClockSnapshot told;
     std::uint64_t primary = 0;
+    std::uint64_t incremental_clock = 0;
+    bool own = false;  // a sequence relates a clock of its own: no reading of the trace's clocks
     const std::size_t first = readings_.size();
     ++snapshots_;
     ProtobufReader reader{bytes};
@@ -548,7 +595,7 @@ class PerfettoReader {
         switch (one.field()) {
           case clock::kClockId: id = one.varint(); break;
           case clock::kTimestamp: time = one.varint(); break;
-          case 3: incremental = one.boolean(); break;
+          case clock::kIsIncremental: incremental = one.boolean(); break;
           case 4: unit = std::max<std::uint64_t>(one.varint(), 1); break;
           default: break;
         }
@@ -563,7 +610,10 @@ class PerfettoReader {
         sequence.incremental_clock = id;
         sequence.incremental = time;
         sequence.incremental_unit = unit;
+        sequence.incremental_is_boottime = false;
+        incremental_clock = id;
       }
+      own = own || (id >= 64 && id < 128);
       if (id != 0 && readings_.size() < kMaxReadings) readings_.push_back({clock_key(id, sequence_id), time, snapshots_});
     }
     if (reader.damaged()) return fail(base_, reader.expected());
@@ -573,7 +623,16 @@ class PerfettoReader {
       }
       if (primary != 0) trace_clock_ = primary;
     }
-    if (told.boottime != 0) {
+    if (incremental_clock != 0 && told.boottime != 0) {
+      Sequence& sequence = sequence_of(sequence_id);
+      sequence.incremental_is_boottime = trace_clock_ == kClockBoottime;
+      sequence.incremental_offset = told.boottime - sequence.incremental;
+      if (sequence.incremental_is_boottime && readings_.size() == first + 2) readings_.resize(first);  // said by the offset
+    }
+    // A part of a file that can be read by itself says again what was said last.
+    if (told.boottime == last_clocks_.boottime && told.realtime == last_clocks_.realtime) return true;
+    if (told.boottime != 0 && !own) {
+      last_clocks_ = told;
       if (!began_ && !ours_began_) {
         waiting_clocks_.push_back(told);
       } else {
@@ -665,6 +724,9 @@ class PerfettoReader {
             for (std::size_t at = 1; at < std::size(kWords); ++at) {
               if (kWords[at] == entry.text) name.word = static_cast<Word>(at);
             }
+            for (const std::string_view edge : kEdges) {
+              if (edge == entry.text) name.word = Word::kEdge;
+            }
             sequence.names.set(entry.iid, name);
             break;
           }
@@ -672,9 +734,7 @@ class PerfettoReader {
             if (!interned_string(reader.bytes(), entry)) return false;
             CategoryName category;
             category.text = text(entry.text);
-            for (std::size_t at = 1; at < std::size(kCategories); ++at) {
-              if (kCategories[at] == entry.text) category.category = static_cast<Category>(at);
-            }
+            if (entry.text == "thence") category.category = Category::kThence;
             sequence.categories.set(entry.iid, category);
             break;
           }
@@ -931,6 +991,7 @@ class PerfettoReader {
     Category category = Category::kOther;
     std::uint32_t category_text = 0;
     std::uint64_t callstack = 0;
+    std::uint64_t correlation = 0;
     std::uint64_t bits = 0;
     ValueKind value_kind = ValueKind::kInt;
     bool has_value = false;
@@ -945,20 +1006,44 @@ class PerfettoReader {
     annotations_.clear();
     flows_.clear();
     ended_flows_.clear();
+    extra_values_.clear();
+    extra_tracks_.clear();
+    ++stamp_;
     ProtobufReader reader{bytes};
     while (reader.next()) {
-      switch (reader.field()) {
+      const std::uint32_t field = reader.field();
+      if (field - kFirstKey < kKeyCount) {
+        KeyValue& value = key_values_[field - kFirstKey];
+        value.stamp = stamp_;
+        value.is_text = reader.is(WireType::kBytes);
+        if (value.is_text) {
+          value.text = reader.text();
+        } else {
+          value.bits = reader.varint();
+        }
+        continue;
+      }
+      switch (field) {
         case track_event::kType: event.type = reader.varint(); break;
         case track_event::kTrackUuid: event.track_uuid = reader.varint(); break;
-        case track_event::kNameIid: event.name = sequence.names.find(reader.varint()); break;
+        case track_event::kNameIid:
+          event.name = sequence.names.find(reader.varint());
+          // The ends of edges are for the picture: each edge is a record, too.
+          if (sequence.ours && event.type == track_event::kInstant && event.name != nullptr && event.name->word == Word::kEdge) return true;
+          break;
         case track_event::kName: event.name_text = reader.text(); break;
         case track_event::kCategoryIids:
           if (const CategoryName* category = sequence.categories.find(reader.varint()); category != nullptr) {
             event.category = category->category;
             event.category_text = category->text;
           }
-          // The ends of edges are for the picture: each edge is a record, too.
-          if (event.category == Category::kEdge && sequence.ours) return true;
+          break;
+        case track_event::kCorrelationId: event.correlation = reader.varint(); break;
+        case track_event::kExtraCounterValues:
+          if (extra_values_.size() < kMaxExtra) extra_values_.push_back(reader.varint());
+          break;
+        case event_defaults::kExtraCounterTrackUuids:
+          if (extra_tracks_.size() < kMaxExtra) extra_tracks_.push_back(reader.varint());
           break;
         case kCategories22: event.category_text = text(reader.text()); break;
         case track_event::kDebugAnnotations: annotations_.push_back(reader.bytes()); break;
@@ -995,6 +1080,7 @@ class PerfettoReader {
     return other(sequence, event, clock);
   }
   static constexpr std::uint32_t kCategories22 = 22;
+  static constexpr std::size_t kMaxExtra = 8;  // Perfetto's own bound
 
   // -- our own events -------------------------------------------------------------------------------------------------
 
@@ -1002,25 +1088,21 @@ class PerfettoReader {
     std::uint64_t bits = 0;
     std::string_view text;
     std::uint32_t stamp = 0;
+    bool is_text = false;
   };
 
   [[nodiscard]] bool has(Key key) const noexcept { return key_values_[static_cast<std::size_t>(key)].stamp == stamp_; }
   [[nodiscard]] std::uint64_t uint(Key key) const noexcept {
     const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
-    return value.stamp == stamp_ ? value.bits : 0;
+    return value.stamp == stamp_ && !value.is_text ? value.bits : 0;
   }
   [[nodiscard]] std::string_view word_at(Key key) const noexcept {
     const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
-    return value.stamp == stamp_ ? value.text : std::string_view{};
+    return value.stamp == stamp_ && value.is_text ? value.text : std::string_view{};
   }
   template <class E>
   [[nodiscard]] E enum_at(Key key, E last, E unknown) const noexcept {
-    const std::string_view spelt = word_at(key);
-    if (spelt.empty()) return unknown;
-    for (unsigned at = 0; at <= static_cast<unsigned>(last); ++at) {
-      if (word(static_cast<E>(at)) == spelt) return static_cast<E>(at);
-    }
-    return unknown;
+    return has(key) && uint(key) <= static_cast<std::uint64_t>(last) ? static_cast<E>(uint(key)) : unknown;
   }
   [[nodiscard]] Actor actor_at(Key key) const noexcept { return enum_at(key, Actor::kExternal, Actor::kUnknown); }
 
@@ -1029,10 +1111,9 @@ class PerfettoReader {
     Value value;
   };
 
-  /// Ours by their keys, the host's in order.
+  /// The host's, in order.
   bool decode_annotations(Sequence& sequence) {
     using namespace perfetto;
-    ++stamp_;
     host_notes_.clear();
     for (const std::span<const std::byte> bytes : annotations_) {
       std::uint32_t key = kNone;
@@ -1077,18 +1158,8 @@ class PerfettoReader {
       }
       if (reader.damaged()) return fail(base_, reader.expected());
       if (!has_value) continue;
-      if (key < kKeys) {
-        if (key == static_cast<std::uint32_t>(Key::kCut) && !host_notes_.empty()) {  // it follows what it is of
-          host_notes_.back().value.cut = true;
-          continue;
-        }
-        KeyValue& to = key_values_[key];
-        to.stamp = stamp_;
-        to.text = value.kind == ValueKind::kString ? value.text : std::string_view{};
-        to.bits = value.kind == ValueKind::kString ? 0
-                  : value.kind == ValueKind::kBool ? (value.boolean ? 1 : 0)
-                  : value.kind == ValueKind::kInt  ? static_cast<std::uint64_t>(value.integer)
-                                                   : value.uinteger;
+      if (key == cut_key_) {  // it follows what it is of
+        if (!host_notes_.empty()) host_notes_.back().value.cut = true;
         continue;
       }
       host_notes_.push_back({key == kNone ? key_text : texts_[key], value});
@@ -1154,9 +1225,10 @@ class PerfettoReader {
       if (reader.field() == perfetto::trace_uuid::kLsb) low = reader.varint();
     }
     if (reader.damaged()) return fail(base_, reader.expected());
-    // One of ours is made of the salt by a bijection.
+    // One of ours is made of the salt by a bijection. It comes again, for readers that come late.
     const std::uint64_t salt = unmix64(high) ^ 1;
     if (mix64(salt ^ 1) != high || mix64(salt ^ 2) != low) return true;
+    if (ours_began_ && salt == salt_) return true;
     TraceInfo info;
     info.salt = salt;
     begin_ours(info);
@@ -1215,32 +1287,60 @@ class PerfettoReader {
 
   bool ours(Sequence& sequence, Decoded& event) {
     using namespace perfetto;
-    if (!decode_annotations(sequence)) return false;
+    const Word word = event.name == nullptr ? Word::kOther : event.name->word;
+    if (event.type == track_event::kInstant && word == Word::kEdge) return true;  // for the picture: each edge is a record, too
+    if (annotations_.empty()) [[likely]] {
+      host_notes_.clear();
+    } else if (!decode_annotations(sequence)) {
+      return false;
+    }
     const std::uint32_t at = track_of(event.track_uuid);
-    if (!ours_began_ && !(event.name != nullptr && event.name->word == Word::kTrace)) begin_ours(TraceInfo{});
+    if (!ours_began_ && word != Word::kTrace) begin_ours(TraceInfo{});
     switch (event.type) {
-      case track_event::kSliceBegin: return begin_slice(sequence, event, at);
-      case track_event::kSliceEnd: return end_slice(event, at);
+      case track_event::kSliceBegin: begin_slice(sequence, event, at); break;
+      case track_event::kSliceEnd: end_slice(event, at); break;
       case track_event::kInstant:
         if (event.category == Category::kThence) return announcement(event, at);
-        if (event.category == Category::kRecord) return record(sequence, event, at);
-        return true;
-      case track_event::kCounter: return counter(event, at);
-      default: return true;
+        record(sequence, event, at, word);
+        break;
+      case track_event::kCounter: counter(event, at); break;
+      default: break;
+    }
+    if (!extra_values_.empty()) counters_at(sequence, event.time);
+    return true;
+  }
+  /// Counters that rode on an event's packet; where not all of them are samples, a mask says which.
+  void counters_at(Sequence& sequence, std::uint64_t time) {
+    const std::vector<std::uint64_t>& tracks = extra_tracks_.empty() ? sequence.extra_counters : extra_tracks_;
+    const std::uint64_t mask = has(Key::kCounters) ? uint(Key::kCounters) : ~std::uint64_t{0};
+    for (std::size_t at = 0; at < extra_values_.size() && at < tracks.size(); ++at) {
+      if ((mask >> at & 1) == 0) continue;
+      const std::uint32_t track = track_of(tracks[at]);
+      const auto value = static_cast<std::int64_t>(extra_values_[at]);
+      TraceEvent counted = made(EventKind::kCounter, time, 0, RootId::kNone, lane_of(track));
+      counted.counter = counter_of(track);
+      out_.add(counted, Annotation{{}, value < 0 ? Value::of(value) : Value::of(extra_values_[at])});
     }
   }
 
-  bool begin_slice(Sequence& sequence, Decoded& event, std::uint32_t at) {
+  /// A slice on a lane's track is an invocation or a pause, on one below a lane the time it was parked, else a resource.
+  [[nodiscard]] OpenKind kind_of(std::uint32_t at) const noexcept {
+    if (tracks_[at].has_lane) return has(Key::kPause) ? OpenKind::kPause : OpenKind::kInvocation;
+    const std::uint32_t up = tracks_[at].parent == 0 ? kNone : track_by_uuid_.find(tracks_[at].parent);
+    return up != kNone && tracks_[up].has_lane ? OpenKind::kPark : OpenKind::kResource;
+  }
+
+  void begin_slice(Sequence& sequence, Decoded& event, std::uint32_t at) {
     Open open;
-    open.id = uint(Key::kId) & Event::kIdMask;
+    open.id = event.correlation & Event::kIdMask;
     open.root = root_at();
     const std::uint64_t time = has(Key::kTrueBegin) ? uint(Key::kTrueBegin) : event.time;
     open.begin = event.time;
     open.split = uint(Key::kPart) != 0;
     open.invocation = uint(Key::kInvocation);
-    switch (event.category) {
-      case Category::kResource: {
-        open.kind = OpenKind::kResource;
+    open.kind = kind_of(at);
+    switch (open.kind) {
+      case OpenKind::kResource: {
         TraceEvent created = made(EventKind::kCreated, event.time, open.id, open.root, lane_at(Key::kLane));
         created.other = resource_at(Key::kTrigger);
         created.stack = stack_at(sequence, event);
@@ -1248,60 +1348,66 @@ class PerfettoReader {
         out_.add(created);
         break;
       }
-      case Category::kInvocation: {
-        open.kind = OpenKind::kInvocation;
-        if (open.split) break;  // it goes on
-        TraceEvent entered = made(EventKind::kEntered, time, open.id, open.root, lane_of(at));
-        entered.other = resource_at(Key::kCauseBy);
-        entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
-        entered.stack = stack_at(sequence, event);
-        out_.add(entered);
+      case OpenKind::kInvocation:
+        if (!open.split) entered(sequence, event, time, open.id, open.root, lane_of(at));  // else it goes on
         break;
-      }
-      case Category::kPause: {
-        open.kind = OpenKind::kPause;
-        open.pause = pause_of(event);
+      case OpenKind::kPause:
+        open.pause = pause_of();
         if (open.split) break;
         out_.add(made(EventKind::kPauseBegan, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane_of(at)));
         break;
-      }
-      case Category::kPark:
-        open.kind = OpenKind::kPark;
-        out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at)));
-        break;
-      case Category::kOther:
-      case Category::kEdge:
-      case Category::kRecord:
-      case Category::kThence: ++skipped_; break;
+      case OpenKind::kPark: out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at))); break;
+      case OpenKind::kOther: break;
     }
     // The parts of invocations that cross are written late: what is open stays in order of time.
     std::vector<Open>& all = tracks_[at].open;
     std::size_t place = all.size();
     while (place != 0 && all[place - 1].begin > open.begin) --place;
     all.insert(all.begin() + static_cast<std::ptrdiff_t>(place), open);
-    return true;
   }
-  PauseKind pause_of(const Decoded& event) const noexcept {
-    const PauseKind unknown = PauseKind::kOther;
-    if (has(Key::kPause)) return enum_at(Key::kPause, PauseKind::kGcWeakCallbacks, unknown);
-    const std::string_view name = event.name != nullptr ? texts_[event.name->text] : event.name_text;
-    for (unsigned at = 0; at <= static_cast<unsigned>(PauseKind::kGcWeakCallbacks); ++at) {
-      if (word(static_cast<PauseKind>(at)) == name) return static_cast<PauseKind>(at);
+  /// An entry, and the wake before it where it says that.
+  void entered(Sequence& sequence, const Decoded& event, std::uint64_t time, std::uint64_t id, RootId root, LaneId lane) {
+    if (has(Key::kWokenBefore)) {
+      const LaneId wake_lane = has(Key::kWakeLane) ? lane_at(Key::kWakeLane) : lane;
+      scheduled(time - std::min(uint(Key::kWokenBefore), time), id, root, wake_lane);
     }
-    return unknown;
+    TraceEvent entered = made(EventKind::kEntered, time, id, root, lane);
+    entered.other = resource_at(Key::kCauseBy);
+    entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
+    entered.stack = stack_at(sequence, event);
+    out_.add(entered);
+  }
+  void scheduled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane) {
+    TraceEvent scheduled = made(EventKind::kScheduled, time, id, root, lane);
+    scheduled.other = resource_at(Key::kWaker);
+    const Actor unsaid = has(Key::kWaker) ? Actor::kInvocation : Actor::kUnknown;
+    scheduled.flags = static_cast<std::uint8_t>(has(Key::kScheduledBy) ? actor_at(Key::kScheduledBy) : unsaid);
+    out_.add(scheduled);
+  }
+  [[nodiscard]] PauseKind pause_of() const noexcept {
+    return enum_at(Key::kPause, PauseKind::kGcWeakCallbacks, PauseKind::kOther);
   }
 
-  bool end_slice(const Decoded& event, std::uint32_t at) {
+  void end_slice(const Decoded& event, std::uint32_t at) {
     Track& track = tracks_[at];
     // It ends the one that began last, at its time.
     std::size_t place = track.open.size();
     while (place != 0 && track.open[place - 1].begin > event.time) --place;
-    if (place == 0) {
-      ++unmatched_ends_;
-      return true;
+    Open open;
+    if (place != 0) {
+      open = track.open[place - 1];
+      track.open.erase(track.open.begin() + static_cast<std::ptrdiff_t>(place - 1));
+    } else {
+      // It began in a part of the file that is not there: then it says of what it is the end.
+      open.kind = kind_of(at);
+      open.id = event.correlation & Event::kIdMask;
+      open.root = root_at();
+      open.pause = pause_of();
+      if (open.kind != OpenKind::kPark && open.kind != OpenKind::kPause && open.id == 0) {
+        ++unmatched_ends_;
+        return;
+      }
     }
-    const Open open = track.open[place - 1];
-    track.open.erase(track.open.begin() + static_cast<std::ptrdiff_t>(place - 1));
     switch (open.kind) {
       case OpenKind::kResource: finish_resource(open.id, open.root, event.time); break;
       case OpenKind::kInvocation:
@@ -1328,15 +1434,26 @@ class PerfettoReader {
         break;
       case OpenKind::kOther: break;
     }
-    return true;
   }
 
-  /// What a resource's end says of it: its annotations and when it was destroyed.
+  /// What a resource's end says of it: its annotations, and when it was settled and destroyed.
   void finish_resource(std::uint64_t id, RootId root, std::uint64_t time) {
     hand_over_notes(id, root, time, LaneId::kNone);
-    if (has(Key::kDestroyedAt)) {
-      out_.add(made(EventKind::kDestroyed, uint(Key::kDestroyedAt), id, root, lane_at(Key::kDestroyedOn)));
+    if (has(Key::kSettledBefore)) {
+      settled(time - std::min(uint(Key::kSettledBefore), time), id, root, lane_at(Key::kSettledOn), StackId::kNone);
     }
+    if (has(Key::kDestroyedAfter)) {
+      out_.add(made(EventKind::kDestroyed, time + uint(Key::kDestroyedAfter), id, root, lane_at(Key::kDestroyedOn)));
+    }
+  }
+  void settled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane, StackId stack) {
+    TraceEvent settled = made(EventKind::kSettled, time, id, root, lane);
+    settled.other = resource_at(Key::kSettler);
+    settled.flags = static_cast<std::uint8_t>(
+        static_cast<unsigned>(enum_at(Key::kOutcome, Outcome::kResolved, Outcome::kUnknown)) |
+        static_cast<unsigned>(actor_at(Key::kSettledBy)) << 4);
+    settled.stack = stack;
+    out_.add(settled);
   }
   void hand_over_notes(std::uint64_t id, RootId root, std::uint64_t time, LaneId lane) {
     for (const HostNote& note : host_notes_) {
@@ -1344,12 +1461,12 @@ class PerfettoReader {
     }
   }
 
-  bool record(Sequence& sequence, Decoded& event, std::uint32_t at) {
-    const std::uint64_t id = uint(Key::kId);
+  void record(Sequence& sequence, Decoded& event, std::uint32_t at, Word word) {
+    const std::uint64_t id = event.correlation & Event::kIdMask;
     const RootId root = root_at();
     // On a resource's track the lane is said; on a lane's it is the lane's.
     const LaneId lane = has(Key::kLane) ? lane_at(Key::kLane) : lane_of(at);
-    switch (event.name == nullptr ? Word::kOther : event.name->word) {
+    switch (word) {
       case Word::kCreated: {
         TraceEvent created = made(EventKind::kCreated, event.time, id, root, lane);
         created.other = resource_at(Key::kTrigger);
@@ -1357,84 +1474,60 @@ class PerfettoReader {
         tell_types();
         created.stack = stack_at(sequence, event);
         out_.add(created);
-        return true;
+        return;
       }
-      case Word::kScheduled: {
-        TraceEvent scheduled = made(EventKind::kScheduled, event.time, id, root, lane);
-        scheduled.other = resource_at(Key::kWaker);
-        scheduled.flags = static_cast<std::uint8_t>(actor_at(Key::kScheduledBy));
-        out_.add(scheduled);
-        return true;
-      }
-      case Word::kEntered: {
-        TraceEvent entered = made(EventKind::kEntered, event.time, id, root, lane);
-        entered.other = resource_at(Key::kCauseBy);
-        entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
-        entered.stack = stack_at(sequence, event);
-        out_.add(entered);
-        return true;
-      }
-      case Word::kExited: out_.add(made(EventKind::kExited, event.time, id, root, lane)); return true;
-      case Word::kSettled: {
-        TraceEvent settled = made(EventKind::kSettled, event.time, id, root, lane);
-        settled.other = resource_at(Key::kSettler);
-        settled.flags = static_cast<std::uint8_t>(
-            static_cast<unsigned>(enum_at(Key::kOutcome, Outcome::kResolved, Outcome::kUnknown)) |
-            static_cast<unsigned>(actor_at(Key::kSettledBy)) << 4);
-        settled.stack = stack_at(sequence, event);
-        out_.add(settled);
-        return true;
-      }
-      case Word::kDestroyed: out_.add(made(EventKind::kDestroyed, event.time, id, root, lane)); return true;
+      case Word::kScheduled: return scheduled(event.time, id, root, lane);
+      case Word::kEntered: return entered(sequence, event, event.time, id, root, lane);
+      case Word::kExited: return out_.add(made(EventKind::kExited, event.time, id, root, lane));
+      case Word::kSettled: return settled(event.time, id, root, lane, stack_at(sequence, event));
+      case Word::kDestroyed: return out_.add(made(EventKind::kDestroyed, event.time, id, root, lane));
       case Word::kAwaits:
       case Word::kBridge: {
         TraceEvent linked = made(EventKind::kLinked, event.time, id, root, lane);
         linked.other = resource_at(Key::kLinkCause);
         linked.flags = static_cast<std::uint8_t>(
-            enum_at(Key::kLink, LinkKind::kBridge, event.name->word == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
+            enum_at(Key::kLink, LinkKind::kBridge, word == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
         linked.stack = stack_at(sequence, event);
         out_.add(linked);
-        return true;
+        return;
       }
-      case Word::kAnnotated: hand_over_notes(id, root, event.time, lane); return true;
-      case Word::kFinished: out_.add(made(EventKind::kRootFinished, event.time, id, root, lane)); return true;
+      case Word::kAnnotated: return hand_over_notes(id, root, event.time, lane);
+      case Word::kFinished: return out_.add(made(EventKind::kRootFinished, event.time, id, root, lane));
       case Word::kSealed: {
         TraceEvent sealed = made(EventKind::kRootSealed, event.time, 0, root, LaneId::kNone);
         sealed.flags = static_cast<std::uint8_t>(enum_at(Key::kSealReason, SealReason::kSessionEnded, SealReason::kFinished));
         out_.add(sealed);
-        return true;
+        return;
       }
       case Word::kOpen: {
         // Its slice has no end; its track is not used again.
         Track& track = tracks_[at];
         for (std::size_t open = track.open.size(); open-- != 0;) {
-          if (track.open[open].id != (id & Event::kIdMask)) continue;
+          if (track.open[open].id != id) continue;
           track.open.erase(track.open.begin() + static_cast<std::ptrdiff_t>(open));
           break;
         }
-        finish_resource(id, root, event.time);
-        return true;
+        return finish_resource(id, root, event.time);
       }
-      case Word::kParked: out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane)); return true;
-      case Word::kUnparked: out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane)); return true;
+      case Word::kParked: return out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane));
+      case Word::kUnparked: return out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane));
       case Word::kPauseEnded:
-        out_.add(made(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of(event)), RootId::kNone, lane));
-        return true;
+        return out_.add(made(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of()), RootId::kNone, lane));
       case Word::kSample: {
         TraceEvent sample = made(EventKind::kSample, event.time, id, root, lane);
         sample.flags = static_cast<std::uint8_t>(enum_at(Key::kSample, SampleKind::kOffCpu, SampleKind::kCpu));
         sample.stack = stack_at(sequence, event);
         out_.add(sample);
-        return true;
+        return;
       }
       case Word::kOther:
       case Word::kTrace:
       case Word::kLane:
       case Word::kLost:
-      case Word::kSummary: break;
+      case Word::kSummary:
+      case Word::kEdge: break;
     }
     ++skipped_;
-    return true;
   }
 
   bool announcement(const Decoded& event, std::uint32_t at) {
@@ -1526,8 +1619,8 @@ class PerfettoReader {
     }
     return static_cast<CounterId>(number);
   }
-  bool counter(const Decoded& event, std::uint32_t at) {
-    if (!event.has_value) return true;
+  void counter(const Decoded& event, std::uint32_t at) {
+    if (!event.has_value) return;
     TraceEvent counted = made(EventKind::kCounter, event.time, 0, RootId::kNone, lane_of(at));
     counted.counter = counter_of(at);
     Value value = event.value_kind == ValueKind::kDouble ? Value::of(std::bit_cast<double>(event.bits))
@@ -1535,7 +1628,6 @@ class PerfettoReader {
                                                          : Value::of(static_cast<std::int64_t>(event.bits));
     if (has(Key::kValue)) value = Value::of(uint(Key::kValue));
     out_.add(counted, Annotation{{}, value});
-    return true;
   }
 
   // -- events of others -----------------------------------------------------------------------------------------------
@@ -1569,6 +1661,20 @@ class PerfettoReader {
     }
     held.note_count = static_cast<std::uint32_t>(held_notes_.size()) - held.notes;
     others_.push_back(held);
+    const std::vector<std::uint64_t>& tracks = extra_tracks_.empty() ? sequence.extra_counters : extra_tracks_;
+    for (std::size_t at = 0; at < extra_values_.size() && at < tracks.size(); ++at) {
+      Other counted;
+      counted.time = held.time;
+      counted.clock = held.clock;
+      counted.bits = extra_values_[at];
+      counted.kind = static_cast<std::int64_t>(counted.bits) < 0 ? ValueKind::kInt : ValueKind::kUint;
+      counted.track = track_of(tracks[at]);
+      counted.type = static_cast<std::uint8_t>(perfetto::track_event::kCounter);
+      counted.name = counted.category = no_text_;
+      counted.notes = static_cast<std::uint32_t>(held_notes_.size());
+      counted.flows = static_cast<std::uint32_t>(held_flows_.size());
+      others_.push_back(counted);
+    }
     return true;
   }
 
@@ -1917,7 +2023,6 @@ class PerfettoReader {
   std::string_view wanted_ = "the rest of a packet";
   Damage damage_;
   bool ended_ = false;
-  // Names: the first kKeys are our keys, then the empty text.
   TextNumbers texts_;
   TypeNumbers types_;
   std::vector<ToldType> told_types_;
@@ -1929,12 +2034,15 @@ class PerfettoReader {
   std::uint32_t zero_track_ = kNone;
   std::uint32_t last_track_ = kNone;
   std::uint32_t no_text_ = 0;
+  std::uint32_t cut_key_ = 0;
   // One event.
   std::vector<std::span<const std::byte>> annotations_;
   std::vector<std::uint64_t> flows_;
   std::vector<std::uint64_t> ended_flows_;
   std::vector<HostNote> host_notes_;
-  std::array<KeyValue, kKeys> key_values_{};
+  std::array<KeyValue, perfetto::kKeyCount> key_values_{};
+  std::vector<std::uint64_t> extra_values_;
+  std::vector<std::uint64_t> extra_tracks_;
   std::uint32_t stamp_ = 0;
   std::vector<FrameEntry> frames_;
   std::vector<FrameInfo> infos_;
@@ -1954,6 +2062,7 @@ class PerfettoReader {
   // Clocks.
   std::vector<Reading> readings_;
   std::vector<ClockSnapshot> waiting_clocks_;
+  ClockSnapshot last_clocks_;
   std::uint32_t snapshots_ = 0;
   std::uint64_t trace_clock_ = 0;
   // Others.

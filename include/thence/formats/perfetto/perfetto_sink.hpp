@@ -38,6 +38,7 @@
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/fields.hpp"
+#include "thence/formats/perfetto/keys.hpp"
 #include "thence/formats/perfetto/perfetto_writer.hpp"
 #include "thence/formats/words.hpp"
 #include "thence/wire/byte_buffer.hpp"
@@ -46,8 +47,22 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
+/// Which slices a trace shows. All records are in the file whichever: what has no slice is an instant on its lane.
+enum class PerfettoSpans : std::uint8_t {
+  kBoth,
+  kRequests,  ///< requests and their resources; entering and leaving are instants
+  kLanes,     ///< what each lane ran; creations and ends are instants
+};
+
 struct PerfettoOptions {
   PerfettoWriterOptions writer = {};
+  /// Arrows for triggers, wakes, settles, releases and links. Without: a third less bytes; a wake is said by the invocation
+  /// that follows it, a settling by the end of its slice, and who caused what only by number.
+  bool flows = true;
+  PerfettoSpans spans = PerfettoSpans::kBoth;
+  /// Each resource on a track of its own instead of one from the pool. Perfetto then needs a kilobyte a resource, and one
+  /// can be pinned and searched for by its track.
+  bool track_per_resource = false;
   /// For how long after its end a resource still takes late events, and its track is not given to another. Less: events
   /// that a preempted thread publishes late stand beside their slice instead of on it, and a continuation that runs so
   /// long after the settling is not covered by the slice. More: more tracks, and memory for what has just ended.
@@ -63,37 +78,6 @@ struct PerfettoOptions {
   std::size_t max_depth = 500;
 };
 
-namespace perfetto {
-
-/// Our keys of debug annotations; all others are the host's.
-enum class Key : unsigned {
-  kId, kRoot, kTrigger, kLane, kLate, kType, kOutcome, kSettledBy, kSettler, kDestroyedAt, kDestroyedOn, kScheduledBy,
-  kWaker, kReadyAt, kCause, kCauseBy, kOpen, kEndUnknown, kSplit, kPart, kTrueBegin, kTrueEnd, kExitLane, kLink, kLinkCause,
-  kCut, kSealReason, kOpenResources, kCount, kFirst, kLast, kProcessId, kThreadId, kName, kVersion, kSalt, kClock,
-  kOverflow, kSampling, kEvents, kLost, kLateEvents, kAfterSeal, kRootsSealed, kRootsAbandoned, kDrainNs, kBytes,
-  kExitWithoutEnter, kExitsCrossed, kTooDeep, kAnnotationsCut, kStacksRefused, kRootEndsLost, kRingBytes, kStack, kPause,
-  kStacksMissing, kValue, kTypeId, kSample, kInvocation,
-};
-inline constexpr std::string_view kKeyNames[] = {
-    "thence.id",            "thence.root",          "thence.trigger",        "thence.lane",          "thence.late",
-    "thence.type",          "thence.outcome",       "thence.settled_by",     "thence.settler",       "thence.destroyed_at",
-    "thence.destroyed_on",  "thence.scheduled_by",  "thence.waker",          "thence.ready_at",      "thence.cause",
-    "thence.cause_by",      "thence.open",          "thence.end_unknown",    "thence.split",         "thence.part",
-    "thence.true_begin",    "thence.true_end",      "thence.exit_lane",      "thence.link",          "thence.link_cause",
-    "thence.cut",           "thence.seal_reason",   "thence.open_resources", "thence.count",         "thence.first",
-    "thence.last",          "thence.process_id",    "thence.thread_id",      "thence.name",          "thence.version",
-    "thence.salt",          "thence.clock",         "thence.overflow_policy", "thence.sampling",     "thence.events",
-    "thence.lost",          "thence.late_events",   "thence.after_seal",     "thence.roots_sealed",  "thence.roots_abandoned",
-    "thence.drain_ns",      "thence.bytes_written", "thence.exit_without_enter", "thence.exits_crossed", "thence.too_deep",
-    "thence.annotations_cut", "thence.stacks_refused", "thence.root_ends_lost", "thence.ring_bytes", "thence.stack",
-    "thence.pause",         "thence.stacks_missing", "thence.value",         "thence.type_id",       "thence.sample", "thence.invocation"};
-static_assert(std::size(kKeyNames) == static_cast<unsigned>(Key::kInvocation) + 1);
-
-/// The version of what the annotations mean; a reader refuses what it does not know.
-inline constexpr std::uint64_t kFormatVersion = 1;
-
-}  // namespace perfetto
-
 /// Writes events as a Perfetto trace.
 ///   Shape     state for each lane, each open root, each open resource, and for the names and stacks of the trace.
 ///   Threads   one at a time.
@@ -108,9 +92,8 @@ class PerfettoEncoder {
   using Options = PerfettoOptions;
 
   explicit PerfettoEncoder(Sink& sink, const Options& options = {}) : options_(options), writer_(sink, options.writer) {
-    for (std::size_t at = 0; at < std::size(perfetto::kKeyNames); ++at) {
-      keys_[at] = writer_.intern_key(perfetto::kKeyNames[at]);
-    }
+    if (options_.spans == PerfettoSpans::kRequests) options_.max_depth = 0;
+    cut_key_ = writer_.intern_key(perfetto::kCutKey);
   }
   PerfettoEncoder(const PerfettoEncoder&) = delete;
   PerfettoEncoder& operator=(const PerfettoEncoder&) = delete;
@@ -127,13 +110,8 @@ class PerfettoEncoder {
     clock_ = info.clock;
     sampling_ = info.sampling;
     async_ = writer_.open_sequence(0);
+    ends_ = writer_.open_sequence(0);
     static_cast<void>(process_of(info.process_id));
-    writer_.prepare(async_);
-    writer_.packet(async_, [&](ProtobufWriter& writer) {
-      const auto uuid = writer.message(perfetto::trace_packet::kTraceUuid);
-      writer.varint(perfetto::trace_uuid::kMsb, mix64(salt_ ^ 1));
-      writer.varint(perfetto::trace_uuid::kLsb, mix64(salt_ ^ 2));
-    });
   }
 
   void define_lane(const LaneInfo& info) {
@@ -169,19 +147,45 @@ class PerfettoEncoder {
 
   void synchronise(const ClockSnapshot& clocks) {
     start();
-    now_ = std::max(now_, clocks.boottime);
+    reach(clocks.boottime);
+    clocks_ = clocks;
     writer_.prepare(async_);
-    writer_.clock_snapshot(async_, clocks);
+    if (announced_ == writer_.generation(async_)) {
+      writer_.clock_snapshot(async_, clocks);
+    } else {
+      announce_trace();  // which says it
+    }
     if (stats_due_) write_stats({});
   }
 
   void take(std::span<const TraceEvent> events) {
     start();
-    for (const TraceEvent& event : events) take_one(event);
+    for (std::size_t at = 0; at < events.size(); ++at) {
+      if (events[at].kind == EventKind::kCounter) [[unlikely]] {
+        at = take_with_counters(events, at);
+      } else if (at + 1 < events.size() && events[at + 1].kind == EventKind::kCounter) {
+        at = take_with_counters(events, at);
+      } else {
+        take_one(events[at]);
+      }
+    }
+    if (keys_described_ != announced_ && writer_.bytes_since_start(async_) >= kKeysAfter) [[unlikely]] describe_keys();
   }
 
-  /// Hands what is whole to the sink.
+  /// Hands what is whole to the sink; where packets are compressed, what fills a run.
   void flush() { writer_.flush(); }
+  /// Hands all to the sink, and makes what follows readable without what went before: a new file may begin here.
+  void restart() {
+    if (keys_described_ != announced_) describe_keys();
+    writer_.flush(true);
+    writer_.restart();
+  }
+  /// The same after events that were not handed to this encoder: the loss of each lane is then told by an event kLost.
+  void restart_after_loss() {
+    restart();
+    writer_.mark_dropped(async_);
+    writer_.mark_dropped(ends_);
+  }
 
   void end(const TraceSummary& summary) {
     start();
@@ -194,13 +198,17 @@ class PerfettoEncoder {
         leave_open(index);
       }
     }
+    write_all_wakes();
     write_summary(summary);
+    if (keys_described_ != announced_) describe_keys();
     write_stats(summary);
-    writer_.flush();
+    writer_.flush(true);
   }
 
   [[nodiscard]] bool failed() const noexcept { return writer_.failed(); }
   [[nodiscard]] std::uint64_t bytes_written() const noexcept { return writer_.written(); }
+  /// Bytes of packets that have not been handed to the sink.
+  [[nodiscard]] std::size_t bytes_waiting() const noexcept { return writer_.waiting(); }
   [[nodiscard]] std::uint64_t bytes_refused() const noexcept { return writer_.refused(); }
   [[nodiscard]] std::uint64_t packets() const noexcept { return writer_.packets(); }
   /// Resources that are open, or ended and in quarantine.
@@ -212,6 +220,7 @@ class PerfettoEncoder {
 
  private:
   using Key = perfetto::Key;
+  using Packet = typename PerfettoWriter<Sink>::Event;
   static constexpr std::uint32_t kNone = IdMap::kAbsent;
   static constexpr std::uint32_t kNever = ~std::uint32_t{0};
 
@@ -234,6 +243,7 @@ class PerfettoEncoder {
     std::uint64_t end_order = 0;      // 0: has not ended
     std::uint64_t entry = 0;          // its place among all entries, of whatever lane
     std::uint32_t name = 0;
+    std::uint32_t generation = 0;     // of the lane's sequence in which it began
     std::uint32_t part = 0;           // parts written before this one
     std::uint32_t exit_lane = 0;
     bool pause = false;
@@ -254,12 +264,21 @@ class PerfettoEncoder {
     CounterId id = CounterId::kNone;
     std::uint64_t uuid = 0;
     std::uint32_t generation = 0;
+    std::int64_t last = 0;
+    bool whole = false;  // `last` is what the track shows
+  };
+  /// The counters that ride on the packets of a sequence.
+  struct Riders {
+    std::uint32_t generation = 0;
+    std::uint32_t count = 0;
+    std::uint8_t counters[PerfettoWriter<Sink>::kMaxExtraCounters] = {};  // index in Lane::counters
   };
 
   struct Lane {
     LaneId id = LaneId::kNone;
     std::uint32_t sequence = 0;
     std::uint32_t generation = 0;  // in which its track was last described
+    std::uint32_t park_sequence = 0;  // kNever: none yet
     std::uint32_t park_generation = 0;
     std::uint32_t process = 0;
     std::int32_t process_id = 0;
@@ -277,6 +296,8 @@ class PerfettoEncoder {
     std::string name;
     std::vector<Invocation> stack;
     std::vector<LaneCounter> counters;
+    Riders riders;
+    Riders park_riders;
   };
 
   struct CounterName {
@@ -328,10 +349,10 @@ class PerfettoEncoder {
     std::uint64_t finished_at = 0;
     std::uint64_t destroyed_at = 0;
     std::uint64_t last_exit = 0;
-    std::uint64_t wake_at = 0;
-    std::uint64_t waker = 0;
-    std::uint32_t wake_lane = 0;
+    std::uint64_t settler = 0;
+    std::uint32_t settled_on = 0;
     std::uint32_t destroyed_on = 0;
+    std::uint32_t generation = 0;  // of the resources' sequence in which its slice began
     std::uint32_t root = 0;
     std::uint32_t previous = kNone;  // in its root
     std::uint32_t next = kNone;
@@ -339,9 +360,11 @@ class PerfettoEncoder {
     std::uint32_t name = 0;
     Life life;
     Outcome outcome = Outcome::kUnknown;
-    Actor wake_actor = Actor::kUnknown;
-    bool woken = false;  // wake_at .. wake_actor are set and not yet written
+    Actor settled_by = Actor::kUnknown;
+    bool settle_held = false;     // the settling is said by the end of the slice
+    bool destroy_written = false;  // the destruction is a record already
     bool queued = false;
+    bool shown = true;  // it has a slice
     ByteBuffer annotations;
   };
 
@@ -354,6 +377,19 @@ class PerfettoEncoder {
     std::uint8_t flags = 0;
   };
   static constexpr std::size_t kMaxEarly = 512;
+
+  /// A wake for which the invocation that it leads to is awaited. With flows it has been written; else it is held.
+  struct Wake {
+    std::uint64_t resource = 0;  // 0: free
+    std::uint64_t root = 0;
+    std::uint64_t at = 0;
+    std::uint64_t waker = 0;
+    std::uint64_t flow = 0;
+    std::uint32_t lane = 0;  // index
+    Actor actor = Actor::kUnknown;
+    bool late = false;
+  };
+  static constexpr std::size_t kWakes = 1024;  // a power of two
 
   struct Closing {
     std::uint64_t id = 0;
@@ -371,13 +407,29 @@ class PerfettoEncoder {
     ++tracks_made_;
     return unique(uuid_base_, ++uuids_);
   }
-  [[nodiscard]] std::uint64_t next_flow() noexcept { return unique(flow_base_, ++flows_); }
+  /// One after the other from a base of 64 bits: unique as that is, and they compress. 0 where flows are off.
+  [[nodiscard]] std::uint64_t next_flow() noexcept {
+    if (!options_.flows) return 0;
+    const std::uint64_t flow = flow_base_ + ++flows_;
+    return flow == 0 ? flow_base_ + ++flows_ : flow;
+  }
   /// Different for each count under one base, spread over 64 bits, and not 0.
   [[nodiscard]] static std::uint64_t unique(std::uint64_t base, std::uint64_t count) noexcept {
     const std::uint64_t value = mix64(base + count);
     return value == 0 ? 1 : value;
   }
-  [[nodiscard]] std::uint32_t key(Key which) const noexcept { return keys_[static_cast<unsigned>(which)]; }
+  void reach(std::uint64_t time) noexcept {
+    if (time <= now_) return;
+    now_ = time;
+    writer_.reach(time);
+  }
+  void write_uuid() {
+    writer_.packet(async_, [&](ProtobufWriter& writer) {
+      const auto uuid = writer.message(perfetto::trace_packet::kTraceUuid);
+      writer.varint(perfetto::trace_uuid::kMsb, mix64(salt_ ^ 1));
+      writer.varint(perfetto::trace_uuid::kLsb, mix64(salt_ ^ 2));
+    });
+  }
 
   std::uint32_t process_of(std::int32_t id) {
     for (std::uint32_t at = 0; at < processes_.size(); ++at) {
@@ -396,6 +448,7 @@ class PerfettoEncoder {
     lane.uuid = next_uuid();
     lane.process_id = info_process_id_;
     lane.sequence = writer_.open_sequence(lane.uuid);
+    lane.park_sequence = kNever;
     lane.name = id == LaneId::kNone ? "no lane" : "lane " + std::to_string(number(id));
     lanes_.push_back(std::move(lane));
     lane_by_id_.insert(number(id) + 1, index);
@@ -423,10 +476,13 @@ class PerfettoEncoder {
   void describe_lane(Lane& lane) {
     writer_.prepare(lane.sequence);
     if (lane.generation == writer_.generation(lane.sequence)) [[likely]] return;
-    describe_process(processes_[lane.process]);
     lane.generation = writer_.generation(lane.sequence);
     lane.announce = true;
-    writer_.track_descriptor(lane.sequence, lane.uuid, [&](ProtobufWriter& writer) {
+    describe_lane_track(lane, lane.sequence);
+  }
+  void describe_lane_track(Lane& lane, std::uint32_t sequence) {
+    describe_process(processes_[lane.process]);
+    writer_.track_descriptor(sequence, lane.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       writer.varint(track_descriptor::kParentUuid, processes_[lane.process].uuid);
       if (lane.thread_id == 0 || lane.process_id == 0) {  // not a thread that the system knows: a plain track
@@ -477,45 +533,117 @@ class PerfettoEncoder {
     announced_ = writer_.generation(async_);
     Process& process = processes_[0];
     describe_process(process);
-    writer_.begin_event(async_, now_, perfetto::track_event::kInstant, process.uuid);
-    put_name(Word::kTrace, Category::kThence);
-    writer_.annotate(key(Key::kVersion), perfetto::kFormatVersion);
-    writer_.annotate(key(Key::kSalt), salt_);
-    writer_.annotate(key(Key::kProcessId), static_cast<std::int64_t>(info_process_id_));
-    writer_.annotate_text(key(Key::kName), process_name_);
-    writer_.annotate_text(key(Key::kClock), clock_);
-    writer_.annotate_text(key(Key::kOverflow), overflow_policy_);
-    writer_.annotate_text(key(Key::kSampling), sampling_);
-    writer_.end_event();
+    write_uuid();
+    if (clocks_.boottime != 0) writer_.clock_snapshot(async_, clocks_);
+    write_trace(async_);
+    writer_.count_from_here(async_);
+  }
+  void write_trace(std::uint32_t sequence) {
+    Packet packet = writer_.event(sequence, now_, perfetto::track_event::kInstant, processes_[0].uuid);
+    put_name(packet, Word::kTrace);
+    put_category(packet, Category::kThence);
+    packet.say(Key::kVersion, perfetto::kFormatVersion);
+    packet.say(Key::kSalt, salt_);
+    say_int(packet, Key::kProcessId, info_process_id_);
+    packet.say(Key::kName, process_name_);
+    packet.say(Key::kClock, clock_);
+    packet.say(Key::kOverflow, overflow_policy_);
+    packet.say(Key::kSampling, sampling_);
+    packet.end();
+  }
+
+  /// Names the keys for Perfetto, so that it shows them as arguments. That takes 4 KB, and readers look at it before they
+  /// show an event: it comes when there is something that it is worth for, or at the end.
+  static constexpr std::uint64_t kKeysAfter = 16 * 1024;
+  void describe_keys() {
+    using namespace perfetto;
+    keys_described_ = announced_;
+    writer_.packet(async_, [](ProtobufWriter& writer) {
+      const auto extension = writer.message(trace_packet::kExtensionDescriptor);
+      const auto set = writer.message(extension_descriptor::kExtensionSet);
+      const auto file = writer.message(file_set::kFile);
+      writer.string(file_descriptor::kName, "thence.proto");
+      writer.string(file_descriptor::kPackage, "thence");
+      const auto add_enum = [&](std::string_view name, unsigned count, auto&& spell) {
+        const auto descriptor = writer.message(file_descriptor::kEnumType);
+        writer.string(enum_descriptor::kName, name);
+        for (unsigned at = 0; at < count; ++at) {
+          const auto value = writer.message(enum_descriptor::kValue);
+          writer.string(enum_value::kName, spell(at));
+          writer.varint(enum_value::kNumber, at);
+        }
+      };
+      add_enum("Outcome", 5, [](unsigned at) { return word(static_cast<Outcome>(at)); });
+      add_enum("Actor", 3, [](unsigned at) { return word(static_cast<Actor>(at)); });
+      add_enum("Cause", 5, [](unsigned at) { return word(static_cast<CauseKind>(at)); });
+      add_enum("Link", 2, [](unsigned at) { return word(static_cast<LinkKind>(at)); });
+      add_enum("Seal", 4, [](unsigned at) { return word(static_cast<SealReason>(at)); });
+      add_enum("Pause", 5, [](unsigned at) { return word(static_cast<PauseKind>(at)); });
+      add_enum("Sample", 2, [](unsigned at) { return word(static_cast<SampleKind>(at)); });
+      for (std::size_t at = 0; at < kKeyCount; ++at) {
+        const KeyInfo& key = kKeys[at];
+        const auto field = writer.message(file_descriptor::kExtension);
+        char name[64] = "thence_";
+        key.name.copy(name + 7, sizeof name - 7);
+        writer.string(field_descriptor::kName, {name, 7 + key.name.size()});
+        writer.string(field_descriptor::kExtendee, ".perfetto.protos.TrackEvent");
+        writer.varint(field_descriptor::kNumber, field_of(static_cast<perfetto::Key>(at)));
+        writer.varint(field_descriptor::kLabel, field_descriptor::kOptional);
+        const auto is_enum = [&](std::string_view type) {
+          writer.varint(field_descriptor::kType, field_descriptor::kEnum);
+          writer.string(field_descriptor::kTypeName, type);
+        };
+        switch (key.type) {
+          case KeyType::kUint: writer.varint(field_descriptor::kType, field_descriptor::kUint64); break;
+          case KeyType::kInt: writer.varint(field_descriptor::kType, field_descriptor::kInt64); break;
+          case KeyType::kBool: writer.varint(field_descriptor::kType, field_descriptor::kBool); break;
+          case KeyType::kText: writer.varint(field_descriptor::kType, field_descriptor::kString); break;
+          case KeyType::kOutcome: is_enum(".thence.Outcome"); break;
+          case KeyType::kActor: is_enum(".thence.Actor"); break;
+          case KeyType::kCause: is_enum(".thence.Cause"); break;
+          case KeyType::kLink: is_enum(".thence.Link"); break;
+          case KeyType::kSeal: is_enum(".thence.Seal"); break;
+          case KeyType::kPause: is_enum(".thence.Pause"); break;
+          case KeyType::kSample: is_enum(".thence.Sample"); break;
+        }
+      }
+    });
   }
 
   void announce_lane(Lane& lane, std::uint64_t time) {
     if (!lane.announce) [[likely]] return;
     lane.announce = false;
-    writer_.begin_event(lane.sequence, time, perfetto::track_event::kInstant);
-    put_name(Word::kLane, Category::kThence);
-    writer_.annotate(key(Key::kLane), number(lane.id));
-    writer_.annotate(key(Key::kProcessId), static_cast<std::int64_t>(lane.process_id));
-    writer_.annotate(key(Key::kThreadId), static_cast<std::int64_t>(lane.thread_id));
-    writer_.annotate_text(key(Key::kName), lane.name);
-    writer_.end_event();
+    write_lane(lane, time, lane.sequence);
   }
+  void write_lane(Lane& lane, std::uint64_t time, std::uint32_t sequence) {
+    Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, sequence == lane.sequence ? 0 : lane.uuid);
+    put_name(packet, Word::kLane);
+    put_category(packet, Category::kThence);
+    packet.say(Key::kLane, number(lane.id));
+    say_int(packet, Key::kProcessId, lane.process_id);
+    say_int(packet, Key::kThreadId, lane.thread_id);
+    packet.say(Key::kName, lane.name);
+    packet.end();
+  }
+  static void say_int(Packet& packet, Key key, std::int64_t value) { packet.say(key, static_cast<std::uint64_t>(value)); }
 
   // -- names ----------------------------------------------------------------------------------------------------------
 
   enum class Word : unsigned {
-    kTrace, kLane, kLost, kSummary, kCreate, kSettle, kRelease, kReady, kAwaited, kBridge, kCreated, kScheduled, kEntered,
+    kTrace, kLane, kLost, kSummary, kCreate, kSettle, kRelease, kReady, kAwaited, kBridged, kUnheeded, kBridge, kCreated,
+    kScheduled, kEntered,
     kExited, kSettled, kDestroyed, kAwaits, kAnnotated, kFinished, kSealed, kOpen, kParked, kUnparked, kPauseEnded, kUnknown,
     kCounter, kSample, kEnd,
   };
   static constexpr std::string_view kWords[] = {
       "thence.trace", "thence.lane", "thence.lost", "thence.summary", "create", "settle", "release", "ready", "awaited",
-      "bridge", "created", "scheduled", "entered", "exited", "settled", "destroyed", "awaits", "annotated", "finished",
+      "bridged", "unheeded", "bridge", "created", "scheduled", "entered", "exited", "settled", "destroyed", "awaits", "annotated", "finished",
       "sealed", "open", "parked", "unparked", "pause ended", "unknown", "counter", "sample"};
   static_assert(std::size(kWords) == static_cast<unsigned>(Word::kEnd));
 
-  enum class Category : unsigned { kResource, kInvocation, kPause, kPark, kEdge, kRecord, kThence, kEnd };
-  static constexpr std::string_view kCategories[] = {"resource", "invocation", "pause", "park", "edge", "record", "thence"};
+  /// What else lies on a track tells itself by the track: a resource, an invocation, a record.
+  enum class Category : unsigned { kPause, kThence, kEnd };
+  static constexpr std::string_view kCategories[] = {"pause", "thence"};
   static_assert(std::size(kCategories) == static_cast<unsigned>(Category::kEnd));
 
   std::uint32_t name_of(Word word) {
@@ -523,16 +651,12 @@ class PerfettoEncoder {
     if (name == 0) name = writer_.intern_name(kWords[static_cast<unsigned>(word)]);
     return name;
   }
-  void put_category(Category category) {
+  void put_category(Packet& packet, Category category) {
     std::uint32_t& name = categories_[static_cast<unsigned>(category)];
     if (name == 0) name = writer_.intern_name(kCategories[static_cast<unsigned>(category)]);
-    writer_.category(name);
+    packet.category(name);
   }
-  void put_name(Word word, Category category) {
-    writer_.name(name_of(word));
-    put_category(category);
-  }
-  void put_type(std::uint32_t name) { writer_.name(name); }
+  void put_name(Packet& packet, Word word) { packet.name(name_of(word)); }
   [[nodiscard]] std::string_view name_text(std::uint32_t name) const { return writer_.name_text(name); }
 
   std::uint32_t type_name(TypeId type) {
@@ -551,6 +675,10 @@ class PerfettoEncoder {
     if (!rootless && index != kNone && slots_[index].main.free_since + options_.quarantine_ns <= time) {
       first_free_slot_ = slots_[index].next_free;
       if (first_free_slot_ == kNone) last_free_slot_ = kNone;
+      if (options_.track_per_resource) {
+        slots_[index].main = {};
+        slots_[index].main.uuid = next_uuid();
+      }
     } else if (unused_slot_ != kNone) {
       index = unused_slot_;
       unused_slot_ = slots_[index].next_free;
@@ -605,7 +733,7 @@ class PerfettoEncoder {
   std::uint32_t take_track(std::uint32_t slot_index, std::uint32_t name, std::uint64_t time) {
     Slot& slot = slots_[slot_index];
     Pool& pool = pool_of(slot, name);
-    if (pool.first != kNone && tracks_[pool.first].free_since + options_.quarantine_ns <= time) {
+    if (!options_.track_per_resource && pool.first != kNone && tracks_[pool.first].free_since + options_.quarantine_ns <= time) {
       const std::uint32_t index = pool.first;
       pool.first = tracks_[index].next_free;
       if (pool.first == kNone) pool.last = kNone;
@@ -624,6 +752,7 @@ class PerfettoEncoder {
     track.uuid = next_uuid();
     track.slot = slot_index;
     track.name = name;
+    if (options_.track_per_resource) return index;  // its place in the table is used again, it is not
     track.next_in_slot = slot.first_track;
     slot.first_track = index;
     return index;
@@ -631,6 +760,11 @@ class PerfettoEncoder {
 
   void give_track(std::uint32_t index, std::uint64_t time) {
     Track& track = tracks_[index];
+    if (options_.track_per_resource) {
+      track.next_free = unused_track_;
+      unused_track_ = index;
+      return;
+    }
     track.free_since = time;
     track.next_free = kNone;
     Pool& pool = pool_of(slots_[track.slot], track.name);
@@ -644,6 +778,12 @@ class PerfettoEncoder {
 
   [[nodiscard]] std::uint32_t find_root(RootId id) const noexcept { return root_by_id_.find(number(id) + 1); }
 
+  /// That of an event of `resource`, which mostly is the resource's own; nullptr: nothing was created of it.
+  Root* root_at(const OpenResource* resource, RootId id) noexcept {
+    if (resource != nullptr && roots_[resource->root].id == number(id)) [[likely]] return &roots_[resource->root];
+    const std::uint32_t index = find_root(id);
+    return index == kNone ? nullptr : &roots_[index];
+  }
   std::uint32_t root_of(RootId id, std::uint64_t time) {
     std::uint32_t index = find_root(id);
     if (index != kNone) return index;
@@ -700,8 +840,16 @@ class PerfettoEncoder {
 
   OpenResource* find(ResourceId id) noexcept {
     if (id == ResourceId::kNone) return nullptr;
+    // Events come in runs of one resource.
+    if (last_found_ < resources_.size() && resources_[last_found_].id == number(id)) return &resources_[last_found_];
     const std::uint32_t index = by_id_.find(number(id));
-    return index == kNone ? nullptr : &resources_[index];
+    if (index == kNone) return nullptr;
+    last_found_ = index;
+    return &resources_[index];
+  }
+  OpenResource* find_shown(ResourceId id) noexcept {
+    OpenResource* const resource = find(id);
+    return resource != nullptr && resource->shown ? resource : nullptr;
   }
   [[nodiscard]] std::uint32_t index_of(const OpenResource& resource) const noexcept {
     return static_cast<std::uint32_t>(&resource - resources_.data());
@@ -710,67 +858,59 @@ class PerfettoEncoder {
   // -- events on tracks -----------------------------------------------------------------------------------------------
 
   /// Opens an instant on a lane, at its own time.
-  void begin_lane_instant(Lane& lane, std::uint64_t time, Word word, Category category) {
+  [[nodiscard]] Packet lane_instant(Lane& lane, std::uint64_t time, Word word) {
     describe_lane(lane);
     announce_lane(lane, time);
-    writer_.begin_event(lane.sequence, time, perfetto::track_event::kInstant);
-    put_name(word, category);
+    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kInstant);
+    put_name(packet, word);
+    return packet;
   }
-  void begin_resource_instant(OpenResource& resource, std::uint64_t time, Word word, Category category) {
+  [[nodiscard]] Packet resource_instant(OpenResource& resource, std::uint64_t time, Word word) {
     const std::uint64_t track = describe_track(resource);
-    writer_.begin_event(async_, time, perfetto::track_event::kInstant, track);
-    put_name(word, category);
+    Packet packet = writer_.event(async_, time, perfetto::track_event::kInstant, track);
+    put_name(packet, word);
+    return packet;
   }
   void edge_on_lane(Lane& lane, std::uint64_t time, Word word, std::uint64_t flow) {
-    begin_lane_instant(lane, time, word, Category::kEdge);
-    writer_.flow(flow);
-    writer_.end_event();
+    Packet packet = lane_instant(lane, time, word);
+    packet.flow(flow);
+    packet.end();
   }
   void edge_on_resource(OpenResource& resource, std::uint64_t time, Word word, std::uint64_t flow) {
-    begin_resource_instant(resource, time, word, Category::kEdge);
-    writer_.flow(flow);
-    writer_.end_event();
+    Packet packet = resource_instant(resource, time, word);
+    packet.flow(flow);
+    packet.end();
   }
   /// A record without a slice to stand on.
-  void begin_loose_record(const TraceEvent& event, Word word) {
-    begin_lane_instant(lane_of(event.lane), ns_of(event.time), word, Category::kRecord);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    if (event.root != RootId::kNone) writer_.annotate(key(Key::kRoot), number(event.root));
-    put_late(event);
+  [[nodiscard]] Packet loose_record(const TraceEvent& event, Word word) {
+    Packet packet = lane_instant(lane_of(event.lane), ns_of(event.time), word);
+    packet.correlate(number(event.resource));
+    if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+    put_late(packet, event);
+    return packet;
   }
-  void put_late(const TraceEvent& event) {
-    if (event.late) writer_.annotate(key(Key::kLate), true);
+  static void put_late(Packet& packet, const TraceEvent& event) {
+    if (event.late) packet.say(Key::kLate, 1);
   }
-  /// A value of one of our enums, by its word.
   template <class E>
-  void put_word(Key which, E value) {
-    const auto index = static_cast<std::size_t>(value);
-    if (index >= kWordsOfEnum) return writer_.annotate_word(key(which), word(value));
-    std::uint32_t& name = enum_words_[enum_index(value)][index];
-    if (name == 0) name = writer_.intern_name(word(value));
-    if (name == 0) return writer_.annotate_word(key(which), word(value));  // the dictionary is full
-    writer_.annotate_name(key(which), name);
+  static void put_enum(Packet& packet, Key key, E value) {
+    packet.say(key, static_cast<std::uint64_t>(value));
   }
-  static constexpr std::size_t kWordsOfEnum = 8;
-  static constexpr std::size_t enum_index(Outcome) noexcept { return 0; }
-  static constexpr std::size_t enum_index(Actor) noexcept { return 1; }
-  static constexpr std::size_t enum_index(CauseKind) noexcept { return 2; }
-  static constexpr std::size_t enum_index(LinkKind) noexcept { return 3; }
-  static constexpr std::size_t enum_index(SealReason) noexcept { return 4; }
-  static constexpr std::size_t enum_index(PauseKind) noexcept { return 5; }
-  static constexpr std::size_t enum_index(SampleKind) noexcept { return 6; }
-  void put_id(Key which, std::uint64_t id) {
-    if (id != 0) writer_.annotate(key(which), id);
+  static void put_id(Packet& packet, Key key, std::uint64_t id) {
+    if (id != 0) packet.say(key, id);
   }
-  void put_stack(const TraceEvent& event) {
+  static void put_stack(Packet& packet, const TraceEvent& event) {
     if (event.stack == StackId::kNone) return;
-    if (!writer_.callstack(event.stack)) writer_.annotate(key(Key::kStack), number(event.stack));
+    if (!packet.callstack(event.stack)) packet.say(Key::kStack, number(event.stack));
+  }
+  static void put_flow(Packet& packet, std::uint64_t flow) {
+    if (flow != 0) packet.flow(flow);
   }
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
   void take_one(const TraceEvent& event) {
-    now_ = std::max(now_, ns_of(event.time));
+    reach(ns_of(event.time));
     if (queue_first_ != queue_.size()) expire();
     switch (event.kind) {
       case EventKind::kCreated: return created(event);
@@ -782,8 +922,8 @@ class PerfettoEncoder {
       case EventKind::kLinked: return linked(event);
       case EventKind::kAnnotated: return annotated(event);
       case EventKind::kCounter: return counted(event);
-      case EventKind::kParked: return parked(event);
-      case EventKind::kUnparked: return unparked(event);
+      case EventKind::kParked: return park(event, true);
+      case EventKind::kUnparked: return park(event, false);
       case EventKind::kPauseBegan: return pause_began(event);
       case EventKind::kPauseEnded: return pause_ended(event);
       case EventKind::kRootFinished: return root_finished(event);
@@ -802,19 +942,21 @@ class PerfettoEncoder {
     }
     const std::uint64_t time = ns_of(event.time);
     const std::uint32_t name = type_name(event.type);
-    if (find(event.resource) != nullptr || by_id_.size() >= options_.max_open_resources) {
-      begin_loose_record(event, Word::kCreated);
-      writer_.annotate_word(key(Key::kType), name_text(name));
-      writer_.annotate(key(Key::kTypeId), std::uint64_t{static_cast<std::uint16_t>(event.type)});
-      put_id(Key::kTrigger, number(event.other));
-      put_stack(event);
-      writer_.end_event();
-      return;
+    const bool shown = options_.spans != PerfettoSpans::kLanes;
+    const bool kept = find(event.resource) == nullptr && by_id_.size() < options_.max_open_resources;
+    if (!kept || !shown) {
+      Packet packet = loose_record(event, Word::kCreated);
+      packet.say(Key::kType, name_text(name));
+      packet.say(Key::kTypeId, static_cast<std::uint16_t>(event.type));
+      put_id(packet, Key::kTrigger, number(event.other));
+      put_stack(packet, event);
+      packet.end();
+      if (!kept) return;
     }
     std::uint64_t flow = 0;
-    if (event.other != ResourceId::kNone) {
+    if (shown && event.other != ResourceId::kNone) {
       flow = next_flow();
-      edge_on_lane(lane_of(event.lane), time, Word::kCreate, flow);
+      if (flow != 0) edge_on_lane(lane_of(event.lane), time, Word::kCreate, flow);
     }
     const std::uint32_t root = root_of(event.root, time);
     const std::uint32_t index = new_resource(number(event.resource), root);
@@ -824,113 +966,172 @@ class PerfettoEncoder {
     resource.name = name;
     resource.life.type = event.type;
     resource.life.created = true;
-    Slot& slot = slots_[slot_index];
-    if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
-      slot.main_taken = true;
-    } else {
-      resource.track = take_track(slot_index, name, time);
+    resource.shown = shown;
+    if (shown) {
+      Slot& slot = slots_[slot_index];
+      if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
+        slot.main_taken = true;
+      } else {
+        resource.track = take_track(slot_index, name, time);
+      }
+      const std::uint64_t track = describe_track(resource);
+      resource.generation = writer_.generation(async_);
+      Packet packet = writer_.event(async_, time, perfetto::track_event::kSliceBegin, track);
+      packet.name(name);
+      put_flow(packet, flow);
+      packet.correlate(number(event.resource));
+      if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+      put_id(packet, Key::kTrigger, number(event.other));
+      packet.say(Key::kLane, number(event.lane));
+      put_late(packet, event);
+      put_stack(packet, event);
+      packet.end();
     }
-    const std::uint64_t track = describe_track(resource);
-    writer_.begin_event(async_, time, perfetto::track_event::kSliceBegin, track);
-    put_type(name);
-    put_category(Category::kResource);
-    if (flow != 0) writer_.flow(flow);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    if (event.root != RootId::kNone) writer_.annotate(key(Key::kRoot), number(event.root));
-    put_id(Key::kTrigger, number(event.other));
-    writer_.annotate(key(Key::kLane), number(event.lane));
-    put_late(event);
-    put_stack(event);
-    writer_.end_event();
     if (event.late) recall_early(resource);
   }
 
+  // -- wakes ----------------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] Wake& wake_of(ResourceId id) noexcept { return wakes_[mix64(number(id)) & (kWakes - 1)]; }
+
+  /// With flows a wake is an instant with an arrow to the invocation that follows. Without, it waits for that invocation,
+  /// which says it in fewer bytes; it becomes an instant if none follows.
   void scheduled(const TraceEvent& event) {
-    OpenResource* resource = find(event.resource);
-    if (resource != nullptr && !resource->woken) {
-      resource->woken = true;
-      resource->wake_at = ns_of(event.time);
-      resource->waker = number(event.other);
-      resource->wake_lane = lane_index(event.lane);
-      resource->wake_actor = event.scheduled_by();
-      return;
+    Wake& wake = wake_of(event.resource);
+    const bool second = wake.resource == number(event.resource);
+    Wake made;
+    made.resource = number(event.resource);
+    if (find_shown(event.resource) == nullptr) made.root = number(event.root);
+    made.at = ns_of(event.time);
+    made.waker = number(event.other);
+    made.lane = lane_index(event.lane);
+    made.actor = event.scheduled_by();
+    made.late = event.late;
+    if (!second && made.resource != 0 && made.actor == Actor::kInvocation) made.flow = next_flow();
+    if (second || options_.flows || event.resource == ResourceId::kNone) {
+      write_wake(made);
+      if (second || event.resource == ResourceId::kNone) return;
     }
-    begin_loose_record(event, Word::kScheduled);
-    put_actor(Key::kScheduledBy, event.scheduled_by());
-    put_id(Key::kWaker, number(event.other));
-    writer_.end_event();
+    if (wake.resource != 0) drop_wake(wake);
+    if (!options_.flows && made.root != 0) ++rooted_wakes_;
+    wake = made;
+  }
+  void write_wake(const Wake& wake) {
+    Packet packet = lane_instant(lanes_[wake.lane], wake.at, Word::kScheduled);
+    put_flow(packet, wake.flow);
+    packet.correlate(wake.resource);
+    put_id(packet, Key::kRoot, wake.root);
+    put_waker(packet, wake);
+    if (wake.late) packet.say(Key::kLate, 1);
+    packet.end();
+  }
+  /// Who woke; an actor who is not said is an invocation if a waker is, else unknown.
+  static void put_waker(Packet& packet, const Wake& wake) {
+    put_id(packet, Key::kWaker, wake.waker);
+    if (wake.actor != (wake.waker != 0 ? Actor::kInvocation : Actor::kUnknown)) put_enum(packet, Key::kScheduledBy, wake.actor);
+  }
+  /// Ends the wait for an invocation. An arrow that was begun then leads to an instant that says so.
+  void drop_wake(Wake& wake) {
+    if (!options_.flows) {
+      if (wake.root != 0) --rooted_wakes_;
+      write_wake(wake);
+    } else if (wake.flow != 0) {
+      edge_on_lane(lanes_[wake.lane], std::max(now_, wake.at), Word::kUnheeded, wake.flow);
+    }
+    wake.resource = 0;
+  }
+  void drop_wake_of(std::uint64_t id) {
+    Wake& wake = wake_of(static_cast<ResourceId>(id));
+    if (wake.resource == id) drop_wake(wake);
+  }
+  void write_all_wakes() {
+    for (Wake& wake : wakes_) {
+      if (wake.resource != 0) drop_wake(wake);
+    }
   }
 
-  /// Writes a wake that was held back until it is known whether an invocation follows. Returns its flow, if it has one.
-  std::uint64_t write_wake(OpenResource& resource, bool joined) {
-    if (!resource.woken) return 0;
-    resource.woken = false;
-    const std::uint64_t flow = joined && resource.wake_actor == Actor::kInvocation ? next_flow() : 0;
-    begin_lane_instant(lanes_[resource.wake_lane], resource.wake_at, Word::kScheduled, Category::kRecord);
-    if (flow != 0) writer_.flow(flow);
-    writer_.annotate(key(Key::kId), resource.id);
-    put_actor(Key::kScheduledBy, resource.wake_actor);
-    put_id(Key::kWaker, resource.waker);
-    writer_.end_event();
-    return flow;
-  }
+  // -- invocations ----------------------------------------------------------------------------------------------------
 
   void entered(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
-    OpenResource* resource = find(event.resource);
-    std::uint64_t wake_flow = 0, cause_flow = 0, ready_at = 0;
-    bool ready = false;
-    if (resource != nullptr) {
-      ready = resource->woken;
-      ready_at = resource->wake_at;
-      wake_flow = write_wake(*resource, ready_at <= time);  // a flow points forward in time
+    OpenResource* const resource = find(event.resource);
+    Wake wake;  // that this invocation says
+    std::uint64_t wake_flow = 0, cause_flow = 0;
+    if (Wake& known = wake_of(event.resource); known.resource != 0 && known.resource == number(event.resource)) {
+      if (options_.flows) {
+        if (known.at <= time) {
+          wake_flow = known.flow;
+        } else {  // a flow points forward in time
+          drop_wake(known);
+        }
+      } else {
+        if (known.root != 0) --rooted_wakes_;
+        if (known.at <= time && !known.late && !event.late) {
+          wake = known;
+        } else {
+          write_wake(known);
+        }
+      }
+      known.resource = 0;
     }
     const std::uint32_t lane_at = lane_index(event.lane);
     if (lanes_[lane_at].stack.size() >= options_.max_depth) {
-      begin_loose_record(event, Word::kEntered);
-      put_cause(event, ready, ready_at);
-      if (wake_flow != 0) writer_.flow(wake_flow);
-      put_stack(event);
-      writer_.end_event();
+      Packet packet = loose_record(event, Word::kEntered);
+      put_cause(packet, event);
+      put_folded(packet, wake, time, lane_at);
+      put_flow(packet, wake_flow);
+      put_stack(packet, event);
+      packet.end();
       if (std::uint64_t exit = 0; event.late && take_early_exit(event, exit)) return;
       add_deep(lanes_[lane_at], {number(event.resource), number(event.root), ++entries_, false});
       has_entered(resource, event.root);
       return;
     }
-    switch (event.cause()) {
-      case CauseKind::kCreated:
-        if (resource != nullptr && resource->created_at <= time) {
-          cause_flow = next_flow();
-          edge_on_resource(*resource, resource->created_at, Word::kReady, cause_flow);
-        }
-        break;
-      case CauseKind::kSettled:
-      case CauseKind::kExternal:
-        if (OpenResource* cause = find(event.other); cause != nullptr && cause->life.settled && cause->settled_at <= time) {
-          cause_flow = next_flow();
-          edge_on_resource(*cause, cause->settled_at, Word::kRelease, cause_flow);
-        }
-        break;
-      case CauseKind::kScheduled:
-      case CauseKind::kUnspecified: break;
-    }
+    if (options_.flows) cause_flow = cause_edge(event, resource, time);
     Lane& lane = lanes_[lane_at];
+    // An exit of the same resource that is held back is to be read before this entry.
+    if (lane.pending != 0 && has_ended(lane, number(event.resource))) write_pending_exits(lane);
     Invocation invocation;
     invocation.resource = number(event.resource);
     invocation.root = number(event.root);
     invocation.entry = ++entries_;
     invocation.name = resource != nullptr ? resource->name : name_of(Word::kUnknown);
-    begin_slice(lane, time, invocation, Category::kInvocation);
-    if (wake_flow != 0) writer_.flow(wake_flow);
-    if (cause_flow != 0) writer_.flow(cause_flow);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    if (resource == nullptr && event.root != RootId::kNone) writer_.annotate(key(Key::kRoot), number(event.root));
-    put_cause(event, ready, ready_at);
-    put_late(event);
-    put_stack(event);
-    writer_.end_event();
+    Packet packet = begin_slice(lane, time, invocation);
+    put_flow(packet, wake_flow);
+    put_flow(packet, cause_flow);
+    packet.correlate(number(event.resource));
+    if (resource == nullptr && event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+    put_cause(packet, event);
+    put_folded(packet, wake, time, lane_at);
+    put_late(packet, event);
+    put_stack(packet, event);
+    packet.end();
     has_entered(resource, event.root);
     if (event.late) recall_exit(lane_at, event);
+  }
+  /// The end, in the past, of the arrow from what released this invocation. 0: none.
+  std::uint64_t cause_edge(const TraceEvent& event, OpenResource* resource, std::uint64_t time) {
+    switch (event.cause()) {
+      case CauseKind::kCreated:
+        if (resource != nullptr && resource->shown && resource->created_at <= time) {
+          const std::uint64_t flow = next_flow();
+          edge_on_resource(*resource, resource->created_at, Word::kReady, flow);
+          return flow;
+        }
+        break;
+      case CauseKind::kSettled:
+      case CauseKind::kExternal:
+        if (OpenResource* cause = find_shown(event.other);
+            cause != nullptr && cause->life.settled && cause->settled_at <= time) {
+          const std::uint64_t flow = next_flow();
+          edge_on_resource(*cause, cause->settled_at, Word::kRelease, flow);
+          return flow;
+        }
+        break;
+      case CauseKind::kScheduled:
+      case CauseKind::kUnspecified: break;
+    }
+    return 0;
   }
   /// The exit of what has just been entered may have been published before: it is a record already, so that the slice
   /// gets its end in the picture, and a reader has it from there.
@@ -952,15 +1153,19 @@ class PerfettoEncoder {
   }
   void has_entered(OpenResource* resource, RootId root_id) noexcept {
     if (resource != nullptr) ++resource->life.running;
-    if (const std::uint32_t root = find_root(root_id); root != kNone) ++roots_[root].running;
+    if (Root* const root = root_at(resource, root_id)) ++root->running;
   }
 
-  void put_cause(const TraceEvent& event, bool ready, std::uint64_t ready_at) {
-    if (event.cause() != CauseKind::kUnspecified) put_word(Key::kCause, event.cause());
-    put_id(Key::kCauseBy, number(event.other));
-    if (ready) writer_.annotate(key(Key::kReadyAt), ready_at);
+  static void put_cause(Packet& packet, const TraceEvent& event) {
+    if (event.cause() != CauseKind::kUnspecified) put_enum(packet, Key::kCause, event.cause());
+    put_id(packet, Key::kCauseBy, number(event.other));
   }
-  void put_actor(Key which, Actor actor) { put_word(which, actor); }
+  void put_folded(Packet& packet, const Wake& wake, std::uint64_t time, std::uint32_t lane_at) const {
+    if (wake.resource == 0) return;
+    packet.say(Key::kWokenBefore, time - wake.at);
+    put_waker(packet, wake);
+    if (wake.lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake.lane].id));
+  }
 
   void exited(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
@@ -976,12 +1181,11 @@ class PerfettoEncoder {
         lanes_[found.lane].stack[found.at].exit_lane = static_cast<std::uint32_t>(number(event.lane));
       }
     }
-    if (found.entry != 0 && !found.deep) {
+    if (found.entry != 0 && !found.deep) [[likely]] {
       end_invocation(lanes_[found.lane], found.at, time, false);
       return;
     }
-    begin_loose_record(event, Word::kExited);
-    writer_.end_event();
+    loose_record(event, Word::kExited).end();
     if (found.deep) {
       std::vector<Deep>& deep = lanes_[found.lane].deep;
       Invocation invocation;
@@ -1001,35 +1205,57 @@ class PerfettoEncoder {
     if (resource->life.ended()) queue(*resource);
   }
 
+  // -- settling and destruction ---------------------------------------------------------------------------------------
+
   void settled(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
-    OpenResource* resource = find(event.resource);
-    if (resource == nullptr) {
-      begin_loose_record(event, Word::kSettled);
-      put_settle(event);
-      writer_.end_event();
-      remember_early(event);
-      return;
+    OpenResource* const resource = find(event.resource);
+    if (resource == nullptr || !resource->shown) {
+      Packet packet = loose_record(event, Word::kSettled);
+      put_settle(packet, event.outcome(), event.settled_by(), number(event.other));
+      put_stack(packet, event);
+      packet.end();
+      if (resource == nullptr) return remember_early(event);
+      return apply_settle(*resource, event.outcome(), time);
     }
+    if (!options_.flows && !event.late && !resource->life.settled && event.outcome() != Outcome::kResolved &&
+        event.stack == StackId::kNone) {
+      // The end of its slice says it.
+      resource->settle_held = true;
+      resource->settler = number(event.other);
+      resource->settled_by = event.settled_by();
+      resource->settled_on = static_cast<std::uint32_t>(number(event.lane));
+      return apply_settle(*resource, event.outcome(), time);
+    }
+    write_held_settle(*resource);  // what came first is read first
     std::uint64_t flow = 0;
     if (event.settled_by() == Actor::kInvocation) {
       flow = next_flow();
-      edge_on_lane(lane_of(event.lane), time, Word::kSettle, flow);
+      if (flow != 0) edge_on_lane(lane_of(event.lane), time, Word::kSettle, flow);
     }
-    begin_resource_instant(*resource, time, Word::kSettled, Category::kRecord);
-    if (flow != 0) writer_.flow(flow);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    writer_.annotate(key(Key::kLane), number(event.lane));
-    put_settle(event);
-    put_late(event);
-    put_stack(event);
-    writer_.end_event();
+    Packet packet = resource_instant(*resource, time, Word::kSettled);
+    put_flow(packet, flow);
+    packet.correlate(number(event.resource));
+    packet.say(Key::kLane, number(event.lane));
+    put_settle(packet, event.outcome(), event.settled_by(), number(event.other));
+    put_late(packet, event);
+    put_stack(packet, event);
+    packet.end();
     apply_settle(*resource, event.outcome(), time);
   }
-  void put_settle(const TraceEvent& event) {
-    put_word(Key::kOutcome, event.outcome());
-    put_actor(Key::kSettledBy, event.settled_by());
-    put_id(Key::kSettler, number(event.other));
+  static void put_settle(Packet& packet, Outcome outcome, Actor by, std::uint64_t settler) {
+    put_enum(packet, Key::kOutcome, outcome);
+    if (by != Actor::kUnknown) put_enum(packet, Key::kSettledBy, by);
+    put_id(packet, Key::kSettler, settler);
+  }
+  void write_held_settle(OpenResource& resource) {
+    if (!resource.settle_held) return;
+    resource.settle_held = false;
+    Packet packet = resource_instant(resource, resource.settled_at, Word::kSettled);
+    packet.correlate(resource.id);
+    packet.say(Key::kLane, resource.settled_on);
+    put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
+    packet.end();
   }
   void apply_settle(OpenResource& resource, Outcome outcome, std::uint64_t time) {
     if (outcome == Outcome::kResolved) {
@@ -1044,43 +1270,53 @@ class PerfettoEncoder {
   }
 
   void destroyed(const TraceEvent& event) {
-    OpenResource* resource = find(event.resource);
-    if (resource == nullptr || resource->life.destroyed) {
-      begin_loose_record(event, Word::kDestroyed);
-      writer_.end_event();
-      if (resource == nullptr) remember_early(event);
-      return;
+    OpenResource* const resource = find(event.resource);
+    if (resource != nullptr && !resource->life.destroyed) {
+      resource->life.destroyed = true;
+      resource->destroyed_at = ns_of(event.time);
+      resource->destroyed_on = static_cast<std::uint32_t>(number(event.lane));
+      if (resource->shown) {
+        if (resource->life.ended()) queue(*resource);
+        return;
+      }
+    } else if (resource != nullptr && resource->shown && !resource->destroy_written) {
+      // A second one: the first is written before it, so that it is read first.
+      resource->destroy_written = true;
+      Packet packet = lane_instant(lane_of(static_cast<LaneId>(resource->destroyed_on)), resource->destroyed_at, Word::kDestroyed);
+      packet.correlate(resource->id);
+      put_id(packet, Key::kRoot, roots_[resource->root].id);
+      packet.end();
     }
-    resource->life.destroyed = true;
-    resource->destroyed_at = ns_of(event.time);
-    resource->destroyed_on = static_cast<std::uint32_t>(number(event.lane));
+    loose_record(event, Word::kDestroyed).end();
+    if (resource == nullptr) return remember_early(event);
     if (resource->life.ended()) queue(*resource);
   }
 
   void linked(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const bool bridge = event.link() == LinkKind::kBridge;
-    OpenResource* effect = find(event.resource);
-    OpenResource* cause = find(event.other);
+    OpenResource* const effect = find_shown(event.resource);
+    OpenResource* const cause = find_shown(event.other);
     std::uint64_t flow = 0;
-    if (effect == nullptr) {
-      begin_loose_record(event, bridge ? Word::kBridge : Word::kAwaits);
-    } else {
-      if (cause != nullptr && cause != effect) {
-        flow = next_flow();
-        edge_on_resource(*cause, time, bridge ? Word::kBridge : Word::kAwaited, flow);
-      }
-      begin_resource_instant(*effect, time, bridge ? Word::kBridge : Word::kAwaits, Category::kRecord);
-      writer_.annotate(key(Key::kId), number(event.resource));
-      writer_.annotate(key(Key::kLane), number(event.lane));
-      put_late(event);
-      put_stack(event);
+    if (effect != nullptr && cause != nullptr && cause != effect) {
+      flow = next_flow();
+      if (flow != 0) edge_on_resource(*cause, time, bridge ? Word::kBridged : Word::kAwaited, flow);
     }
-    if (flow != 0) writer_.flow(flow);
-    put_word(Key::kLink, event.link());
-    put_id(Key::kLinkCause, number(event.other));
-    writer_.end_event();
+    const Word word = bridge ? Word::kBridge : Word::kAwaits;
+    Packet packet = effect == nullptr ? loose_record(event, word) : resource_instant(*effect, time, word);
+    if (effect != nullptr) {
+      packet.correlate(number(event.resource));
+      packet.say(Key::kLane, number(event.lane));
+      put_late(packet, event);
+    }
+    put_stack(packet, event);
+    put_flow(packet, flow);
+    if (event.link() != LinkKind::kAwaits && event.link() != LinkKind::kBridge) put_enum(packet, Key::kLink, event.link());
+    put_id(packet, Key::kLinkCause, number(event.other));
+    packet.end();
   }
+
+  // -- annotations ----------------------------------------------------------------------------------------------------
 
   void annotated(const TraceEvent& event) {
     if (event.annotation == nullptr) {
@@ -1088,20 +1324,18 @@ class PerfettoEncoder {
       return;
     }
     const Annotation& annotation = *event.annotation;
-    OpenResource* resource = find(event.resource);
+    OpenResource* const resource = find_shown(event.resource);
     if (resource != nullptr && keep_annotation(*resource, annotation)) return;
-    if (resource != nullptr) {
-      begin_resource_instant(*resource, ns_of(event.time), Word::kAnnotated, Category::kRecord);
-      writer_.annotate(key(Key::kId), number(event.resource));
-    } else {
-      begin_loose_record(event, Word::kAnnotated);
-    }
-    put_annotation(writer_.intern_key(annotation.key), annotation.key, annotation.value);
-    writer_.end_event();
+    const std::uint32_t key = writer_.intern_key(annotation.key);
+    Packet packet = resource == nullptr ? loose_record(event, Word::kAnnotated)
+                                        : resource_instant(*resource, ns_of(event.time), Word::kAnnotated);
+    if (resource != nullptr) packet.correlate(number(event.resource));
+    put_annotation(packet, key, annotation.key, annotation.value);
+    packet.end();
   }
-  void put_annotation(std::uint32_t name, std::string_view name_text, const Value& value) {
-    writer_.annotate_value(name, name_text, value);
-    if (value.cut) writer_.annotate_text(key(Key::kCut), name_text);
+  void put_annotation(Packet& packet, std::uint32_t name, std::string_view name_text, const Value& value) {
+    packet.annotate(name, name_text, value);
+    if (value.cut) packet.annotate(cut_key_, perfetto::kCutKey, Value::of(name_text));
   }
 
   /// Kept for the end of the slice, where it becomes an argument of the slice: name number, name length (only where there
@@ -1131,7 +1365,7 @@ class PerfettoEncoder {
     if (text) out.append(value.text);
     return true;
   }
-  void put_annotations(OpenResource& resource) {
+  void put_annotations(Packet& packet, OpenResource& resource) {
     const std::string_view bytes = resource.annotations.text();
     std::size_t at = 0;
     const auto read = [&](void* to, std::size_t count) {
@@ -1162,32 +1396,41 @@ class PerfettoEncoder {
         case ValueKind::kDouble: value.real = std::bit_cast<double>(bits); break;
         case ValueKind::kBool: value.boolean = bits != 0; break;
       }
-      put_annotation(name, name == 0 ? in_full : writer_.key_text(name), value);
+      put_annotation(packet, name, name == 0 ? in_full : writer_.key_text(name), value);
     }
     resource.annotations.clear();
   }
 
   void sampled(const TraceEvent& event) {
-    begin_loose_record(event, Word::kSample);
-    put_word(Key::kSample, event.sample());
-    put_stack(event);
-    writer_.end_event();
+    Lane& lane = lane_of(event.lane);
+    const std::uint64_t time = ns_of(event.time);
+    describe_lane(lane);
+    announce_lane(lane, time);
+    plan_riders(lane, lane.riders, lane.sequence, time);
+    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kInstant);
+    put_name(packet, Word::kSample);
+    if (event.resource != ResourceId::kNone) packet.correlate(number(event.resource));
+    if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+    if (event.sample() != SampleKind::kCpu) put_enum(packet, Key::kSample, event.sample());
+    put_late(packet, event);
+    put_stack(packet, event);
+    put_riders(packet);
+    packet.end();
   }
 
   void root_finished(const TraceEvent& event) {
-    OpenResource* resource = find(event.resource);
-    if (resource == nullptr) {
-      begin_loose_record(event, Word::kFinished);
-      writer_.end_event();
-      remember_early(event);
-      return;
+    OpenResource* const resource = find(event.resource);
+    if (resource == nullptr || !resource->shown) {
+      loose_record(event, Word::kFinished).end();
+      if (resource == nullptr) return remember_early(event);
+    } else {
+      Packet packet = resource_instant(*resource, ns_of(event.time), Word::kFinished);
+      packet.correlate(number(event.resource));
+      if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
+      packet.say(Key::kLane, number(event.lane));
+      put_late(packet, event);
+      packet.end();
     }
-    begin_resource_instant(*resource, ns_of(event.time), Word::kFinished, Category::kRecord);
-    writer_.annotate(key(Key::kId), number(event.resource));
-    if (event.root != RootId::kNone) writer_.annotate(key(Key::kRoot), number(event.root));
-    writer_.annotate(key(Key::kLane), number(event.lane));
-    put_late(event);
-    writer_.end_event();
     if (!resource->life.finished) {
       resource->life.finished = true;
       resource->finished_at = ns_of(event.time);
@@ -1213,6 +1456,11 @@ class PerfettoEncoder {
         std::erase_if(lane.deep, [&](const Deep& deep) { return deep.root == number(event.root); });
       }
     }
+    if (rooted_wakes_ != 0) {
+      for (Wake& wake : wakes_) {
+        if (wake.resource != 0 && wake.root == number(event.root)) drop_wake(wake);
+      }
+    }
     std::uint64_t open = 0;
     std::uint64_t track = 0;
     if (index != kNone) {
@@ -1227,23 +1475,23 @@ class PerfettoEncoder {
         }
         at = next;
       }
-      writer_.prepare(async_);
-      announce_trace();
+    }
+    writer_.prepare(async_);
+    announce_trace();
+    if (index != kNone && options_.spans != PerfettoSpans::kLanes) {
       Slot& slot = slots_[roots_[index].slot];
       describe_slot(slot);
       track = slot.main.uuid;
     } else {
-      writer_.prepare(async_);
-      announce_trace();
       describe_process(processes_[0]);
       track = processes_[0].uuid;
     }
-    writer_.begin_event(async_, ns_of(event.time), perfetto::track_event::kInstant, track);
-    put_name(Word::kSealed, Category::kRecord);
-    writer_.annotate(key(Key::kRoot), number(event.root));
-    put_word(Key::kSealReason, event.seal_reason());
-    writer_.annotate(key(Key::kOpenResources), open);
-    writer_.end_event();
+    Packet packet = writer_.event(async_, ns_of(event.time), perfetto::track_event::kInstant, track);
+    put_name(packet, Word::kSealed);
+    packet.say(Key::kRoot, number(event.root));
+    put_enum(packet, Key::kSealReason, event.seal_reason());
+    packet.say(Key::kOpenResources, open);
+    packet.end();
     if (index == kNone) return;
     root_by_id_.erase(number(event.root) + 1);
     give_slot(roots_[index].slot);
@@ -1294,35 +1542,63 @@ class PerfettoEncoder {
   }
 
   void close(std::uint32_t index) {
-    write_wake(resources_[index], false);
+    drop_wake_of(resources_[index].id);
     OpenResource& resource = resources_[index];
-    const std::uint64_t end = end_of(resource);
-    const std::uint64_t track = describe_track(resource);
-    writer_.begin_event(async_, end, perfetto::track_event::kSliceEnd, track);
-    if (resource.life.settled) put_word(Key::kOutcome, resource.outcome);
-    put_destroyed(resource);
-    put_annotations(resource);
-    writer_.end_event();
-    if (resource.track != kNone) give_track(resource.track, end);
+    if (resource.shown) {
+      const std::uint64_t end = end_of(resource);
+      const std::uint64_t track = describe_track(resource);
+      // Who has seen a slice begin is to see it end: this sequence starts again wherever that of the beginnings does.
+      if (ends_follow_ != writer_.generation(async_)) [[unlikely]] {
+        ends_follow_ = writer_.generation(async_);
+        writer_.start_again(ends_);
+      }
+      writer_.prepare(ends_);
+      if (ends_announced_ != writer_.generation(ends_)) [[unlikely]] {
+        ends_announced_ = writer_.generation(ends_);
+        write_trace(ends_);
+      }
+      Packet packet = writer_.event(ends_, end, perfetto::track_event::kSliceEnd, track);
+      if (resource.generation != writer_.generation(async_)) {  // a file that begins here has not seen it begin
+        packet.correlate(resource.id);
+        put_id(packet, Key::kRoot, roots_[resource.root].id);
+      }
+      put_last_words(packet, resource, end);
+      packet.end();
+      if (resource.track != kNone) give_track(resource.track, end);
+    }
     free_resource(index);
   }
-  void put_destroyed(const OpenResource& resource) {
-    if (!resource.life.destroyed) return;
-    writer_.annotate(key(Key::kDestroyedAt), resource.destroyed_at);
-    writer_.annotate(key(Key::kDestroyedOn), std::uint64_t{resource.destroyed_on});
+  /// What was kept for the end of a slice, or for the moment at which it is left open.
+  void put_last_words(Packet& packet, OpenResource& resource, std::uint64_t time) {
+    if (resource.settle_held) {
+      put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
+      packet.say(Key::kSettledBefore, time - resource.settled_at);
+      packet.say(Key::kSettledOn, resource.settled_on);
+    } else if (resource.life.settled) {
+      put_enum(packet, Key::kOutcome, resource.outcome);
+    }
+    if (resource.life.destroyed && !resource.destroy_written) {
+      packet.say(Key::kDestroyedAfter, resource.destroyed_at - time);  // of two's complement
+      packet.say(Key::kDestroyedOn, resource.destroyed_on);
+    }
+    put_annotations(packet, resource);
   }
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
   void leave_open(std::uint32_t index) {
-    write_wake(resources_[index], false);
+    drop_wake_of(resources_[index].id);
     OpenResource& resource = resources_[index];
-    begin_resource_instant(resource, std::max(now_, resource.created_at), Word::kOpen, Category::kRecord);
-    writer_.annotate(key(Key::kId), resource.id);
-    writer_.annotate(key(Key::kOpen), true);
-    put_destroyed(resource);
-    put_annotations(resource);
-    writer_.end_event();
-    slots_[roots_[resource.root].slot].leaves_open = true;
+    if (resource.shown) {
+      const std::uint64_t time = std::max({now_, resource.created_at, resource.settled_at});
+      Packet packet = resource_instant(resource, time, Word::kOpen);
+      packet.correlate(resource.id);
+      put_id(packet, Key::kRoot, roots_[resource.root].id);
+      packet.say(Key::kOpen, 1);
+      put_last_words(packet, resource, time);
+      packet.end();
+      slots_[roots_[resource.root].slot].leaves_open = true;
+      if (options_.track_per_resource && resource.track != kNone) give_track(resource.track, time);
+    }
     free_resource(index);
   }
 
@@ -1342,7 +1618,7 @@ class PerfettoEncoder {
         resource.life.ran = true;
         resource.last_exit = std::max(resource.last_exit, early.time);
       } else if (early.kind == EventKind::kDestroyed) {
-        resource.life.destroyed = true;
+        resource.life.destroyed = resource.destroy_written = true;
         resource.destroyed_at = early.time;
         resource.destroyed_on = early.lane;
       } else if (early.kind == EventKind::kRootFinished) {
@@ -1399,19 +1675,23 @@ class PerfettoEncoder {
     return found;
   }
 
-  /// Opens a slice and leaves its event open for annotations.
-  void begin_slice(Lane& lane, std::uint64_t time, Invocation invocation, Category category) {
+  /// Opens a slice and leaves its event open.
+  [[nodiscard]] Packet begin_slice(Lane& lane, std::uint64_t time, Invocation& invocation) {
     describe_lane(lane);
     announce_lane(lane, time);
     invocation.begin = time;
     invocation.written_begin = std::max(time, lane.clock);
     invocation.begin_order = ++lane.order;
+    invocation.generation = lane.generation;
     lane.clock = invocation.written_begin;
     lane.stack.push_back(invocation);
-    writer_.begin_event(lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
-    put_type(invocation.name);
-    put_category(category);
-    if (invocation.written_begin != time) writer_.annotate(key(Key::kTrueBegin), time);
+    plan_riders(lane, lane.riders, lane.sequence, invocation.written_begin);
+    Packet packet = writer_.event(lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
+    packet.name(invocation.name);
+    if (invocation.pause) put_category(packet, Category::kPause);
+    if (invocation.written_begin != time) packet.say(Key::kTrueBegin, time);
+    put_riders(packet);
+    return packet;
   }
 
   void end_invocation(Lane& lane, std::size_t at, std::uint64_t time, bool unknown) {
@@ -1440,15 +1720,22 @@ class PerfettoEncoder {
 
   /// An invocation has ended, as far as its resource and its root are concerned.
   void left(const Invocation& invocation) {
-    if (const std::uint32_t root = find_root(static_cast<RootId>(invocation.root)); root != kNone && roots_[root].running != 0) {
-      --roots_[root].running;
+    OpenResource* const resource = find(static_cast<ResourceId>(invocation.resource));
+    if (Root* const root = root_at(resource, static_cast<RootId>(invocation.root)); root != nullptr && root->running != 0) {
+      --root->running;
     }
-    OpenResource* resource = find(static_cast<ResourceId>(invocation.resource));
     if (resource == nullptr) return;
     if (resource->life.running != 0) --resource->life.running;
     resource->last_exit = std::max(resource->last_exit, invocation.end);
     if (!invocation.end_unknown) resource->life.ran = true;
     if (resource->life.ended()) queue(*resource);
+  }
+
+  [[nodiscard]] static bool has_ended(const Lane& lane, std::uint64_t resource) noexcept {
+    for (const Invocation& invocation : lane.stack) {
+      if (invocation.end_order != 0 && !invocation.pause && invocation.resource == resource) return true;
+    }
+    return false;
   }
 
   /// Writes the crossings at the top of the stack if all that take part in them have ended.
@@ -1481,12 +1768,16 @@ class PerfettoEncoder {
       for (std::size_t above = at + 1; above < stack.size(); ++above) {
         const Invocation& other = stack[above];
         if (!reaches_over(other)) continue;
-        writer_.begin_event(lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
-        put_type(other.name);
-        put_category(other.pause ? Category::kPause : Category::kInvocation);
-        if (!other.pause) writer_.annotate(key(Key::kId), other.resource);
-        put_split(other);
-        writer_.end_event();
+        Packet packet = writer_.event(lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
+        packet.name(other.name);
+        if (other.pause) {
+          put_category(packet, Category::kPause);
+          packet.say(Key::kPause, other.resource);
+        } else {
+          packet.correlate(other.resource);
+        }
+        put_split(packet, other);
+        packet.end();
       }
       stack.erase(stack.begin() + static_cast<std::ptrdiff_t>(at));
       --lane.pending;
@@ -1496,25 +1787,36 @@ class PerfettoEncoder {
 
   void write_slice_end(Lane& lane, const Invocation& invocation, std::uint64_t time, bool end_known) {
     describe_lane(lane);
-    writer_.begin_event(lane.sequence, time, perfetto::track_event::kSliceEnd);
+    announce_lane(lane, time);
+    plan_riders(lane, lane.riders, lane.sequence, time);
+    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kSliceEnd);
+    if (invocation.generation != lane.generation) [[unlikely]] {  // a file that begins here has not seen it begin
+      if (invocation.pause) {
+        packet.say(Key::kPause, invocation.resource);
+      } else {
+        packet.correlate(invocation.resource);
+        put_id(packet, Key::kRoot, invocation.root);
+      }
+    }
     const bool moved = invocation.written_begin != invocation.begin ||
                        (end_known && invocation.written_end != invocation.end);
     if (invocation.split && invocation.part == 0) {  // later parts say it where they begin
-      put_split(invocation);
+      put_split(packet, invocation);
     }
     if ((invocation.split || moved) && end_known && !invocation.end_unknown) {
-      writer_.annotate(key(Key::kTrueEnd), invocation.end);
+      packet.say(Key::kTrueEnd, invocation.end);
     }
-    if (end_known && invocation.end_unknown) writer_.annotate(key(Key::kEndUnknown), true);
-    if (end_known && invocation.exit_lane != 0) writer_.annotate(key(Key::kExitLane), std::uint64_t{invocation.exit_lane});
-    writer_.end_event();
+    if (end_known && invocation.end_unknown) packet.say(Key::kEndUnknown, 1);
+    if (end_known && invocation.exit_lane != 0) packet.say(Key::kExitLane, invocation.exit_lane);
+    put_riders(packet);
+    packet.end();
   }
 
-  void put_split(const Invocation& invocation) {
-    writer_.annotate(key(Key::kSplit), true);
-    writer_.annotate(key(Key::kPart), std::uint64_t{invocation.part});
-    writer_.annotate(key(Key::kInvocation), invocation.entry);
-    writer_.annotate(key(Key::kTrueBegin), invocation.begin);
+  static void put_split(Packet& packet, const Invocation& invocation) {
+    packet.say(Key::kSplit, 1);
+    packet.say(Key::kPart, invocation.part);
+    packet.say(Key::kInvocation, invocation.entry);
+    packet.say(Key::kTrueBegin, invocation.begin);
   }
 
   void pause_began(const TraceEvent& event) {
@@ -1525,46 +1827,180 @@ class PerfettoEncoder {
     pause.resource = number(event.resource);
     pause.name = writer_.intern_name(word(event.pause()));
     if (pause.name == 0) pause.name = name_of(Word::kUnknown);
-    begin_slice(lane, ns_of(event.time), pause, Category::kPause);
-    put_word(Key::kPause, event.pause());
-    put_late(event);
-    writer_.end_event();
+    Packet packet = begin_slice(lane, ns_of(event.time), pause);
+    packet.say(Key::kPause, pause.resource);
+    put_late(packet, event);
+    packet.end();
   }
   void pause_ended(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
     const Running found = innermost(lane_index(event.lane), number(event.resource), true);
     if (found.entry != 0) return end_invocation(lane, found.at, ns_of(event.time), false);
-    begin_lane_instant(lane, ns_of(event.time), Word::kPauseEnded, Category::kRecord);
-    put_word(Key::kPause, event.pause());
-    writer_.end_event();
+    Packet packet = lane_instant(lane, ns_of(event.time), Word::kPauseEnded);
+    packet.say(Key::kPause, number(event.resource));
+    packet.end();
   }
 
   // -- lanes ----------------------------------------------------------------------------------------------------------
 
-  void parked(const TraceEvent& event) { park(event, true); }
-  void unparked(const TraceEvent& event) { park(event, false); }
+  /// The track below a lane for the time when it had nothing to run, with a sequence of its own.
+  void describe_park(Lane& lane) {
+    if (lane.park_sequence == kNever) [[unlikely]] {
+      lane.park_uuid = next_uuid();
+      lane.park_sequence = writer_.open_sequence(lane.park_uuid);
+    }
+    writer_.prepare(lane.park_sequence);
+    if (lane.park_generation == writer_.generation(lane.park_sequence)) [[likely]] return;
+    lane.park_generation = writer_.generation(lane.park_sequence);
+    describe_lane_track(lane, lane.park_sequence);
+    writer_.track_descriptor(lane.park_sequence, lane.park_uuid, [&](ProtobufWriter& writer) {
+      writer.varint(perfetto::track_descriptor::kParentUuid, lane.uuid);
+      writer.string(perfetto::track_descriptor::kName, "parked");
+    });
+    write_lane(lane, std::max(now_, lane.clock), lane.park_sequence);
+  }
   void park(const TraceEvent& event, bool begins) {
     Lane& lane = lane_of(event.lane);
+    const std::uint64_t time = ns_of(event.time);
     if (lane.parked == begins) {  // the other half was lost
-      begin_lane_instant(lane, ns_of(event.time), begins ? Word::kParked : Word::kUnparked, Category::kRecord);
-      writer_.end_event();
+      lane_instant(lane, time, begins ? Word::kParked : Word::kUnparked).end();
       return;
     }
     lane.parked = begins;
     describe_lane(lane);
-    announce_lane(lane, ns_of(event.time));
-    if (lane.park_uuid == 0) lane.park_uuid = next_uuid();
-    if (lane.park_generation != lane.generation) {
-      lane.park_generation = lane.generation;
-      writer_.track_descriptor(lane.sequence, lane.park_uuid, [&](ProtobufWriter& writer) {
-        writer.varint(perfetto::track_descriptor::kParentUuid, lane.uuid);
-        writer.string(perfetto::track_descriptor::kName, "parked");
-      });
+    announce_lane(lane, time);
+    describe_park(lane);
+    plan_riders(lane, lane.park_riders, lane.park_sequence, time);
+    Packet packet = writer_.event(lane.park_sequence, time,
+                                  begins ? perfetto::track_event::kSliceBegin : perfetto::track_event::kSliceEnd);
+    if (begins) put_name(packet, Word::kParked);
+    put_riders(packet);
+    packet.end();
+  }
+
+  // -- counters -------------------------------------------------------------------------------------------------------
+
+  // A counter that is read at the moment of an event of its lane rides on that event's packet, as Perfetto's extra counter
+  // values: two bytes and the value, where a packet of its own takes 25.
+
+  /// Whether an event of this kind is one packet on its lane, at its own time.
+  [[nodiscard]] static constexpr bool carries(EventKind kind) noexcept {
+    return kind == EventKind::kEntered || kind == EventKind::kExited || kind == EventKind::kParked ||
+           kind == EventKind::kUnparked || kind == EventKind::kSample;
+  }
+  [[nodiscard]] static bool together(const TraceEvent& a, const TraceEvent& b) noexcept {
+    return a.lane == b.lane && a.time == b.time && !a.late && !b.late;
+  }
+  /// Takes the event at `at`, the counters before and after it that are of its moment, or the counters alone; returns the
+  /// place of the last one taken.
+  std::size_t take_with_counters(std::span<const TraceEvent> events, std::size_t at) {
+    const TraceEvent& first = events[at];
+    std::size_t carrier = at;
+    while (carrier < events.size() && events[carrier].kind == EventKind::kCounter && together(first, events[carrier])) ++carrier;
+    if (carrier == events.size() || !carries(events[carrier].kind) || !together(first, events[carrier])) {
+      if (carrier == at) ++carrier;
+      for (std::size_t next = at; next < carrier; ++next) take_one(events[next]);
+      return carrier - 1;
     }
-    writer_.begin_event(lane.sequence, ns_of(event.time),
-                        begins ? perfetto::track_event::kSliceBegin : perfetto::track_event::kSliceEnd, lane.park_uuid);
-    if (begins) put_name(Word::kParked, Category::kPark);
-    writer_.end_event();
+    std::size_t last = carrier + 1;
+    while (last < events.size() && events[last].kind == EventKind::kCounter && together(first, events[last])) ++last;
+    riding_count_ = 0;
+    for (std::size_t next = at; next < last && riding_count_ < std::size(riding_); ++next) {
+      if (next != carrier && events[next].annotation != nullptr) riding_[riding_count_++] = &events[next];
+    }
+    const std::size_t offered = riding_count_;
+    take_one(events[carrier]);
+    for (std::size_t next = 0; next < riding_count_; ++next) counted(*riding_[next]);
+    riding_count_ = 0;
+    // What there was no room for, and what lacks its value.
+    std::size_t seen = 0;
+    for (std::size_t next = at; next < last; ++next) {
+      if (next != carrier && (events[next].annotation == nullptr || seen++ >= offered)) take_one(events[next]);
+    }
+    return last - 1;
+  }
+  [[nodiscard]] static bool whole_value(const Value& value, std::int64_t& whole) noexcept {
+    if (value.kind == ValueKind::kInt) {
+      whole = value.integer;
+      return value.integer < 0;  // a positive one is read as unsigned
+    }
+    if (value.kind != ValueKind::kUint || value.uinteger >> 63 != 0) return false;
+    whole = static_cast<std::int64_t>(value.uinteger);
+    return true;
+  }
+  /// Which counters go on the packet of `sequence` that is about to be written at `time`.
+  void plan_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+    plan_.count = 0;
+    if (riding_count_ == 0) [[likely]] return;
+    if (riding_[0]->lane != lane.id || ns_of(riding_[0]->time) != time) return;
+    if (riders.generation != writer_.generation(sequence)) {
+      riders = {};
+      riders.generation = writer_.generation(sequence);
+    }
+    const TraceEvent* taken[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
+    const TraceEvent* left[std::size(riding_)];
+    std::size_t left_count = 0;
+    std::uint32_t count = 0;
+    for (std::size_t at = 0; at < riding_count_; ++at) {
+      const TraceEvent& event = *riding_[at];
+      std::int64_t value = 0;
+      std::uint32_t place = kNone;
+      if (whole_value(event.annotation->value, value)) place = rider_place(lane, riders, sequence, event.counter);
+      if (place == kNone || taken[place] != nullptr) {
+        left[left_count++] = &event;
+        continue;
+      }
+      taken[place] = &event;
+      plan_.values[place] = value;
+      count = std::max(count, place + 1);
+    }
+    // They are told apart by their order: those between say again what they said last.
+    plan_.mask = 0;
+    for (std::uint32_t place = 0; place < count; ++place) {
+      LaneCounter& counter = lane.counters[riders.counters[place]];
+      if (taken[place] == nullptr) {
+        if (!counter.whole) {
+          for (std::uint32_t beyond = place; beyond < count; ++beyond) {
+            if (taken[beyond] != nullptr) left[left_count++] = taken[beyond];
+          }
+          break;
+        }
+        plan_.values[place] = counter.last;
+      } else {
+        plan_.mask |= std::uint64_t{1} << place;
+        counter.last = plan_.values[place];
+        counter.whole = true;
+      }
+      plan_.count = place + 1;
+    }
+    while (plan_.count != 0 && (plan_.mask >> (plan_.count - 1) & 1) == 0) --plan_.count;
+    std::copy_n(left, left_count, riding_);
+    riding_count_ = left_count;
+  }
+  void put_riders(Packet& packet) {
+    if (plan_.count == 0) [[likely]] return;
+    for (std::uint32_t place = 0; place < plan_.count; ++place) packet.counter(plan_.values[place]);
+    if (plan_.mask != (std::uint64_t{1} << plan_.count) - 1) packet.say(Key::kCounters, plan_.mask);
+    plan_.count = 0;
+  }
+  std::uint32_t rider_place(Lane& lane, Riders& riders, std::uint32_t sequence, CounterId id) {
+    const std::uint32_t index = counter_index(lane, id);
+    if (index > 255) return kNone;
+    for (std::uint32_t place = 0; place < riders.count; ++place) {
+      if (riders.counters[place] == index) return place;
+    }
+    if (riders.count == std::size(riders.counters)) return kNone;
+    describe_counter(lane, lane.counters[index], sequence);
+    writer_.add_extra_counter(sequence, lane.counters[index].uuid);
+    riders.counters[riders.count] = static_cast<std::uint8_t>(index);
+    return riders.count++;
+  }
+  std::uint32_t counter_index(Lane& lane, CounterId id) {
+    for (std::uint32_t at = 0; at < lane.counters.size(); ++at) {
+      if (lane.counters[at].id == id) return at;
+    }
+    lane.counters.push_back({id, next_uuid(), 0, 0, false});
+    return static_cast<std::uint32_t>(lane.counters.size() - 1);
   }
 
   void counted(const TraceEvent& event) {
@@ -1575,38 +2011,32 @@ class PerfettoEncoder {
     Lane& lane = lane_of(event.lane);
     describe_lane(lane);
     announce_lane(lane, ns_of(event.time));
-    LaneCounter* counter = nullptr;
-    for (LaneCounter& known : lane.counters) {
-      if (known.id == event.counter) counter = &known;
-    }
-    if (counter == nullptr) {
-      lane.counters.push_back({event.counter, next_uuid(), 0});
-      counter = &lane.counters.back();
-    }
-    if (counter->generation != lane.generation) {
-      counter->generation = lane.generation;
-      describe_counter(lane, *counter);
+    LaneCounter& counter = lane.counters[counter_index(lane, event.counter)];
+    if (counter.generation != lane.generation) {
+      counter.generation = lane.generation;
+      describe_counter(lane, counter, lane.sequence);
     }
     const Value& value = event.annotation->value;
-    writer_.begin_event(lane.sequence, ns_of(event.time), perfetto::track_event::kCounter, counter->uuid);
+    counter.whole = whole_value(value, counter.last);
+    Packet packet = writer_.event(lane.sequence, ns_of(event.time), perfetto::track_event::kCounter, counter.uuid);
     switch (value.kind) {
-      case ValueKind::kInt: writer_.counter_value(value.integer); break;
+      case ValueKind::kInt: packet.counter_value(value.integer); break;
       case ValueKind::kUint:
         if (value.uinteger <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-          writer_.counter_value(static_cast<std::int64_t>(value.uinteger));
-        } else {  // beyond what a counter holds: the picture rounds it, the annotation does not
-          writer_.counter_value(static_cast<double>(value.uinteger));
-          writer_.annotate(key(Key::kValue), value.uinteger);
+          packet.counter_value(static_cast<std::int64_t>(value.uinteger));
+        } else {  // beyond what a counter holds: the picture rounds it, the key does not
+          packet.counter_value(static_cast<double>(value.uinteger));
+          packet.say(Key::kValue, value.uinteger);
         }
         break;
-      case ValueKind::kDouble: writer_.counter_value(value.real); break;
-      case ValueKind::kBool: writer_.counter_value(std::int64_t{value.boolean ? 1 : 0}); break;
+      case ValueKind::kDouble: packet.counter_value(value.real); break;
+      case ValueKind::kBool: packet.counter_value(std::int64_t{value.boolean ? 1 : 0}); break;
       case ValueKind::kString: break;
     }
-    writer_.end_event();
+    packet.end();
   }
-  void describe_counter(Lane& lane, const LaneCounter& counter) {
-    writer_.track_descriptor(lane.sequence, counter.uuid, [&](ProtobufWriter& writer) {
+  void describe_counter(Lane& lane, const LaneCounter& counter, std::uint32_t sequence) {
+    writer_.track_descriptor(sequence, counter.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       const CounterName* known = nullptr;
       for (const CounterName& name : counters_) {
@@ -1648,19 +2078,21 @@ class PerfettoEncoder {
     if (lane.parked) {
       lane.parked = false;
       describe_lane(lane);
-      writer_.begin_event(lane.sequence, ns_of(range.first), perfetto::track_event::kSliceEnd, lane.park_uuid);
-      writer_.annotate(key(Key::kEndUnknown), true);
-      writer_.end_event();
+      describe_park(lane);
+      Packet packet = writer_.event(lane.park_sequence, ns_of(range.first), perfetto::track_event::kSliceEnd);
+      packet.say(Key::kEndUnknown, 1);
+      packet.end();
     }
     lane.lost += range.count;
     if (lane.generation == 0) describe_lane(lane);
     writer_.mark_dropped(lane.sequence);
-    begin_lane_instant(lane, ns_of(range.first), Word::kLost, Category::kThence);
-    writer_.annotate(key(Key::kLane), number(lane.id));
-    writer_.annotate(key(Key::kCount), range.count);
-    writer_.annotate(key(Key::kFirst), ns_of(range.first));
-    writer_.annotate(key(Key::kLast), ns_of(range.last));
-    writer_.end_event();
+    Packet packet = lane_instant(lane, ns_of(range.first), Word::kLost);
+    put_category(packet, Category::kThence);
+    packet.say(Key::kLane, number(lane.id));
+    packet.say(Key::kCount, range.count);
+    packet.say(Key::kFirst, ns_of(range.first));
+    packet.say(Key::kLast, ns_of(range.last));
+    packet.end();
     stats_due_ = true;
   }
 
@@ -1694,45 +2126,51 @@ class PerfettoEncoder {
         writer.varint(writer_stats::kBuffer, buffer);
       };
       map(async_, 0);
-      for (std::size_t at = 0; at < lanes_.size(); ++at) map(lanes_[at].sequence, at + 1);
+      map(ends_, 0);
+      for (std::size_t at = 0; at < lanes_.size(); ++at) {
+        map(lanes_[at].sequence, at + 1);
+        if (lanes_[at].park_sequence != kNever) map(lanes_[at].park_sequence, at + 1);
+      }
     });
   }
 
   void write_summary(const TraceSummary& summary) {
     for (const LaneSummary& known : summary.lanes) {
       Lane& lane = lane_of(known.lane);
-      begin_lane_instant(lane, std::max(now_, lane.clock), Word::kSummary, Category::kThence);
-      writer_.annotate(key(Key::kLane), number(known.lane));
-      writer_.annotate(key(Key::kEvents), known.events);
-      writer_.annotate(key(Key::kLost), known.lost.count);
+      Packet packet = lane_instant(lane, std::max(now_, lane.clock), Word::kSummary);
+      put_category(packet, Category::kThence);
+      packet.say(Key::kLane, number(known.lane));
+      packet.say(Key::kEvents, known.events);
+      packet.say(Key::kLost, known.lost.count);
       if (known.lost.count != 0) {
-        writer_.annotate(key(Key::kFirst), ns_of(known.lost.first));
-        writer_.annotate(key(Key::kLast), ns_of(known.lost.last));
+        packet.say(Key::kFirst, ns_of(known.lost.first));
+        packet.say(Key::kLast, ns_of(known.lost.last));
       }
-      writer_.annotate(key(Key::kExitWithoutEnter), known.misuse.exit_without_enter);
-      writer_.annotate(key(Key::kExitsCrossed), known.misuse.exits_crossed);
-      writer_.annotate(key(Key::kTooDeep), known.misuse.too_deep);
-      writer_.annotate(key(Key::kAnnotationsCut), known.misuse.annotations_cut);
-      writer_.annotate(key(Key::kStacksRefused), known.misuse.stacks_refused);
-      writer_.annotate(key(Key::kRootEndsLost), known.misuse.roots_ends_lost);
-      writer_.annotate(key(Key::kRingBytes), known.ring_bytes);
-      writer_.end_event();
+      packet.say(Key::kExitWithoutEnter, known.misuse.exit_without_enter);
+      packet.say(Key::kExitsCrossed, known.misuse.exits_crossed);
+      packet.say(Key::kTooDeep, known.misuse.too_deep);
+      packet.say(Key::kAnnotationsCut, known.misuse.annotations_cut);
+      packet.say(Key::kStacksRefused, known.misuse.stacks_refused);
+      packet.say(Key::kRootEndsLost, known.misuse.roots_ends_lost);
+      packet.say(Key::kRingBytes, known.ring_bytes);
+      packet.end();
     }
     writer_.prepare(async_);
     announce_trace();
     describe_process(processes_[0]);
-    writer_.begin_event(async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
-    put_name(Word::kSummary, Category::kThence);
-    writer_.annotate(key(Key::kEvents), summary.events);
-    writer_.annotate(key(Key::kLost), summary.lost);
-    writer_.annotate(key(Key::kLateEvents), summary.late_events);
-    writer_.annotate(key(Key::kAfterSeal), summary.after_seal);
-    writer_.annotate(key(Key::kRootsSealed), summary.roots_sealed);
-    writer_.annotate(key(Key::kRootsAbandoned), summary.roots_abandoned);
-    writer_.annotate(key(Key::kDrainNs), summary.drain_ns);
-    writer_.annotate(key(Key::kBytes), summary.bytes_written);
-    writer_.annotate(key(Key::kStacksMissing), writer_.stacks_refused());
-    writer_.end_event();
+    Packet packet = writer_.event(async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
+    put_name(packet, Word::kSummary);
+    put_category(packet, Category::kThence);
+    packet.say(Key::kEvents, summary.events);
+    packet.say(Key::kLost, summary.lost);
+    packet.say(Key::kLateEvents, summary.late_events);
+    packet.say(Key::kAfterSeal, summary.after_seal);
+    packet.say(Key::kRootsSealed, summary.roots_sealed);
+    packet.say(Key::kRootsAbandoned, summary.roots_abandoned);
+    packet.say(Key::kDrainNs, summary.drain_ns);
+    packet.say(Key::kBytes, summary.bytes_written);
+    packet.say(Key::kStacksMissing, writer_.stacks_refused());
+    packet.end();
   }
 
   Options options_;
@@ -1750,12 +2188,25 @@ class PerfettoEncoder {
   std::uint64_t entries_ = 0;
   std::int32_t info_process_id_ = 0;
   std::string process_name_, overflow_policy_, clock_, sampling_;
-  std::uint32_t async_ = 0;
+  std::uint32_t async_ = 0;  // the resources' sequence
+  std::uint32_t ends_ = 0;   // that of their ends, which are written in the past, in order
   std::uint32_t announced_ = 0;
-  std::uint32_t keys_[std::size(perfetto::kKeyNames)] = {};
+  std::uint32_t ends_announced_ = 0;
+  std::uint32_t ends_follow_ = 0;  // the generation of async_ in which ends_ was started
+  std::uint32_t keys_described_ = 0;  // the generation in which they were
+  ClockSnapshot clocks_;  // the last one, for those who come late
+  std::uint32_t cut_key_ = 0;
+  std::uint64_t rooted_wakes_ = 0;  // held, of resources that are not known, by root
+  std::vector<Wake> wakes_ = std::vector<Wake>(kWakes);
+  struct Plan {
+    std::int64_t values[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
+    std::uint64_t mask = 0;  // which of them are samples
+    std::uint32_t count = 0;
+  } plan_;
+  const TraceEvent* riding_[16] = {};
+  std::size_t riding_count_ = 0;
   std::uint32_t words_[static_cast<unsigned>(Word::kEnd)] = {};
   std::uint32_t categories_[static_cast<unsigned>(Category::kEnd)] = {};
-  std::uint32_t enum_words_[7][kWordsOfEnum] = {};
   std::vector<std::uint32_t> type_names_;
   std::vector<CounterName> counters_;
   std::vector<Process> processes_;
@@ -1772,6 +2223,7 @@ class PerfettoEncoder {
   IdMap root_by_id_;
   std::vector<OpenResource> resources_;
   std::uint32_t free_resource_ = kNone;
+  std::uint32_t last_found_ = 0;
   IdMap by_id_;
   std::vector<Closing> queue_;
   std::size_t queue_first_ = 0;

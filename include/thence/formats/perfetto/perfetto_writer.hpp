@@ -2,24 +2,30 @@
 // perfetto_writer.hpp: packets, sequences, dictionaries and clocks of a Perfetto trace; what they mean is the caller's.
 //
 // A trace file is a run of packets, each a field of its own: the writer needs memory for one packet and for the
-// dictionaries, never for the trace. Names are sent once per sequence and then by number. A file whose head is cut off
-// stays readable: every `clear_after_bytes` of the file each sequence forgets its dictionary, and sends what it needs
-// again.
+// dictionaries, never for the trace. A packet costs little because its sequence says once what all its packets share: the
+// track, the counters, and an incremental clock, whose timestamps are the nanoseconds since the packet before (an event
+// that is older than the one before it bears its absolute time). Names are sent once per sequence and then by number. A
+// file whose head is cut off stays readable: every `clear_after_bytes` of the file each sequence forgets all that, and
+// sends what it needs again.
 //   PerfettoWriter writer{sink};
 //   const auto lane = writer.open_sequence(track_uuid);
 //   writer.prepare(lane);
-//   writer.begin_event(lane, time, track_event::kSliceBegin);
-//   writer.name(writer.intern_name("fetch"));
-//   writer.annotate(key, std::uint64_t{7});
-//   writer.end_event();
+//   auto event = writer.event(lane, time, track_event::kSliceBegin);
+//   event.name(writer.intern_name("fetch"));
+//   event.correlate(7);
+//   event.end();
 //   writer.flush();
 // Layer: formats (includes wire/ and core/ only).
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "thence/config/version.hpp"
@@ -28,6 +34,7 @@
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/fields.hpp"
+#include "thence/formats/perfetto/keys.hpp"
 #include "thence/formats/trace_stacks.hpp"
 #include "thence/wire/byte_buffer.hpp"
 #include "thence/wire/byte_sink.hpp"
@@ -36,18 +43,26 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
+/// Compresses a run of whole packets into one zlib stream, appended to `to`; false: it cannot, and the packets go out as
+/// they are. The host brings it (with zlib: compress2), so that nothing here needs the library.
+using PerfettoCompress = bool (*)(std::span<const std::byte> packets, ByteBuffer& to);
+
 struct PerfettoWriterOptions {
   /// Bytes put together before the sink is called. Less: more calls of the sink. More: more is lost in a crash.
   std::size_t chunk_bytes = 64 * 1024;
   /// How much of a file whose head was cut off may be unreadable. Less costs file size: dictionaries and descriptors are
   /// written again each time.
-  std::uint64_t clear_after_bytes = 4 * 1024 * 1024;
-  /// The sequence ids: this one and those after it. Perfetto's own service uses small ones.
-  std::uint32_t first_sequence = 256;
+  std::uint64_t clear_after_bytes = 16 * 1024 * 1024;
+  /// The sequence ids: this one and those after it. Up to 127 they take one byte in each packet.
+  std::uint32_t first_sequence = 2;
   /// Names (of events, of annotation keys) that are kept to be sent by number; those beyond are sent in full each time.
   std::size_t max_names = 16 * 1024;
   /// Stacks kept to be sent again; a stack beyond is missing from the file (and counted).
   std::size_t max_stack_bytes = 64 * 1024 * 1024;
+  /// None: packets are written as they are. Else they leave in compressed runs of `compress_bytes`: a third of the size,
+  /// for time on the draining thread, and what has not filled a run is lost in a crash. Perfetto takes runs below 512 KB.
+  PerfettoCompress compress = nullptr;
+  std::size_t compress_bytes = 384 * 1024;
 };
 
 /// A packet stream of one producer.
@@ -59,18 +74,41 @@ struct PerfettoWriterOptions {
 ///   Lifetime  the sink outlives it. Nothing is written on destruction: call flush().
 template <ByteSink Sink>
 class PerfettoWriter {
+  enum Dictionary : unsigned {
+    kNames, kCategories, kKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks,
+    kDictionaries
+  };
+
+  struct Sequence {
+    std::uint32_t id = 0;
+    std::uint32_t generation = 0;  // 0: nothing sent yet
+    std::uint64_t last_time = 0;
+    std::array<std::byte, 16> head{};  // the fields that every packet begins with
+    std::uint32_t head_size = 0;
+    std::uint32_t restarts = 0;
+    std::uint64_t default_track = 0;
+    std::uint64_t cleared_at = 0;
+    bool dropped = false;
+    std::vector<std::uint64_t> counters;  // extra_counter_track_uuids
+    // For each dictionary and index, the generation in which it was last sent.
+    std::array<std::vector<std::uint32_t>, kDictionaries> sent;
+  };
+  /// What an event takes without its texts, and what of that stands before the event's own fields.
+  static constexpr std::size_t kEventRoom = 1024, kHeadRoom = 32;
+
  public:
   using Options = PerfettoWriterOptions;
 
   explicit PerfettoWriter(Sink& sink, const Options& options = {})
       : options_(options),
         gate_(sink),
-        out_(options.chunk_bytes + 4096),
+        out_((options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) + 4096),
         writer_(out_),
         interned_writer_(interned_),
         names_(options.max_names, options.max_names * 64),
         keys_(options.max_names, options.max_names * 64),
-        stacks_(options.max_stack_bytes) {}
+        stacks_(options.max_stack_bytes),
+        chunk_(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) {}
   PerfettoWriter(const PerfettoWriter&) = delete;
   PerfettoWriter& operator=(const PerfettoWriter&) = delete;
 
@@ -81,6 +119,13 @@ class PerfettoWriter {
     Sequence sequence;
     sequence.id = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size());
     sequence.default_track = default_track;
+    std::byte* to = sequence.head.data();
+    to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTrustedPacketSequenceId, WireType::kVarint));
+    to = put_varint(to, sequence.id);
+    to = put_varint(to, protobuf_tag(perfetto::trace_packet::kSequenceFlags, WireType::kVarint));
+    to = put_varint(to, perfetto::trace_packet::kNeedsIncrementalState);
+    to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTimestamp, WireType::kVarint));
+    sequence.head_size = static_cast<std::uint32_t>(to - sequence.head.data());
     sequences_.push_back(std::move(sequence));
     return static_cast<std::uint32_t>(sequences_.size() - 1);
   }
@@ -88,40 +133,43 @@ class PerfettoWriter {
 
   /// Says on the next packet of this sequence that something was lost before it.
   void mark_dropped(std::uint32_t sequence) noexcept { sequences_[sequence].dropped = true; }
+  /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
+  void restart() noexcept { ++restarts_; }
+  /// The same for one sequence.
+  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].restarts = restarts_ + 1; }
+  /// The time that sequences which start (again) count from, at the earliest.
+  void reach(std::uint64_t time) noexcept { now_ = time; }
 
   /// To be called before describing tracks and beginning an event: starts the sequence (again) where that is due. Then
   /// `generation` has changed, and descriptors of that sequence are to be sent again.
   void prepare(std::uint32_t index) {
     Sequence& sequence = sequences_[index];
-    if (sequence.generation != 0 && !sequence.dropped && total_ - sequence.cleared_at < options_.clear_after_bytes) [[likely]] {
+    if (sequence.generation != 0 && !sequence.dropped && sequence.restarts == restarts_ &&
+        total_ - sequence.cleared_at < options_.clear_after_bytes) [[likely]] {
       return;
     }
-    using namespace perfetto;
-    {
-      const auto packet = writer_.message(trace::kPacket);
-      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id);
-      writer_.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
-      if (sequence.generation == 0) {
-        writer_.boolean(trace_packet::kFirstPacketOnSequence, true);
-      } else if (sequence.dropped) {
-        writer_.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
-      }
-      const auto defaults = writer_.message(trace_packet::kTracePacketDefaults);
-      writer_.varint(packet_defaults::kTimestampClockId, kClockBoottime);
-      if (sequence.default_track != 0) {
-        const auto event = writer_.message(packet_defaults::kTrackEventDefaults);
-        writer_.varint(event_defaults::kTrackUuid, sequence.default_track);
-      }
-    }
-    // A mark on a sequence's first packet is not counted by Perfetto: it goes on the next one.
-    if (sequence.generation != 0) sequence.dropped = false;
-    ++sequence.generation;
-    sequence.cleared_at = total_;
-    packet_done();
-    if (sequence.dropped) prepare(index);
+    start(index);
   }
+  /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
+  void count_from_here(std::uint32_t sequence) noexcept { sequences_[sequence].cleared_at = total_; }
+  [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept { return total_ - sequences_[sequence].cleared_at; }
   [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence].generation; }
   [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence].id; }
+
+  /// The counter tracks whose values `Event::counter` samples, in this order; described before.
+  [[nodiscard]] std::size_t extra_counters(std::uint32_t sequence) const noexcept { return sequences_[sequence].counters.size(); }
+  void add_extra_counter(std::uint32_t index, std::uint64_t track) {
+    Sequence& sequence = sequences_[index];
+    sequence.counters.push_back(track);
+    {
+      const auto packet = writer_.message(perfetto::trace::kPacket);
+      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id);
+      writer_.varint(perfetto::trace_packet::kSequenceFlags, perfetto::trace_packet::kNeedsIncrementalState);
+      put_defaults(sequence);
+    }
+    packet_done();
+  }
+  static constexpr std::size_t kMaxExtraCounters = 8;
 
   // -- packets --------------------------------------------------------------------------------------------------------
 
@@ -134,14 +182,6 @@ class PerfettoWriter {
       fill(writer_);
     }
     packet_done();
-  }
-  /// The same with a time.
-  template <class Fill>
-  void packet_at(std::uint32_t sequence, std::uint64_t time, Fill&& fill) {
-    packet(sequence, [&](ProtobufWriter& writer) {
-      writer.varint(perfetto::trace_packet::kTimestamp, time);
-      fill(writer);
-    });
   }
   void track_descriptor(std::uint32_t sequence, std::uint64_t uuid, auto&& fill) {
     packet(sequence, [&](ProtobufWriter& writer) {
@@ -179,98 +219,236 @@ class PerfettoWriter {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
-  /// Opens a packet with an event of `type` (perfetto::track_event::k...) on `track` (0: the sequence's own).
-  void begin_event(std::uint32_t index, std::uint64_t time, std::uint64_t type, std::uint64_t track = 0) {
-    using namespace perfetto;
-    current_ = index;
-    packet_start_ = open_message(trace::kPacket);
-    std::byte* to = out_.reserve(96);
-    to = put_varint(to, protobuf_tag(trace_packet::kTimestamp, WireType::kVarint));
-    to = put_varint(to, time);
-    to = put_varint(to, protobuf_tag(trace_packet::kTrustedPacketSequenceId, WireType::kVarint));
-    to = put_varint(to, sequences_[index].id);
-    to = put_varint(to, protobuf_tag(trace_packet::kSequenceFlags, WireType::kVarint));
-    to = put_varint(to, trace_packet::kNeedsIncrementalState);
-    out_.advance(to);
-    event_start_ = open_message(trace_packet::kTrackEvent);
-    writer_.varint(track_event::kType, type);
-    if (track != 0) writer_.varint(track_event::kTrackUuid, track);
-  }
-  void end_event() {
-    close_message(event_start_);
-    if (!interned_.empty()) {
-      writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
-      interned_.clear();
-    }
-    close_message(packet_start_);
-    packet_done();
-  }
+  /// An event that is being written: a place in the buffer, kept in registers. Its fields go in any order; `end` closes
+  /// it. Nothing else is written meanwhile.
+  class Event {
+   public:
+    Event(Event&&) noexcept = default;
+    Event& operator=(Event&&) = delete;
 
-  void category(std::uint32_t name) {
-    if (first_sight(kCategories, name)) define_string(perfetto::interned_data::kEventCategories, name, names_.view(name));
-    writer_.varint(perfetto::track_event::kCategoryIids, name);
-  }
-  void name(std::uint32_t name) {
-    if (first_sight(kNames, name)) define_string(perfetto::interned_data::kEventNames, name, names_.view(name));
-    writer_.varint(perfetto::track_event::kNameIid, name);
-  }
-  void name_in_full(std::string_view text) { writer_.string(perfetto::track_event::kName, text); }
-  void flow(std::uint64_t id) { writer_.fixed64(perfetto::track_event::kFlowIds, id); }
-  void counter_value(std::int64_t value) { writer_.int64(perfetto::track_event::kCounterValue, value); }
-  void counter_value(double value) { writer_.real(perfetto::track_event::kDoubleCounterValue, value); }
-
-  void annotate(std::uint32_t key, std::uint64_t value) {
-    begin_annotation(key);
-    writer_.varint(perfetto::debug_annotation::kUint, value);
-    close_message(annotation_start_);
-  }
-  void annotate(std::uint32_t key, std::int64_t value) {
-    begin_annotation(key);
-    writer_.int64(perfetto::debug_annotation::kInt, value);
-    close_message(annotation_start_);
-  }
-  void annotate(std::uint32_t key, bool value) {
-    begin_annotation(key);
-    writer_.boolean(perfetto::debug_annotation::kBool, value);
-    close_message(annotation_start_);
-  }
-  /// A name that is interned already, as a value: sent by number.
-  void annotate_name(std::uint32_t key, std::uint32_t name) {
-    begin_annotation(key);
-    if (first_sight(kValues, name)) {
-      define_string(perfetto::interned_data::kDebugAnnotationStringValues, name, names_.view(name));
-    }
-    writer_.varint(perfetto::debug_annotation::kStringIid, name);
-    close_message(annotation_start_);
-  }
-  /// A word of a small vocabulary: sent by number.
-  void annotate_word(std::uint32_t key, std::string_view value) {
-    const std::uint32_t index = names_.intern(value);
-    begin_annotation(key);
-    if (index == TraceStrings::kNone) {
-      writer_.string(perfetto::debug_annotation::kString, value);
-    } else {
-      if (first_sight(kValues, index)) {
-        define_string(perfetto::interned_data::kDebugAnnotationStringValues, index, value);
+    [[gnu::always_inline]] inline void name(std::uint32_t name) {
+      if (writer_->first_sight(kNames, sequence_, name)) {
+        writer_->define_string(perfetto::interned_data::kEventNames, name, writer_->names_.view(name));
       }
-      writer_.varint(perfetto::debug_annotation::kStringIid, index);
+      put<perfetto::track_event::kNameIid>(name);
     }
-    close_message(annotation_start_);
-  }
-  void annotate_text(std::uint32_t key, std::string_view value) {
-    begin_annotation(key);
-    writer_.string(perfetto::debug_annotation::kString, value);
-    close_message(annotation_start_);
-  }
-  /// `key` 0: `key_in_full` is sent.
-  void annotate_value(std::uint32_t key, std::string_view key_in_full, const Value& value) {
-    if (key != 0) {
-      begin_annotation(key);
-    } else {
-      annotation_start_ = open_message(perfetto::track_event::kDebugAnnotations);
-      writer_.string(perfetto::debug_annotation::kName, key_in_full);
+    void category(std::uint32_t name) {
+      if (writer_->first_sight(kCategories, sequence_, name)) {
+        writer_->define_string(perfetto::interned_data::kEventCategories, name, writer_->names_.view(name));
+      }
+      put<perfetto::track_event::kCategoryIids>(name);
     }
+    void name_in_full(std::string_view text) { put_text(perfetto::track_event::kName, text); }
+    /// What Perfetto joins slices of one operation by: the resource's id.
+    [[gnu::always_inline]] inline void correlate(std::uint64_t id) { put<perfetto::track_event::kCorrelationId>(id); }
+    void flow(std::uint64_t id) {
+      constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kFlowIds, WireType::kFixed64);
+      to_ = put_varint(to_, kTag);
+      to_ = put_fixed64(to_, id);
+    }
+    void counter_value(std::int64_t value) { put<perfetto::track_event::kCounterValue>(static_cast<std::uint64_t>(value)); }
+    void counter_value(double value) {
+      to_ = put_varint(to_, protobuf_tag(perfetto::track_event::kDoubleCounterValue, WireType::kFixed64));
+      to_ = put_fixed64(to_, std::bit_cast<std::uint64_t>(value));
+    }
+    /// The next of the sequence's extra counters.
+    void counter(std::int64_t value) { put<perfetto::track_event::kExtraCounterValues>(static_cast<std::uint64_t>(value)); }
+
+    [[gnu::always_inline]] inline void say(perfetto::Key key, std::uint64_t value) {
+      const std::uint32_t tag = perfetto::field_of(key) << 3;
+      to_[0] = static_cast<std::byte>(0x80u | (tag & 0x7fu));
+      to_[1] = static_cast<std::byte>(tag >> 7);
+      to_ = put_varint(to_ + 2, value);
+    }
+    void say(perfetto::Key key, std::string_view text) { put_text(perfetto::field_of(key), text); }
+
+    /// A debug annotation of the host's. `key` 0: `key_in_full` is sent.
+    void annotate(std::uint32_t key, std::string_view key_in_full, const Value& value) {
+      leave();
+      writer_->put_annotation(sequence_, key, key_in_full, value);
+      enter();
+    }
+
+    /// False where the stack is not known: the event bears none.
+    bool callstack(StackId id) {
+      if (!writer_->stacks_.knows(id)) return false;
+      const auto iid = static_cast<std::uint32_t>(number(id));
+      if (writer_->first_sight(kCallstacks, sequence_, iid)) writer_->define_callstack(sequence_, id);
+      put<perfetto::track_event::kCallstackIid>(iid);
+      return true;
+    }
+
+    [[gnu::always_inline]] inline void end() {
+      std::byte* const base = writer_->out_.data();
+      const auto size = static_cast<std::size_t>(to_ - base) - event_;
+      if (size < 0x80 - kHeadRoom && writer_->interned_.empty()) [[likely]] {
+        base[event_ - 1] = static_cast<std::byte>(size);
+        base[packet_ - 1] = static_cast<std::byte>(size + event_ - packet_);
+        writer_->out_.advance(to_);
+      } else {
+        leave();
+        writer_->close_event(event_, packet_);
+      }
+      writer_->packet_done();
+    }
+
+   private:
+    friend class PerfettoWriter;
+    Event(PerfettoWriter& writer, Sequence& sequence) noexcept : writer_(&writer), sequence_(&sequence) {}
+
+    template <perfetto::Field kField>
+    [[gnu::always_inline]] inline void put(std::uint64_t value) {
+      static_assert(kField < 2048);
+      constexpr auto kTag = static_cast<std::uint32_t>(protobuf_tag(kField, WireType::kVarint));
+      if constexpr (kTag < 0x80) {
+        *to_++ = static_cast<std::byte>(kTag);
+      } else {
+        to_[0] = static_cast<std::byte>(0x80u | (kTag & 0x7fu));
+        to_[1] = static_cast<std::byte>(kTag >> 7);
+        to_ += 2;
+      }
+      to_ = put_varint(to_, value);
+    }
+    void put_text(perfetto::Field field, std::string_view text) {
+      leave();
+      writer_->writer_.string(field, text);
+      enter();
+    }
+    void leave() noexcept { writer_->out_.advance(to_); }
+    void enter() { to_ = writer_->out_.reserve(kEventRoom); }
+
+    PerfettoWriter* writer_;
+    Sequence* sequence_;
+    std::byte* to_ = nullptr;  // the buffer has kEventRoom from `enter` on: enough for all fields but texts
+    std::size_t packet_ = 0;  // where its content begins in the buffer
+    std::size_t event_ = 0;
+  };
+
+  /// Opens a packet with an event of `type` (perfetto::track_event::k...) on `track` (0: the sequence's own).
+  [[nodiscard]] Event event(std::uint32_t index, std::uint64_t time, std::uint64_t type, std::uint64_t track = 0) {
     using namespace perfetto;
+    Sequence& sequence = sequences_[index];
+    Event event(*this, sequence);
+    std::byte* const base = out_.reserve(kEventRoom);
+    const std::size_t start = out_.size();
+    std::byte* to = base;
+    *to = static_cast<std::byte>(protobuf_tag(trace::kPacket, WireType::kBytes));
+    to += 2;
+    event.packet_ = start + 2;
+    std::memcpy(to, sequence.head.data(), sequence.head.size());
+    to += sequence.head_size;
+    if (time >= sequence.last_time) [[likely]] {
+      to = put_varint(to, time - sequence.last_time);
+      sequence.last_time = time;
+    } else {
+      to = put_varint(to, time);
+      to = put_varint(to, protobuf_tag(trace_packet::kTimestampClockId, WireType::kVarint));
+      to = put_varint(to, kClockBoottime);
+    }
+    to[0] = static_cast<std::byte>(protobuf_tag(trace_packet::kTrackEvent, WireType::kBytes));
+    to[2] = static_cast<std::byte>(protobuf_tag(track_event::kType, WireType::kVarint));
+    to[3] = static_cast<std::byte>(type);
+    to += 4;
+    event.event_ = start + static_cast<std::size_t>(to - base) - 2;
+    if (track != 0) {
+      *to = static_cast<std::byte>(protobuf_tag(track_event::kTrackUuid, WireType::kVarint));
+      to = put_varint(to + 1, track);
+    }
+    event.to_ = to;
+    return event;
+  }
+
+  // -- output ---------------------------------------------------------------------------------------------------------
+
+  /// Hands whole packets to the sink: all, but where they are compressed: then what fills a run, or `all` of it. Returns
+  /// !failed().
+  bool flush(bool all = false) {
+    if (options_.compress == nullptr) {
+      gate_.write(out_.bytes());
+      passed_ += out_.size();
+      out_.clear();
+    } else if (all || out_.size() >= options_.compress_bytes) {
+      compress();
+    }
+    return !gate_.failed();
+  }
+  [[nodiscard]] bool failed() const noexcept { return gate_.failed(); }
+  [[nodiscard]] std::uint64_t written() const noexcept { return gate_.written(); }
+  [[nodiscard]] std::uint64_t refused() const noexcept { return gate_.refused(); }
+  [[nodiscard]] std::uint64_t packets() const noexcept { return packets_; }
+  /// Bytes that have not been handed to the sink.
+  [[nodiscard]] std::size_t waiting() const noexcept { return out_.size(); }
+
+ private:
+  [[nodiscard]] bool first_sight(Dictionary dictionary, Sequence* sequence, std::uint32_t index) {
+    std::vector<std::uint32_t>& sent = sequence->sent[dictionary];
+    if (index < sent.size() && sent[index] == sequence->generation) [[likely]] return false;
+    if (index >= sent.size()) sent.resize(std::size_t{index} + index / 2 + 16);
+    sent[index] = sequence->generation;
+    return true;
+  }
+
+  void start(std::uint32_t index) {
+    using namespace perfetto;
+    Sequence& sequence = sequences_[index];
+    {
+      const auto packet = writer_.message(trace::kPacket);
+      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id);
+      writer_.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
+      if (sequence.generation == 0) {
+        writer_.boolean(trace_packet::kFirstPacketOnSequence, true);
+      } else if (sequence.dropped) {
+        writer_.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
+      }
+      sequence.counters.clear();
+      put_defaults(sequence);
+    }
+    // A mark on a sequence's first packet is not counted by Perfetto: it goes on the next one.
+    const bool again = sequence.generation == 0 && sequence.dropped;
+    if (!again) sequence.dropped = false;
+    ++sequence.generation;
+    sequence.restarts = restarts_;
+    sequence.cleared_at = total_;
+    packet_done();
+    if (again) return start(index);
+    sequence.last_time = now_;
+    packet(index, [&](ProtobufWriter& writer) {
+      const auto snapshot = writer.message(trace_packet::kClockSnapshot);
+      {
+        const auto delta = writer.message(clock_snapshot::kClocks);
+        writer.varint(clock::kClockId, kClockDelta);
+        writer.varint(clock::kTimestamp, now_);
+        writer.boolean(clock::kIsIncremental, true);
+      }
+      {
+        const auto boottime = writer.message(clock_snapshot::kClocks);
+        writer.varint(clock::kClockId, kClockBoottime);
+        writer.varint(clock::kTimestamp, now_);
+      }
+      writer.varint(clock_snapshot::kPrimaryTraceClock, kClockBoottime);
+    });
+  }
+  void put_defaults(const Sequence& sequence) {
+    using namespace perfetto;
+    const auto defaults = writer_.message(trace_packet::kTracePacketDefaults);
+    writer_.varint(packet_defaults::kTimestampClockId, kClockDelta);
+    if (sequence.default_track == 0) return;
+    const auto event = writer_.message(packet_defaults::kTrackEventDefaults);
+    writer_.varint(event_defaults::kTrackUuid, sequence.default_track);
+    for (const std::uint64_t counter : sequence.counters) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
+  }
+
+  void put_annotation(Sequence* sequence, std::uint32_t key, std::string_view key_in_full, const Value& value) {
+    using namespace perfetto;
+    if (key != 0 && first_sight(kKeys, sequence, key)) {
+      define_string(interned_data::kDebugAnnotationNames, key, keys_.view(key));
+    }
+    const auto annotation = writer_.message(track_event::kDebugAnnotations);
+    if (key != 0) {
+      writer_.varint(debug_annotation::kNameIid, key);
+    } else {
+      writer_.string(debug_annotation::kName, key_in_full);
+    }
     switch (value.kind) {
       case ValueKind::kString: writer_.string(debug_annotation::kString, value.text); break;
       case ValueKind::kInt: writer_.int64(debug_annotation::kInt, value.integer); break;
@@ -278,88 +456,34 @@ class PerfettoWriter {
       case ValueKind::kDouble: writer_.real(debug_annotation::kDouble, value.real); break;
       case ValueKind::kBool: writer_.boolean(debug_annotation::kBool, value.boolean); break;
     }
-    close_message(annotation_start_);
-  }
-
-  /// False where the stack is not known: the event bears none.
-  bool callstack(StackId id) {
-    if (!stacks_.knows(id)) return false;
-    const auto iid = static_cast<std::uint32_t>(number(id));
-    if (first_sight(kCallstacks, iid)) define_callstack(id);
-    writer_.varint(perfetto::track_event::kCallstackIid, iid);
-    return true;
-  }
-
-  // -- output ---------------------------------------------------------------------------------------------------------
-
-  /// Hands all whole packets to the sink. Returns !failed().
-  bool flush() {
-    gate_.write(out_.bytes());
-    out_.clear();
-    return !gate_.failed();
-  }
-  [[nodiscard]] bool failed() const noexcept { return gate_.failed(); }
-  [[nodiscard]] std::uint64_t written() const noexcept { return gate_.written(); }
-  [[nodiscard]] std::uint64_t refused() const noexcept { return gate_.refused(); }
-  [[nodiscard]] std::uint64_t packets() const noexcept { return packets_; }
-
- private:
-  enum Dictionary : unsigned {
-    kNames, kCategories, kKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks,
-    kDictionaries
-  };
-
-  struct Sequence {
-    std::uint32_t id = 0;
-    std::uint32_t generation = 0;  // 0: nothing sent yet
-    std::uint64_t default_track = 0;
-    std::uint64_t cleared_at = 0;
-    bool dropped = false;
-    // For each dictionary and index, the generation in which it was last sent.
-    std::array<std::vector<std::uint32_t>, kDictionaries> sent;
-  };
-
-  bool first_sight(Dictionary dictionary, std::uint32_t index) {
-    Sequence& sequence = sequences_[current_];
-    std::vector<std::uint32_t>& sent = sequence.sent[dictionary];
-    if (index >= sent.size()) [[unlikely]] sent.resize(std::size_t{index} + index / 2 + 16);
-    if (sent[index] == sequence.generation) [[likely]] return false;
-    sent[index] = sequence.generation;
-    return true;
   }
   void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
     const auto entry = interned_writer_.message(field);
     interned_writer_.varint(perfetto::interned_string::kIid, iid);
     interned_writer_.string(perfetto::interned_string::kText, text);
   }
-  void begin_annotation(std::uint32_t key) {
-    if (first_sight(kKeys, key)) define_string(perfetto::interned_data::kDebugAnnotationNames, key, keys_.view(key));
-    annotation_start_ = open_message(perfetto::track_event::kDebugAnnotations);
-    writer_.varint(perfetto::debug_annotation::kNameIid, key);
-  }
-
-  void define_callstack(StackId id) {
+  void define_callstack(Sequence* sequence, StackId id) {
     using namespace perfetto;
     const auto frames = stacks_.frames_of(id);
     for (const std::uint32_t index : frames) {
-      if (first_sight(kFrames, index)) define_frame(index);
+      if (first_sight(kFrames, sequence, index)) define_frame(sequence, index);
     }
     const auto entry = interned_writer_.message(interned_data::kCallstacks);
     interned_writer_.varint(callstack::kIid, number(id));
     // Perfetto has the outermost frame first.
     for (std::size_t at = frames.size(); at-- != 0;) interned_writer_.varint(callstack::kFrameIds, frames[at]);
   }
-  void define_frame(std::uint32_t index) {
+  void define_frame(Sequence* sequence, std::uint32_t index) {
     using namespace perfetto;
     const StoredFrame& stored = stacks_.frame(index);
     const bool native = stored.kind == FrameKind::kNative;
-    if (stored.function != 0 && first_sight(kFunctions, stored.function)) {
+    if (stored.function != 0 && first_sight(kFunctions, sequence, stored.function)) {
       define_string(interned_data::kFunctionNames, stored.function, stacks_.string(stored.function));
     }
     std::uint32_t mapping = 0;
     if (native) {
-      mapping = mapping_of(stored);
-    } else if (stored.file != 0 && first_sight(kSources, stored.file)) {
+      mapping = mapping_of(sequence, stored);
+    } else if (stored.file != 0 && first_sight(kSources, sequence, stored.file)) {
       define_string(interned_data::kSourcePaths, stored.file, stacks_.string(stored.file));
     }
     const auto entry = interned_writer_.message(interned_data::kFrames);
@@ -377,7 +501,7 @@ class PerfettoWriter {
     if (stored.line != 0) interned_writer_.varint(frame::kLineNumber, stored.line);
     if (stored.column != 0) interned_writer_.varint(thence_fields::kFrameColumn, stored.column);
   }
-  std::uint32_t mapping_of(const StoredFrame& stored) {
+  std::uint32_t mapping_of(Sequence* sequence, const StoredFrame& stored) {
     using namespace perfetto;
     // One mapping for each module; the key is never 0.
     const std::uint64_t key = (std::uint64_t{stored.file} << 32 | stored.build_id) + 1;
@@ -386,12 +510,12 @@ class PerfettoWriter {
       mapping = static_cast<std::uint32_t>(mappings_.size() + 1);
       mappings_.insert(key, mapping);
     }
-    if (!first_sight(kMappings, mapping)) return mapping;
+    if (!first_sight(kMappings, sequence, mapping)) return mapping;
     const std::string_view path = stored.file == 0 ? std::string_view{} : stacks_.string(stored.file);
-    if (stored.build_id != 0 && first_sight(kBuildIds, stored.build_id)) {
+    if (stored.build_id != 0 && first_sight(kBuildIds, sequence, stored.build_id)) {
       define_build_id(stored.build_id);
     }
-    if (stored.file != 0 && first_sight(kMappingPaths, stored.file)) {
+    if (stored.file != 0 && first_sight(kMappingPaths, sequence, stored.file)) {
       // Perfetto puts a '/' before each component.
       define_string(interned_data::kMappingPaths, stored.file, path.substr(path.starts_with('/') ? 1 : 0));
     }
@@ -420,13 +544,14 @@ class PerfettoWriter {
     define_string(perfetto::interned_data::kBuildIds, index, whole ? std::string_view{raw.data(), hex.size() / 2} : hex);
   }
 
-  // A message is open from the byte of its length on; see ProtobufWriter::Message, of which this is the part for hot code.
-  std::size_t open_message(std::uint32_t field) {
-    std::byte* to = out_.reserve(kMaxVarintBytes + 1);
-    to = put_varint(to, protobuf_tag(field, WireType::kBytes));
-    *to = std::byte{0};
-    out_.advance(to + 1);
-    return out_.size();
+  /// Lengths that need more than a byte, and what the event was the first to name.
+  void close_event(std::size_t event, std::size_t packet) {
+    close_message(event);
+    if (!interned_.empty()) {
+      writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
+      interned_.clear();
+    }
+    close_message(packet);
   }
   void close_message(std::size_t content) {
     const std::size_t length = out_.size() - content;
@@ -437,8 +562,27 @@ class PerfettoWriter {
 
   void packet_done() {
     ++packets_;
-    total_ = gate_.written() + gate_.refused() + out_.size();
-    if (out_.size() >= options_.chunk_bytes) [[unlikely]] flush();
+    total_ = passed_ + out_.size();
+    if (out_.size() >= chunk_) [[unlikely]] flush();
+  }
+
+  /// A run of compressed packets is a packet, too.
+  void compress() {
+    if (out_.empty()) return;
+    compressed_.clear();
+    if (!options_.compress(out_.bytes(), compressed_)) {
+      gate_.write(out_.bytes());
+    } else {
+      framed_.clear();
+      ProtobufWriter writer{framed_};
+      {
+        const auto packet = writer.message(perfetto::trace::kPacket);
+        writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
+      }
+      gate_.write(framed_.bytes());
+    }
+    passed_ += out_.size();
+    out_.clear();
   }
 
   Options options_;
@@ -452,12 +596,14 @@ class PerfettoWriter {
   TraceStacks stacks_;
   IdMap mappings_;
   std::vector<Sequence> sequences_;
-  std::uint64_t total_ = 0;
+  ByteBuffer compressed_;
+  ByteBuffer framed_;
+  std::size_t chunk_;          // flushed at this size
+  std::uint64_t passed_ = 0;   // bytes of packets that have left `out_`
+  std::uint64_t total_ = 0;    // bytes of packets
   std::uint64_t packets_ = 0;
-  std::uint32_t current_ = 0;
-  std::size_t packet_start_ = 0;
-  std::size_t event_start_ = 0;
-  std::size_t annotation_start_ = 0;
+  std::uint64_t now_ = 0;
+  std::uint32_t restarts_ = 0;
 };
 
 }  // namespace THENCE_ABI
