@@ -265,6 +265,13 @@ class BasicTracer {
   void begin_pause(PauseKind kind) noexcept { lane_event(EventKind::kPauseBegan, kind); }
   void end_pause(PauseKind kind) noexcept { lane_event(EventKind::kPauseEnded, kind); }
 
+  /// A sampler or a watchdog saw this lane at `stack`, in whatever is current.
+  void sample(StackId stack, SampleKind kind = SampleKind::kCpu) noexcept {
+    if (!on()) return;
+    const Resource seen = current();
+    ring_.try_push(event(seen.id, EventKind::kSample, static_cast<std::uint8_t>(kind), 0, Event::context_of(seen.root, stack)));
+  }
+
   // ---- stacks
 
   /// A script's stack, innermost frame first; its strings are copied where they are new. At most kMaxFrames frames.
@@ -465,6 +472,7 @@ class NullTracer {
   constexpr void unpark() noexcept {}
   constexpr void begin_pause(PauseKind) noexcept {}
   constexpr void end_pause(PauseKind) noexcept {}
+  constexpr void sample(StackId, SampleKind = SampleKind::kCpu) noexcept {}
   constexpr StackId intern_script_stack(std::span<const ScriptFrame>) noexcept { return StackId::kNone; }
   constexpr StackId intern_native_stack(std::span<const std::uint64_t>) noexcept { return StackId::kNone; }
   [[nodiscard]] constexpr bool active() const noexcept { return false; }
