@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+thence_test(analysis_random_programs SOURCES random_program_test.cpp LIBRARIES thence::thence NO_SINGLE)
