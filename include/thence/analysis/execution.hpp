@@ -206,6 +206,22 @@ class Execution {
                                         [](const Segment& segment, std::uint64_t wanted) { return segment.start < wanted; });
     return found == all.begin() ? kNone : segment_first[which] + static_cast<std::uint32_t>(found - all.begin()) - 1;
   }
+  /// The last segment of its lane that began before an invocation did; kNone: none. O(1).
+  [[nodiscard]] std::uint32_t segment_ahead_of(std::uint32_t at) const noexcept {
+    return first_segment[at] == segment_first[lane[at]] ? kNone : first_segment[at] - 1;  // segments are split where one begins
+  }
+  /// How long the lane of an invocation was busy within [from, its start). O(1) where that is short.
+  [[nodiscard]] std::uint64_t busy_ahead_of(std::uint32_t at, std::uint64_t from) const noexcept {
+    std::uint32_t next = segment_ahead_of(at);
+    std::uint64_t sum = 0;
+    for (unsigned steps = 0; next != kNone && segments[next].end > from; ++steps) {
+      if (steps == kShortWalk) return busy(lane[at], from, start(at));
+      sum += segments[next].end - std::max(from, segments[next].start);
+      if (next == segment_first[lane[at]]) break;
+      --next;
+    }
+    return sum;
+  }
   /// The invocation of a resource that was running at `time`: of several the first, if one is on `wanted_lane` the first of
   /// those. Where none was, the last one that began before; kNone: none did. O(log n).
   /// The first, because an invocation that ends at a moment and the next one of its resource, which begins at the same, have
@@ -251,6 +267,7 @@ class Execution {
 
  private:
   static constexpr unsigned kLongestSearch = 64;
+  static constexpr unsigned kShortWalk = 16;
 
   std::vector<std::uint64_t> reach_;  // by place in invocations_by_resource: the latest end so far, of its resource
 

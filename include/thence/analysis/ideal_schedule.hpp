@@ -106,6 +106,7 @@ class IdealSchedule {
   /// What a request would end earlier if these units took no time: neither their operations nor their callbacks.
   [[nodiscard]] std::uint64_t saving_of(std::uint32_t request, std::span<const std::uint32_t> units) {
     if (prepared_ != request) prepare(request);
+    if (plain_.empty()) static_cast<void>(evaluate());
     return bounds[request].dependency_ns - duration(evaluate_without(units));
   }
 
@@ -270,6 +271,7 @@ class IdealSchedule {
     edge_first_.assign(1, 0);
     pool_.clear();
     together_.clear();
+    plain_.clear();
     const Execution::Request& of = run_.requests[request];
     end_node_ = kNone;
     end_offset_ = 0;
@@ -328,8 +330,14 @@ class IdealSchedule {
   std::uint64_t evaluate_without(std::span<const std::uint32_t> units) {
     if (end_node_ == kNone) return run_.requests[prepared_].end;
     collect_zeros(units);
-    value_.resize(nodes_.size());
-    for (std::uint32_t at = 0; at < nodes_.size(); ++at) {
+    std::uint32_t first = 0;
+    if (!units.empty() && together_.empty()) {  // what comes before the first change stays as it was
+      first = first_changed();
+      value_ = plain_;
+    } else {
+      value_.resize(nodes_.size());
+    }
+    for (std::uint32_t at = first; at < nodes_.size(); ++at) {
       const std::uint32_t node = nodes_[at];
       const bool zero = !units.empty() && node >= invocations() && is_zero(node - invocations());
       std::uint64_t value = 0;
@@ -347,6 +355,7 @@ class IdealSchedule {
       }
       value_[at] = value;
     }
+    if (units.empty() && together_.empty()) plain_ = value_;
     std::uint64_t offset = end_offset_;
     if (!zeros_.empty() && offset != 0) offset -= zero_within(end_node_, offset);
     return value_[local_of_[end_node_]] + offset;
@@ -354,6 +363,24 @@ class IdealSchedule {
   [[nodiscard]] std::uint64_t duration(std::uint64_t end) const noexcept {
     const std::uint64_t start = run_.requests[prepared_].start;
     return end > start ? end - start : 0;
+  }
+
+  /// The first node whose value these units can change: those before it, causes before effects, do not depend on them.
+  [[nodiscard]] std::uint32_t first_changed() const noexcept {
+    auto first = static_cast<std::uint32_t>(nodes_.size());
+    const auto consider = [&](std::uint32_t node) {
+      if (is_local(node)) first = std::min(first, local_of_[node]);
+    };
+    for (const std::uint32_t unit : zero_units_) {
+      for (const std::uint32_t row : run_.members[unit]) {
+        consider(invocations() + row);
+        for (const std::uint32_t at : run_.model.invocations_of(row)) {
+          // Its time is in the offsets of all in which it is nested.
+          for (std::uint32_t around = at; around != kNone && !run_.is_span(around); around = run_.container[around]) consider(around);
+        }
+      }
+    }
+    return first;
   }
 
   /// The operation of `row` begins when the first of its run does.
@@ -447,7 +474,8 @@ class IdealSchedule {
     std::uint64_t& last = needed_[local_of_[end_node_]];
     last = std::max(last, end_offset_);
     const Execution::Request& of = run_.requests[prepared_];
-    loads_.clear();
+    if (loads_.empty()) loads_.assign(run_.lanes(), 0);
+    lanes_used_.clear();
     for (std::uint32_t at = 0; at < nodes_.size(); ++at) {
       const std::uint32_t node = nodes_[at];
       if (node >= invocations() || needed_[at] == 0 || run_.is_span(node)) continue;
@@ -462,13 +490,14 @@ class IdealSchedule {
         if (segment.owner != node || segment.end <= from) continue;
         sum += std::min(segment.end, to) - std::max(segment.start, from);
       }
-      loads_.push_back({lane, sum});
+      std::uint64_t& load = loads_[lane];
+      if (load == 0 && sum != 0) lanes_used_.push_back(lane);
+      load += sum;
     }
-    std::sort(loads_.begin(), loads_.end());
-    std::uint64_t most = 0, sum = 0;
-    for (std::size_t at = 0; at < loads_.size(); ++at) {
-      sum = at != 0 && loads_[at].first == loads_[at - 1].first ? sum + loads_[at].second : loads_[at].second;
-      most = std::max(most, sum);
+    std::uint64_t most = 0;
+    for (const std::uint32_t lane : lanes_used_) {
+      most = std::max(most, loads_[lane]);
+      loads_[lane] = 0;
     }
     return most;
   }
@@ -498,22 +527,18 @@ class IdealSchedule {
 
   void find_members(std::uint32_t request) {
     const auto begin = static_cast<std::ptrdiff_t>(members_.size());
+    if (on_path_.empty()) on_path_.assign(run_.model.resources(), 0);
     for (const PathSegment& part : paths_.of(request)) {
       if (part.resource == kNone || part.unnamed) continue;
       if (part.kind != PathKind::kExec && part.kind != PathKind::kWait && part.kind != PathKind::kQueue) continue;
-      members_.push_back({run_.unit[part.resource], part.length(), 0, false});
+      std::uint64_t& sum = on_path_[run_.unit[part.resource]];
+      if (sum == 0) members_.push_back({run_.unit[part.resource], 0, 0, false});
+      sum += part.length();
     }
-    const auto from = members_.begin() + begin;
-    std::sort(from, members_.end(), [](const PathMember& a, const PathMember& b) { return a.unit < b.unit; });
-    auto kept = from;
-    for (auto at = from; at != members_.end(); ++at) {
-      if (kept != from && (kept - 1)->unit == at->unit) {
-        (kept - 1)->on_path_ns += at->on_path_ns;
-      } else {
-        *kept++ = *at;
-      }
+    for (auto at = members_.begin() + begin; at != members_.end(); ++at) {
+      at->on_path_ns = on_path_[at->unit];
+      on_path_[at->unit] = 0;
     }
-    members_.erase(kept, members_.end());
     std::sort(members_.begin() + begin, members_.end(), [](const PathMember& a, const PathMember& b) {
       return a.on_path_ns != b.on_path_ns ? a.on_path_ns > b.on_path_ns : a.unit < b.unit;
     });
@@ -544,9 +569,12 @@ class IdealSchedule {
   std::vector<std::uint32_t> edge_first_;
   std::vector<std::uint32_t> local_of_;  // by node: its place in nodes_, if that says so too
   std::vector<std::uint64_t> value_;
+  std::vector<std::uint64_t> plain_;  // as it is, with nothing taken away
   std::vector<std::uint64_t> needed_;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> together_;  // operation, the first of its run
-  std::vector<std::pair<std::uint32_t, std::uint64_t>> loads_;
+  std::vector<std::uint64_t> loads_;      // by lane; zeros between two requests
+  std::vector<std::uint32_t> lanes_used_;
+  std::vector<std::uint64_t> on_path_;    // by unit; zeros between two requests
   std::vector<Zero> zeros_;
   std::vector<std::uint32_t> zero_units_;
   std::vector<Frame> stack_;

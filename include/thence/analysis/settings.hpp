@@ -27,7 +27,7 @@ struct PathSettings {
   std::uint64_t dispatch_gap_ns = 50'000;
   /// Members of each critical path whose saving is computed exactly, by a replay each. The others have the time that they
   /// have on the path as an upper bound.
-  std::uint32_t savings_per_request = 8;
+  std::uint32_t savings_per_request = 5;
   /// Critical paths without contention edges: what depended on what, whoever held the lane. For teaching.
   bool dependency_only = false;
   /// The annotation by which an operation says how many nanoseconds after its creation it was begun: before that, it queued.

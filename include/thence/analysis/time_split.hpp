@@ -55,7 +55,9 @@ class TimeSplits {
   TimeSplits(const Execution& run, const CriticalPaths& paths) {
     const std::uint32_t resources = run.model.resources();
     splits_.resize(resources);
+    wait_first_.reserve(resources + std::size_t{1});
     wait_first_.assign(1, 0);
+    waits_.reserve(resources);
     for (std::uint32_t row = 0; row < resources; ++row) {
       split(run, row);
       wait_first_.push_back(static_cast<std::uint32_t>(waits_.size()));
@@ -134,7 +136,7 @@ class TimeSplits {
             break;
         }
         if (start > time) {
-          const std::uint64_t busy = run.busy(run.lane[at], time, start);
+          const std::uint64_t busy = run.busy_ahead_of(at, time);
           made.blocked_ns += busy;
           made.scheduling_ns += start - time - busy;
           time = start;
