@@ -316,8 +316,21 @@ struct Naive {
       const std::uint32_t of = operation[row] ? row : operation[unit[row]] ? unit[row] : kNone;
       if (prior == kNone && of != kNone && done[of] && settled[of] <= start(at)) {
         made = {kExternal, settled[of], kNone, of, true};
-      } else if (const std::uint32_t by = normal.inferred_wake[at]; by != kNone && !span[by] && lane[by] == lane[at]) {
-        made = {kWoken, end(by), by, kNone, true};
+      } else {
+        std::uint32_t by = normal.inferred_wake[at];
+        if (by != kNone && (span[by] || lane[by] != lane[at])) by = kNone;
+        // Whoever had the lane last before it, if that is a bridge's callback that ended a moment ago.
+        std::uint32_t bridge = kNone;
+        for (const std::uint64_t moment : moments(lane[at])) {
+          const std::uint32_t held = moment < start(at) ? owner(lane[at], moment) : kNone;
+          if (held != kNone) bridge = held;
+        }
+        if (bridge != kNone && class_of(row_of(bridge)) == TypeClass::kBridge && end(bridge) <= start(at) &&
+            start(bridge) >= model.created[row] && start(at) - end(bridge) <= settings.path.infer_within_ns &&
+            (by == kNone || end(bridge) >= end(by))) {
+          by = bridge;
+        }
+        if (by != kNone) made = {kWoken, end(by), by, kNone, true};
       }
     }
     if (made.kind == kUnknown && container(at) != kNone) made = {kCalled, start(at), container(at), kNone, false};

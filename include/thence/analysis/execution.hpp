@@ -706,9 +706,18 @@ class Execution {
       made = {settled[of], kNone, of, CauseOf::kExternal, true};
       return;
     }
-    const std::uint32_t by = normal.inferred_wake[at];
-    if (by == kNone || is_span(by) || lane[by] != lane[at]) return;
-    made = {end(by), by, kNone, CauseOf::kWoken, true};
+    std::uint32_t by = normal.inferred_wake[at];
+    if (by != kNone && (is_span(by) || lane[by] != lane[at])) by = kNone;
+    // A bridge's callback, too, makes ready what runs right behind it.
+    const std::uint32_t ahead = segment_ahead_of(at);
+    if (ahead != kNone) {
+      const std::uint32_t bridge = segments[ahead].owner;
+      if (class_of(resource_of(bridge)) == TypeClass::kBridge && end(bridge) <= start(at) && start(bridge) >= created(row) &&
+          start(at) - end(bridge) <= settings.path.infer_within_ns && (by == kNone || end(bridge) >= end(by))) {
+        by = bridge;
+      }
+    }
+    if (by != kNone) made = {end(by), by, kNone, CauseOf::kWoken, true};
   }
 
   // -- the ends of requests -------------------------------------------------------------------------------------------

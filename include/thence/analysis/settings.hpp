@@ -25,6 +25,9 @@ struct PathSettings {
   /// have been free before it, and still count as what it waited for. The time a loop or an idle worker takes to look for
   /// work; longer, and the delay is the scheduler's.
   std::uint64_t dispatch_gap_ns = 50'000;
+  /// In a document that tells no causes: at most so long before another began a bridge's callback ended that made it ready.
+  /// (NormaliseOptions has the like for all other callbacks.)
+  std::uint64_t infer_within_ns = 200'000;
   /// Members of each critical path whose saving is computed exactly, by a replay each. The others have the time that they
   /// have on the path as an upper bound.
   std::uint32_t savings_per_request = 5;
