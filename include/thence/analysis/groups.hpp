@@ -197,6 +197,8 @@ struct Groups {
       siblings = siblings && units.parent[unit] == units.parent[group.representative];
       if (units.wait_known[unit]) waits.push_back(units.wait[unit]);
       execs.push_back(units.exec[unit]);
+      group.most_at_once = 1;
+      if (units.finish[unit] == created) continue;  // at no moment in flight
       starts.push_back(created);
       ends.push_back(units.finish[unit]);
     }
@@ -209,7 +211,7 @@ struct Groups {
     std::sort(ends.begin(), ends.end());
     std::size_t ended = 0;
     for (std::size_t started = 0; started < starts.size(); ++started) {
-      while (ended < ends.size() && ends[ended] <= starts[started] && ended < started) ++ended;
+      while (ends[ended] <= starts[started]) ++ended;  // the last end is after the last start
       group.most_at_once = std::max(group.most_at_once, static_cast<std::uint32_t>(started + 1 - ended));
     }
   }

@@ -361,7 +361,8 @@ inline void find_hot_callbacks(const PatternContext& in, std::vector<Finding>& o
   std::vector<std::uint32_t> children(in.model.invocations.size(), 0);
   for (const std::uint32_t unit : in.units.rows) {
     const std::uint32_t by = in.run.creator[in.units.first[unit]];
-    if (by != TraceModel::kNone && !in.run.is_span(by)) ++children[by];
+    // Of one moment, it may seem to have begun before it was made.
+    if (by != TraceModel::kNone && !in.run.is_span(by) && in.run.unit[in.run.resource_of(by)] != unit) ++children[by];
   }
   for (std::uint32_t at = 0; at < children.size(); ++at) {
     const std::uint32_t unit = in.run.unit[in.run.resource_of(at)];

@@ -22,61 +22,80 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// How many units that a person sees wait for each other, up to each unit; and the one before it.
+/// How many units that a person sees wait for each other, up to each unit, and which.
 struct AwaitChains {
   static constexpr std::uint32_t kNone = TraceModel::kNone;
-  std::vector<std::uint32_t> length;  ///< by unit
-  std::vector<std::uint32_t> before;
-  std::vector<bool> goes_on;          ///< another one's chain is longer by it
-  bool by_creation = false;           ///< the trace tells no awaits and no settlers: distinct functions along the creations
+  struct Link {
+    std::uint32_t unit = kNone;
+    std::uint32_t before = kNone;   ///< of `links`
+    std::uint32_t length = 0;
+    std::uint64_t released = 0;     ///< when the one before let it go on
+  };
+  std::vector<Link> links;
+  std::vector<std::uint32_t> longest;  ///< by unit: the link that ends the longest chain to it
+  std::vector<bool> goes_on;           ///< by link: it is within the longest chain to another unit
+  bool by_creation = false;            ///< the trace tells no awaits and no settlers: distinct functions along the creations
 };
 
-/// By awaits and settlings, in order of the times at which they let the next one go on: a chain never goes back in time.
+/// A chain is of units that wait at the same time: each was waiting for the one before when that one, in turn, was let go
+/// on. A loop that awaits one thing after the other makes no chain: its second wait begins when the first is over.
 ///   Cost      O(n log n).
 [[nodiscard]] inline AwaitChains await_chains(const PatternContext& in) {
   constexpr std::uint32_t kNone = TraceModel::kNone;
   AwaitChains made;
   const std::uint32_t resources = in.model.resources();
-  made.length.assign(resources, 0);
-  made.before.assign(resources, kNone);
-  made.goes_on.assign(resources, false);
-  const auto seen = [&](std::uint32_t unit) { return in.location_of(unit) != kNone || is_operation(in.class_of(unit)); };
+  made.longest.assign(resources, kNone);
+  const auto seen = [&](std::uint32_t unit) {
+    return in.location_of(unit) != kNone || is_operation(in.class_of(unit)) ? std::uint32_t{1} : std::uint32_t{0};
+  };
   struct Edge {
     std::uint64_t time;
+    std::uint64_t since;  // when the wait began
     std::uint32_t from;
     std::uint32_t to;
   };
   std::vector<Edge> edges;
-  const auto add = [&](std::uint64_t time, std::uint32_t cause, std::uint32_t effect) {
+  const auto add = [&](std::uint64_t time, std::uint64_t since, std::uint32_t cause, std::uint32_t effect) {
     if (cause == kNone || effect == kNone) return;
     const std::uint32_t from = in.run.unit[cause];
     const std::uint32_t to = in.run.unit[effect];
-    if (from != to && in.units.is_unit(from) && in.units.is_unit(to)) edges.push_back({time, from, to});
+    if (from != to && in.units.is_unit(from) && in.units.is_unit(to)) edges.push_back({time, since, from, to});
   };
   for (const TraceModel::Link& link : in.model.links) {
     if (link.kind != LinkKind::kAwaits || link.cause == kNone || link.effect == kNone) continue;
-    if (in.run.settle_known[link.cause]) add(std::max(in.run.settled[link.cause], link.time), link.cause, link.effect);
+    if (in.run.settle_known[link.cause]) add(std::max(in.run.settled[link.cause], link.time), link.time, link.cause, link.effect);
   }
   for (std::uint32_t row = 0; row < resources; ++row) {
-    if (in.run.settle_known[row] && in.run.settler[row] != kNone) add(in.run.settled[row], in.run.resource_of(in.run.settler[row]), row);
+    if (!in.run.settle_known[row] || in.run.settler[row] == kNone) continue;
+    add(in.run.settled[row], in.run.created(row), in.run.resource_of(in.run.settler[row]), row);
   }
   for (std::uint32_t at = 0; at < in.model.invocations.size(); ++at) {
     const Execution::Cause& cause = in.run.cause[at];
     if (in.run.is_span(at) || cause.inferred || cause.resource == kNone) continue;
-    if (cause.kind == CauseOf::kSettled || cause.kind == CauseOf::kExternal) add(in.run.start(at), cause.resource, in.run.resource_of(at));
+    if (cause.kind != CauseOf::kSettled && cause.kind != CauseOf::kExternal) continue;
+    const std::uint32_t row = in.run.resource_of(at);
+    const std::uint32_t before = in.run.previous[at];
+    add(in.run.start(at), before == kNone ? in.run.created(row) : in.run.end(before), cause.resource, row);
   }
-  for (const std::uint32_t unit : in.units.rows) made.length[unit] = seen(unit) ? 1 : 0;
+  // The first links are the units alone.
+  for (const std::uint32_t unit : in.units.rows) {
+    made.longest[unit] = static_cast<std::uint32_t>(made.links.size());
+    made.links.push_back({unit, kNone, seen(unit), 0});
+  }
   if (!edges.empty()) {
+    const std::vector<std::uint32_t> alone(made.longest);
     std::sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) {
       if (a.time != b.time) return a.time < b.time;
-      return a.from != b.from ? a.from < b.from : a.to < b.to;
+      if (a.from != b.from) return a.from < b.from;
+      return a.to != b.to ? a.to < b.to : a.since < b.since;
     });
     const auto relax = [&](const Edge& edge) {
-      const std::uint32_t through = made.length[edge.from] + (seen(edge.to) ? 1 : 0);
-      if (through < made.length[edge.to] || (through == made.length[edge.to] && made.before[edge.to] != kNone)) return;
-      if (through == made.length[edge.to] && seen(edge.to)) return;
-      made.length[edge.to] = through;
-      made.before[edge.to] = edge.from;
+      std::uint32_t from = made.longest[edge.from];
+      if (made.links[from].before != kNone && edge.since > made.links[from].released) from = alone[edge.from];
+      const std::uint32_t length = made.links[from].length + seen(edge.to);
+      if (length <= made.links[made.longest[edge.to]].length) return;
+      made.longest[edge.to] = static_cast<std::uint32_t>(made.links.size());
+      made.links.push_back({edge.to, from, length, edge.time});
     };
     // Within one moment nobody can say which came first: forwards, then backwards.
     for (std::size_t at = 0; at < edges.size();) {
@@ -85,65 +104,68 @@ struct AwaitChains {
       for (std::size_t n = end; end - at > 1 && n-- > at;) relax(edges[n]);
       at = end;
     }
-    for (const std::uint32_t unit : in.units.rows) {
-      if (made.before[unit] != kNone) made.goes_on[made.before[unit]] = true;
-    }
-    return made;
-  }
-  // Creations only: a loop makes its chain longer each time round, and so does each await of a flat function. So functions
-  // count, each once.
-  made.by_creation = true;
-  RowIndex children;
-  children.build(resources, in.units.rows.size(), [&](std::uint32_t at) { return in.units.parent[in.units.rows[at]]; });
-  std::vector<std::uint32_t> times(std::size_t{in.functions()} + 1, 0);  // a function is on the way from the top to here
-  struct Visit {
-    std::uint32_t unit;
-    std::uint32_t next;
-  };
-  std::vector<Visit> way;
-  std::uint32_t distinct = 0;
-  const auto enter = [&](std::uint32_t unit) {
-    if (times[in.callee_of(unit)]++ == 0 && in.callee_of(unit) != 0) ++distinct;
-    made.length[unit] = distinct;
-    way.push_back({unit, 0});
-  };
-  for (const std::uint32_t top : in.units.rows) {
-    if (in.units.parent[top] != kNone) continue;
-    enter(top);
-    while (!way.empty()) {
-      Visit& here = way.back();
-      const auto below = children[here.unit];
-      if (here.next < below.size()) {
-        const std::uint32_t child = in.units.rows[below[here.next++]];
-        made.before[child] = here.unit;
-        made.goes_on[here.unit] = true;
-        enter(child);
-        continue;
+  } else {
+    // Creations only: a loop makes its chain longer each time round, and so does each await of a flat function. So functions
+    // count, each once.
+    made.by_creation = true;
+    RowIndex children;
+    children.build(resources, in.units.rows.size(), [&](std::uint32_t at) { return in.units.parent[in.units.rows[at]]; });
+    std::vector<std::uint32_t> times(std::size_t{in.functions()} + 1, 0);  // a function is on the way from the top to here
+    struct Visit {
+      std::uint32_t unit;
+      std::uint32_t next;
+    };
+    std::vector<Visit> way;
+    std::uint32_t distinct = 0;
+    const auto enter = [&](std::uint32_t unit) {
+      if (times[in.callee_of(unit)]++ == 0 && in.callee_of(unit) != 0) ++distinct;
+      AwaitChains::Link& link = made.links[made.longest[unit]];
+      link.length = distinct;
+      if (!way.empty()) link.before = made.longest[way.back().unit];
+      way.push_back({unit, 0});
+    };
+    for (const std::uint32_t top : in.units.rows) {
+      if (in.units.parent[top] != kNone) continue;
+      enter(top);
+      while (!way.empty()) {
+        Visit& here = way.back();
+        const auto below = children[here.unit];
+        if (here.next < below.size()) {
+          enter(in.units.rows[below[here.next++]]);
+          continue;
+        }
+        if (--times[in.callee_of(here.unit)] == 0 && in.callee_of(here.unit) != 0) --distinct;
+        way.pop_back();
       }
-      if (--times[in.callee_of(here.unit)] == 0 && in.callee_of(here.unit) != 0) --distinct;
-      way.pop_back();
     }
+  }
+  made.goes_on.assign(made.links.size(), false);
+  for (const std::uint32_t unit : in.units.rows) {
+    const std::uint32_t before = made.links[made.longest[unit]].before;
+    if (before != kNone) made.goes_on[before] = true;
   }
   return made;
 }
 
 inline void find_deep_chains(const PatternContext& in, std::vector<Finding>& out) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
   const AwaitChains chains = await_chains(in);
+  const auto length = [&](std::uint32_t unit) { return chains.links[chains.longest[unit]].length; };
   std::vector<std::uint32_t> leaves;
   for (const std::uint32_t unit : in.units.rows) {
-    if (!chains.goes_on[unit] && chains.length[unit] > in.settings.chain_depth) leaves.push_back(unit);
+    if (!chains.goes_on[chains.longest[unit]] && length(unit) > in.settings.chain_depth) leaves.push_back(unit);
   }
   std::sort(leaves.begin(), leaves.end(), [&](std::uint32_t a, std::uint32_t b) {
     const std::uint32_t x = in.request_number(a);
     const std::uint32_t y = in.request_number(b);
     if (x != y) return x < y;
-    if (chains.length[a] != chains.length[b]) return chains.length[a] > chains.length[b];
+    if (length(a) != length(b)) return length(a) > length(b);
     if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
     return in.model.id[a] < in.model.id[b];
   });
   // The deepest of each request; those that leave a chain that was reported are branches of it.
   std::vector<bool> reported(in.model.resources(), false);
-  std::uint32_t request = TraceModel::kNone;
+  std::uint32_t request = kNone;
   std::uint32_t of_request = 0;
   for (const std::uint32_t leaf : leaves) {
     if (in.request_number(leaf) != request) of_request = 0;
@@ -151,17 +173,17 @@ inline void find_deep_chains(const PatternContext& in, std::vector<Finding>& out
     if (of_request >= in.settings.chains_reported) continue;
     std::vector<std::uint32_t> chain;
     bool branch = false;
-    for (std::uint32_t at = leaf; at != TraceModel::kNone && !branch; at = chains.before[at]) {
-      branch = reported[at];
-      reported[at] = true;
-      chain.push_back(at);
+    for (std::uint32_t at = chains.longest[leaf]; at != kNone && !branch; at = chains.links[at].before) {
+      branch = reported[chains.links[at].unit];
+      chain.push_back(chains.links[at].unit);
     }
+    for (const std::uint32_t unit : chain) reported[unit] = true;
     if (branch) continue;
     ++of_request;
     Finding made = in.finding("deep-chain", Severity::kMedium, chains.by_creation ? Confidence::kLow : Confidence::kMedium, chain);
-    made.says("links", Evidence::Unit::kCount, chains.length[leaf]);
+    made.says("links", Evidence::Unit::kCount, length(leaf));
     made.says("known by", chains.by_creation ? std::string_view("creations: distinct functions") : std::string_view("awaits and settlings"));
-    made.summary = std::string(chains.by_creation ? "A chain through " : "A chain of ") + report::number_text(chains.length[leaf]) +
+    made.summary = std::string(chains.by_creation ? "A chain through " : "A chain of ") + report::number_text(length(leaf)) +
                    (chains.by_creation ? " functions, each begun by the one before, ends at " : " operations that wait for each other ends at ") +
                    in.location_name(leaf) + ".";
     made.advice = "Flatten it: async functions instead of nested callbacks, and no wrappers that only pass a promise on.";

@@ -147,8 +147,13 @@ struct PhaseSpace {
   const std::size_t first_kept = waits.size() - std::min(settings.extremes, waits.size());
   const std::uint64_t wait_limit = first_kept < waits.size() ? waits[first_kept] : ~std::uint64_t{0};
   const std::uint64_t exec_limit = first_kept < execs.size() ? execs[first_kept] : ~std::uint64_t{0};
-  std::size_t room_wait = settings.extremes;
-  std::size_t room_exec = settings.extremes;
+  // Of those at the limit itself as many as there is room for, the first ones.
+  const auto room = [&](const std::vector<std::uint64_t>& sorted, std::uint64_t limit) {
+    const auto over = sorted.end() - std::upper_bound(sorted.begin(), sorted.end(), limit);
+    return settings.extremes - std::min(settings.extremes, static_cast<std::size_t>(over));
+  };
+  std::size_t room_wait = room(waits, wait_limit);
+  std::size_t room_exec = room(execs, exec_limit);
   std::size_t kept = 0;
   for (const PhaseSpace::Point& point : plane.points) {
     bool keep = point.critical;
