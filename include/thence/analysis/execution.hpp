@@ -229,9 +229,9 @@ class Execution {
   [[nodiscard]] std::uint32_t invocation_at(std::uint32_t row, std::uint64_t time, std::uint32_t wanted_lane = kNone) const noexcept {
     if (row == kNone) return kNone;
     const std::uint32_t from = model.invocations_by_resource.first[row], to = model.invocations_by_resource.first[row + 1];
-    const std::vector<std::uint32_t>& items = model.invocations_by_resource.items;
-    const auto reaches = std::lower_bound(reach_.begin() + from, reach_.begin() + to, time);
-    const auto first = static_cast<std::uint32_t>(reaches - reach_.begin());
+    const std::uint32_t* const items = model.invocations_by_resource.items.data();
+    const std::uint64_t* const reaches = std::lower_bound(reach_.data() + from, reach_.data() + to, time);
+    const auto first = static_cast<std::uint32_t>(reaches - reach_.data());
     std::uint32_t running = kNone;
     for (std::uint32_t at = first; at < to && at - first < kLongestSearch && start(items[at]) <= time; ++at) {
       const std::uint32_t found = items[at];
@@ -240,9 +240,10 @@ class Execution {
       if (wanted_lane == kNone || lane[found] == wanted_lane) return found;
     }
     if (running != kNone) return running;
-    const auto behind = std::upper_bound(items.begin() + from, items.begin() + to, time,
-                                         [&](std::uint64_t wanted, std::uint32_t other) { return wanted < start(other); });
-    if (behind == items.begin() + from) return kNone;
+    const std::uint32_t* const behind =
+        std::upper_bound(items + from, items + to, time,
+                         [&](std::uint64_t wanted, std::uint32_t other) { return wanted < start(other); });
+    if (behind == items + from) return kNone;
     return is_span(*(behind - 1)) ? kNone : *(behind - 1);
   }
 
@@ -337,8 +338,8 @@ class Execution {
     }
     on_lane.build(lanes(), count(), [&](std::uint32_t at) { return lane[at]; });
     for (std::uint32_t which = 0; which < lanes(); ++which) {
-      const auto from = on_lane.items.begin() + on_lane.first[which];
-      const auto to = on_lane.items.begin() + on_lane.first[which + 1];
+      std::uint32_t* const from = on_lane.items.data() + on_lane.first[which];
+      std::uint32_t* const to = on_lane.items.data() + on_lane.first[which + 1];
       // Of those that begin at one moment: what takes no time, then the longest, in which the others are nested.
       const auto earlier = [&](std::uint32_t a, std::uint32_t b) {
         if (start(a) != start(b)) return start(a) < start(b);

@@ -332,7 +332,7 @@ class Gaps {
       }
     }
     guessed_part(gap.start, GapCause::kUnknown);
-    std::reverse(parts_.begin() + gap.first_part, parts_.end());
+    std::reverse(parts_.begin() + static_cast<std::ptrdiff_t>(gap.first_part), parts_.end());
     gap.parts = static_cast<std::uint32_t>(parts_.size()) - gap.first_part;
     if (gap.parts != 0) {
       const GapPart& last = parts_.back();
