@@ -187,7 +187,7 @@ class SchedulingMaker {
       out_.duration_histogram.add(duration_of(at));
       const Execution::Cause& cause = run_.cause[at];
       const bool woken = model_.invocations[at].wake != kNone;
-      const bool told = woken || (run_.ready_known[at] && !cause.inferred && cause.kind != CauseOf::kUnknown &&
+      const bool told = woken || (run_.ready_known[at] && !run_.normal.inferred && !cause.inferred && cause.kind != CauseOf::kUnknown &&
                                   cause.kind != CauseOf::kCalled && (cause.kind != CauseOf::kExternal || cause.resource != kNone));
       if (!told) {
         ++out_.delays_unknown;
