@@ -63,11 +63,18 @@ struct AnomalySettings {
 [[nodiscard]] inline std::vector<Anomaly> anomalies_of(const Execution& run, const Units& units, const Locations& where,
                                                        const Gaps& gaps, const AnomalySettings& settings = {}) {
   std::vector<Anomaly> found;
-  std::vector<std::uint32_t> order(units.rows);
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    if (run.model.type[a] != run.model.type[b]) return run.model.type[a] < run.model.type[b];
-    return where.of[a] != where.of[b] ? where.of[a] < where.of[b] : a < b;
-  });
+  RowIndex by_place;
+  by_place.build(where.entries.size(), units.rows.size(), [&](std::uint32_t at) { return where.of[units.rows[at]]; });
+  std::vector<std::uint32_t> order;
+  order.reserve(units.rows.size());
+  for (const std::uint32_t at : by_place.items) order.push_back(units.rows[at]);
+  // Most places make things of one type only.
+  const auto by_type = [&](std::uint32_t a, std::uint32_t b) { return run.model.type[a] < run.model.type[b]; };
+  for (std::uint32_t place = 0; place < where.entries.size(); ++place) {
+    const auto from = order.begin() + static_cast<std::ptrdiff_t>(by_place.first[place]);
+    const auto to = order.begin() + static_cast<std::ptrdiff_t>(by_place.first[place + 1]);
+    if (!std::is_sorted(from, to, by_type)) std::stable_sort(from, to, by_type);
+  }
   std::vector<std::uint64_t> values;
   const auto outliers = [&](std::span<const std::uint32_t> kin, AnomalyKind kind, auto&& known, auto&& value_of) {
     values.clear();

@@ -203,11 +203,10 @@ struct Groups {
       ends.push_back(units.finish[unit]);
     }
     group.confidence = group.stack == kNone ? Confidence::kLow : siblings ? Confidence::kHigh : Confidence::kMedium;
-    std::sort(waits.begin(), waits.end());
-    std::sort(execs.begin(), execs.end());
-    group.wait = statistics::summarise(waits);
-    group.exec = statistics::summarise(execs);
-    std::sort(starts.begin(), starts.end());
+    group.wait = statistics::summarise_unsorted(waits);
+    group.exec = statistics::summarise_unsorted(execs);
+    if (starts.size() < 2) continue;
+    if (!std::is_sorted(starts.begin(), starts.end())) std::sort(starts.begin(), starts.end());
     std::sort(ends.begin(), ends.end());
     std::size_t ended = 0;
     for (std::size_t started = 0; started < starts.size(); ++started) {

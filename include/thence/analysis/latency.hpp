@@ -52,7 +52,7 @@ struct LatencyReport {
   std::vector<std::uint64_t> waits;         ///< beside `rows`
   std::vector<BirthOrder> birth_orders;     ///< those that are called out, the strongest first
   std::uint64_t birth_orders_tried = 0;     ///< parents with enough children
-  statistics::Trend by_depth;               ///< slope: ns a level
+  statistics::Trend by_depth;               ///< slope: ns a level; of at most 65,536 units, evenly spread
   std::uint64_t location_unknown = 0;
   std::uint64_t wait_unknown = 0;
 
@@ -93,14 +93,19 @@ struct LatencyReport {
     }
     all.push_back({where.of[unit], unit, units.wait[unit]});
   }
-  std::sort(waits.begin(), waits.end());
-  std::sort(execs.begin(), execs.end());
-  made.wait = statistics::summarise(waits);
-  made.exec = statistics::summarise(execs);
-  std::sort(all.begin(), all.end(), [&](const One& a, const One& b) {
-    if (a.location != b.location) return a.location < b.location;
-    return a.wait != b.wait ? a.wait < b.wait : a.unit < b.unit;
-  });
+  made.wait = statistics::summarise_unsorted(waits);
+  made.exec = statistics::summarise_unsorted(execs);
+  // By place first, which costs nothing; then each place by itself.
+  RowIndex by_place;
+  by_place.build(where.entries.size(), all.size(), [&](std::uint32_t at) { return all[at].location; });
+  std::vector<One> placed;
+  placed.reserve(all.size());
+  for (const std::uint32_t at : by_place.items) placed.push_back(all[at]);
+  all.swap(placed);
+  for (std::uint32_t place = 0; place < where.entries.size(); ++place) {
+    std::sort(all.begin() + static_cast<std::ptrdiff_t>(by_place.first[place]), all.begin() + static_cast<std::ptrdiff_t>(by_place.first[place + 1]),
+              [](const One& a, const One& b) { return a.wait != b.wait ? a.wait < b.wait : a.unit < b.unit; });
+  }
   for (const One& one : all) {
     const auto at = static_cast<std::uint32_t>(made.rows.size());
     if (made.by_location.empty() || made.by_location.back().location != one.location) {
@@ -117,8 +122,7 @@ struct LatencyReport {
     group.wait = statistics::summarise(sorted);
     execs.clear();
     for (const std::uint32_t unit : made.rows_of(group)) execs.push_back(units.exec[unit]);
-    std::sort(execs.begin(), execs.end());
-    group.exec = statistics::summarise(execs);
+    group.exec = statistics::summarise_unsorted(execs);
     if (const auto limit = statistics::three_sigma_limit(sorted)) {
       group.three_sigma_outliers = static_cast<std::uint64_t>(std::count_if(
           sorted.begin(), sorted.end(), [&](std::uint64_t value) { return static_cast<double>(value) > *limit; }));
@@ -173,9 +177,13 @@ struct LatencyReport {
     if (x1 != x2) return x1 > x2;
     return a.children != b.children ? a.children > b.children : a.parent < b.parent;
   });
+  // Of very many, as many as tell it, evenly spread.
   x.clear();
   y.clear();
-  for (const std::uint32_t unit : units.rows) {
+  constexpr std::size_t kDepthPoints = 65'536;
+  const std::size_t step = (units.rows.size() + kDepthPoints - 1) / kDepthPoints;
+  for (std::size_t at = 0; at < units.rows.size(); at += step) {
+    const std::uint32_t unit = units.rows[at];
     if (!units.wait_known[unit]) continue;
     x.push_back(static_cast<double>(units.depth[unit]));
     y.push_back(static_cast<double>(units.wait[unit]));

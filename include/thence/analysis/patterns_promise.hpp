@@ -45,9 +45,9 @@ struct AwaitChains {
   AwaitChains made;
   const std::uint32_t resources = in.model.resources();
   made.longest.assign(resources, kNone);
-  const auto seen = [&](std::uint32_t unit) {
-    return in.location_of(unit) != kNone || is_operation(in.class_of(unit)) ? std::uint32_t{1} : std::uint32_t{0};
-  };
+  std::vector<std::uint8_t> visible(resources, 0);
+  for (const std::uint32_t unit : in.units.rows) visible[unit] = in.location_of(unit) != kNone || is_operation(in.class_of(unit)) ? 1 : 0;
+  const auto seen = [&](std::uint32_t unit) { return std::uint32_t{visible[unit]}; };
   struct Edge {
     std::uint64_t time;
     std::uint64_t since;  // when the wait began

@@ -19,6 +19,7 @@
 #include "thence/analysis/patterns_network.hpp"
 #include "thence/analysis/report_text.hpp"
 #include "thence/config/version.hpp"
+#include "thence/formats/id_map.hpp"
 #include "thence/formats/trace_reader.hpp"
 
 namespace thence {
@@ -36,17 +37,24 @@ inline void find_unbatched_storage(const PatternContext& in, std::vector<Finding
   // What must be equal for one call to do: request, type, namespace; numbered.
   std::vector<std::uint32_t> kind(in.model.resources(), kNone);
   std::vector<std::uint32_t> all;
-  TextNumbers kinds;
+  TextNumbers spaces;
+  IdMap of_type;
+  IdMap of_request;
+  const auto number = [](IdMap& numbers, std::uint64_t key) {
+    std::uint32_t found = numbers.find(key + 1);
+    if (found == IdMap::kAbsent) numbers.insert(key + 1, found = static_cast<std::uint32_t>(numbers.size()));
+    return found;
+  };
+  std::string key;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.model.type[unit] >= batch_type.size() || !batch_type[in.model.type[unit]]) continue;
-    std::string key = report::number_text(in.request_number(unit));
-    key += '\n';
-    key += report::number_text(in.model.type[unit]);
+    key.clear();
     for (unsigned which = PatternContext::kNamespace; which <= PatternContext::kQueue; ++which) {
-      key += '\n';
-      key += in.note_text(unit, static_cast<PatternContext::Key>(which));
+      const std::string_view text = in.note_text(unit, static_cast<PatternContext::Key>(which));
+      if (!text.empty()) key.append(1, static_cast<char>(which)).append(text);
     }
-    kind[unit] = kinds.number_of(key);
+    const std::uint32_t type = number(of_type, std::uint64_t{spaces.number_of(key)} << 16 | in.model.type[unit]);
+    kind[unit] = number(of_request, std::uint64_t{in.request_number(unit)} << 32 | type);
     all.push_back(unit);
   }
   std::vector<bool> taken(in.model.resources(), false);

@@ -120,6 +120,38 @@ struct Summary {
   return all;
 }
 
+/// The same of values in any order, which it puts into another one. O(n) expected.
+[[nodiscard]] inline Summary summarise_unsorted(std::span<std::uint64_t> values) noexcept {
+  Summary all;
+  all.n = values.size();
+  if (values.empty()) return all;
+  all.min = all.max = values.front();
+  for (const std::uint64_t value : values) {
+    all.sum += value;
+    all.min = std::min(all.min, value);
+    all.max = std::max(all.max, value);
+  }
+  // From the highest rank down: each selection leaves the smaller values before it.
+  std::size_t rest = values.size();
+  const auto take = [&](double q) {
+    const std::size_t at = percentile_index(values.size(), q);
+    if (at < rest) {
+      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.begin() + static_cast<std::ptrdiff_t>(rest));
+      rest = at;
+    }
+    return values[at];
+  };
+  if (percentile_known(all.n, 0.999)) all.p999 = take(0.999);
+  if (percentile_known(all.n, 0.99)) all.p99 = take(0.99);
+  if (percentile_known(all.n, 0.95)) all.p95 = take(0.95);
+  if (percentile_known(all.n, 0.9)) all.p90 = take(0.9);
+  all.p50 = take(0.5);
+  const Moments m = moments(std::span<const std::uint64_t>(values));
+  all.mean = m.mean;
+  all.deviation = m.deviation;
+  return all;
+}
+
 // -- outliers ---------------------------------------------------------------------------------------------------------
 
 /// Above it a value is an outlier by three standard deviations; absent where n < 11: the largest z that n values can reach
@@ -149,6 +181,7 @@ struct ModifiedZ {
 
 /// 0.6745 (x - median) / MAD; where the MAD is 0, (x - median) / (1.2533 x mean absolute deviation from the median);
 /// where that is 0 too, or there are under 8, nothing.
+///   Cost      O(n) expected.
 [[nodiscard]] inline ModifiedZ modified_z(std::span<const double> sorted) {
   ModifiedZ z;
   if (sorted.size() < ModifiedZ::kFewest) return z;
@@ -160,8 +193,10 @@ struct ModifiedZ {
     apart.push_back(value < z.median ? z.median - value : value - z.median);
     sum += apart.back();
   }
-  std::sort(apart.begin(), apart.end());
-  const double mad = median<double>(apart);
+  const std::size_t half = apart.size() / 2;
+  std::nth_element(apart.begin(), apart.begin() + static_cast<std::ptrdiff_t>(half), apart.end());
+  double mad = apart[half];
+  if (apart.size() % 2 == 0) mad = (mad + *std::max_element(apart.begin(), apart.begin() + static_cast<std::ptrdiff_t>(half))) / 2;
   if (mad > 0) {
     z.scale = 0.6745 / mad;
   } else if (sum > 0) {
@@ -370,17 +405,19 @@ struct Violin {
 
 /// Ranks from 1; equal values share the mean of theirs.
 [[nodiscard]] inline std::vector<double> ranks(std::span<const double> values) {
-  std::vector<std::uint32_t> order(values.size());
-  for (std::uint32_t at = 0; at < order.size(); ++at) order[at] = at;
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return values[a] != values[b] ? values[a] < values[b] : a < b;
-  });
+  struct One {
+    double value;
+    std::uint32_t at;
+  };
+  std::vector<One> order(values.size());
+  for (std::uint32_t at = 0; at < order.size(); ++at) order[at] = {values[at], at};
+  std::sort(order.begin(), order.end(), [](const One& a, const One& b) { return a.value < b.value; });
   std::vector<double> made(values.size());
   for (std::size_t at = 0; at < order.size();) {
     std::size_t end = at + 1;
-    while (end < order.size() && values[order[end]] == values[order[at]]) ++end;
+    while (end < order.size() && order[end].value == order[at].value) ++end;
     const double rank = static_cast<double>(at + 1 + end) / 2;
-    for (; at < end; ++at) made[order[at]] = rank;
+    for (; at < end; ++at) made[order[at].at] = rank;
   }
   return made;
 }
