@@ -143,9 +143,11 @@ void measure(std::uint64_t resources) {
     const Execution run(model, normal, settings);
     lap("execution");
     const Locations where = locations_of(model, run.visible);
+    lap("locations");
     const Units units = units_of(run);
+    lap("units");
     const Groups groups = groups_of(run, units);
-    lap("locations, units, groups");
+    lap("groups");
     const CriticalPaths paths(run);
     lap("critical paths");
     IdealSchedule ideal(run, paths);
