@@ -473,7 +473,13 @@ struct Naive {
         if (over) emit('h', settled[why.resource], why.resource, at);
         const bool again = !over && prior != kNone && since > model.created[why.resource];
         emit('w', again ? since : model.created[why.resource], why.resource, at);
-        at = again ? prior : creator[why.resource];
+        std::uint32_t made = why.resource;
+        for (std::uint32_t by = made; !again && creator[made] == kNone; made = by) {  // made for one that had called nobody yet
+          by = normal.parent[made];
+          if (by == kNone || !operation[by]) break;
+          emit('w', model.created[by], by, at);
+        }
+        at = again ? prior : creator[made];
       }
     }
     emit('u', from, kNone, kNone);

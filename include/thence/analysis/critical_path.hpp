@@ -313,7 +313,16 @@ class CriticalPaths {
         const std::uint64_t began = started(of);
         if (began > run_.created(of)) path.emit(PathKind::kWait, began, of, at);
         path.emit(began > run_.created(of) ? PathKind::kQueue : PathKind::kWait, run_.created(of), of, at);
-        return run_.creator[of];
+        // Made for an operation that had called nobody yet (the body of an answer, before its head was handed over): the
+        // outside made it, when that operation had come so far.
+        std::uint32_t made = of;
+        while (run_.creator[made] == kNone) {
+          const std::uint32_t parent = run_.normal.parent[made];
+          if (parent == kNone || !run_.operation[parent]) break;
+          made = parent;
+          path.emit(PathKind::kWait, run_.created(made), made, at);
+        }
+        return run_.creator[made];
       }
       case CauseOf::kUnknown: break;
     }
