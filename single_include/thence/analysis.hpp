@@ -6,12 +6,19 @@
 #include "thence/thence.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <bitset>
+#include <charconv>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -1893,6 +1900,11805 @@ void replay(const TraceModel& model, Sink&& sink) {
   TraceSummary summary = model.summary;
   summary.lanes = lanes;
   sink.end(summary);
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/coverage.hpp ====
+// coverage.hpp: what a trace recorded, so that no result pretends to know more.
+//
+// A trace without wakes has no scheduling delays, and a delay of zero is not the same. Each analysis says what it needs;
+// coverage says what of that is not there, and the report prints it beside the result:
+//   const Coverage coverage = coverage_of(model, normal);
+//   if (const NeedSet missing = coverage.missing(Need::kWakes | Need::kLanes); missing != NeedSet{}) ...
+//   if (coverage.lost_within(begin, end) != 0) ...           // events of that stretch are gone
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// What a result can depend on.
+enum class Need : std::uint8_t {
+  kStacks,       ///< where resources were created
+  kTriggers,     ///< which callback created them
+  kCauses,       ///< what made an invocation runnable: a cause, a wake or an awaited settling
+  kWakes,        ///< when it was made runnable
+  kSettles,      ///< when, and that, resources were settled
+  kSettlers,     ///< by whom
+  kOutcomes,     ///< how: fulfilled, rejected, cancelled
+  kLinks,        ///< who awaits whom
+  kLanes,        ///< on which thread callbacks ran
+  kParks,        ///< when threads had nothing to run
+  kQueueDepths,  ///< how many were waiting for a thread
+  kLoopLag,      ///< the event loop's own measurement of its lag
+  kCpuSamples,   ///< what the processor was running
+  kOffCpuSamples,///< where threads were taken off the processor
+  kPauses,       ///< collections of garbage and the like
+  kRoots,        ///< which request a resource belongs to
+  kComplete,     ///< nothing was lost, and the trace was ended in order
+};
+inline constexpr unsigned kNeeds = static_cast<unsigned>(Need::kComplete) + 1;
+
+/// A set of needs.
+struct NeedSet {
+  std::uint32_t bits = 0;
+
+  constexpr NeedSet() = default;
+  constexpr NeedSet(Need need) noexcept : bits(std::uint32_t{1} << static_cast<unsigned>(need)) {}  // NOLINT: a set of one
+  [[nodiscard]] constexpr bool has(Need need) const noexcept { return (bits >> static_cast<unsigned>(need) & 1) != 0; }
+  [[nodiscard]] constexpr bool empty() const noexcept { return bits == 0; }
+  friend constexpr bool operator==(NeedSet, NeedSet) = default;
+  friend constexpr NeedSet operator|(NeedSet a, NeedSet b) noexcept {
+    NeedSet both;
+    both.bits = a.bits | b.bits;
+    return both;
+  }
+};
+[[nodiscard]] constexpr NeedSet operator|(Need a, Need b) noexcept { return NeedSet(a) | NeedSet(b); }
+
+/// As reports spell it: "recorded: stacks 98 % ...", "not recorded: wakes".
+[[nodiscard]] constexpr std::string_view word(Need need) noexcept {
+  switch (need) {
+    case Need::kStacks: return "stacks";
+    case Need::kTriggers: return "triggers";
+    case Need::kCauses: return "causes";
+    case Need::kWakes: return "wakes";
+    case Need::kSettles: return "settles";
+    case Need::kSettlers: return "settlers";
+    case Need::kOutcomes: return "outcomes";
+    case Need::kLinks: return "links";
+    case Need::kLanes: return "lanes";
+    case Need::kParks: return "parks";
+    case Need::kQueueDepths: return "queue-depths";
+    case Need::kLoopLag: return "loop-lag";
+    case Need::kCpuSamples: return "cpu-samples";
+    case Need::kOffCpuSamples: return "off-cpu-samples";
+    case Need::kPauses: return "pauses";
+    case Need::kRoots: return "roots";
+    case Need::kComplete: return "complete";
+  }
+  return "unknown";
+}
+
+/// What was recorded of one need: `have` of `of`. Where there is nothing that could have it (`of` is 0: how many wakes there
+/// ought to be, nobody knows), `have` alone counts.
+struct Recorded {
+  std::uint64_t have = 0;
+  std::uint64_t of = 0;
+
+  [[nodiscard]] constexpr bool any() const noexcept { return have != 0; }
+  [[nodiscard]] constexpr bool all() const noexcept { return have >= of && (have != 0 || of == 0); }
+};
+
+/// What a trace holds, counted once.
+///   Threads   any number of readers.
+///   Cost      coverage_of: O(n) in all records. lost_within: O(losses).
+///   Lifetime  stands alone.
+struct Coverage {
+  Recorded recorded[kNeeds];
+
+  struct Lost {
+    std::uint32_t lane = TraceModel::kNone;
+    std::uint64_t count = 0;
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+  };
+  std::vector<Lost> losses;         ///< the trace's own records, by time
+  std::uint64_t lost = 0;           ///< events, in all: the greater of what the records and what the summary says
+  std::uint64_t late = 0;           ///< out of order, kept all the same
+  std::uint64_t after_seal = 0;     ///< of requests that were closed: not kept
+  bool ended = false;               ///< the trace has its last word
+  bool inferred_wakes = false;      ///< none was recorded; those there are follow by rule
+  std::uint64_t orphans = 0;        ///< resources whose trigger is not in the trace
+  std::uint64_t edges_dropped = 0;  ///< triggers later than what they created
+  std::uint64_t skew = 0;           ///< times that ran backwards
+  std::uint64_t open_invocations = 0;
+  TraceModel::Quality quality;      ///< what else the records had wrong with them
+
+  [[nodiscard]] const Recorded& operator[](Need need) const noexcept { return recorded[static_cast<unsigned>(need)]; }
+
+  /// Those of `needs` of which nothing at all was recorded.
+  [[nodiscard]] NeedSet missing(NeedSet needs) const noexcept {
+    NeedSet absent;
+    for (unsigned at = 0; at < kNeeds; ++at) {
+      const auto need = static_cast<Need>(at);
+      if (needs.has(need) && !recorded[at].any()) absent = absent | need;
+    }
+    return absent;
+  }
+  /// Those of `needs` that are not recorded for everything: the missing ones are among them.
+  [[nodiscard]] NeedSet partial(NeedSet needs) const noexcept {
+    NeedSet absent;
+    for (unsigned at = 0; at < kNeeds; ++at) {
+      const auto need = static_cast<Need>(at);
+      if (needs.has(need) && !(recorded[at].any() && recorded[at].all())) absent = absent | need;
+    }
+    return absent;
+  }
+  /// How many events were lost on any lane in stretches that overlap [begin, end].
+  [[nodiscard]] std::uint64_t lost_within(std::uint64_t begin, std::uint64_t end) const noexcept {
+    std::uint64_t count = 0;
+    for (const Lost& loss : losses) {
+      if (loss.first <= end && loss.last >= begin) count += loss.count;
+    }
+    return count;
+  }
+};
+
+/// Counts what is there.
+[[nodiscard]] inline Coverage coverage_of(const TraceModel& model, const Normalised& normal) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  Coverage coverage;
+  const auto have = [&](Need need) -> Recorded& { return coverage.recorded[static_cast<unsigned>(need)]; };
+  const auto count = [&](Need need, bool is) {
+    ++have(need).of;
+    if (is) ++have(need).have;
+  };
+  for (std::uint32_t row = 0; row < model.resources(); ++row) {
+    if (!model.has(row, ResourceFlag::kCreated)) continue;
+    const bool is_root = model.root[row] != kNone && model.roots[model.root[row]].resource == row;
+    if (!is_root) {
+      count(Need::kTriggers, model.trigger[row] != kNone && model.has(model.trigger[row], ResourceFlag::kCreated));
+      count(Need::kStacks, model.stack[row] != kNone && model.stacks[model.stack[row]].defined &&
+                               model.stacks[model.stack[row]].count != 0);
+    }
+    count(Need::kRoots, model.root[row] != kNone);
+    const bool settled = model.has(row, ResourceFlag::kSettled);
+    count(Need::kSettles, settled);
+    if (settled) {
+      count(Need::kSettlers, model.settled_by(row) != Actor::kUnknown || model.settler[row] != kNone);
+      count(Need::kOutcomes, model.outcome(row) != Outcome::kUnknown);
+    }
+  }
+  for (const TraceModel::Invocation& invocation : model.invocations) {
+    count(Need::kLanes, invocation.lane != kNone);
+    count(Need::kCauses, invocation.cause != CauseKind::kUnspecified || invocation.wake != kNone);
+    count(Need::kWakes, invocation.wake != kNone);
+  }
+  have(Need::kLinks).have = model.links.size();
+  for (const TraceModel::LaneEvent& event : model.lane_events) {
+    const bool pause = event.kind == EventKind::kPauseBegan || event.kind == EventKind::kPauseEnded;
+    ++have(pause ? Need::kPauses : Need::kParks).have;
+  }
+  for (const TraceModel::CounterSample& sample : model.counter_samples) {
+    const CounterId id = model.counters[sample.counter].id;
+    const std::string_view name = model.text(model.counters[sample.counter].name);
+    if (id == CounterId::kQueueDepth || name.find("queue depth") != std::string_view::npos) ++have(Need::kQueueDepths).have;
+    if (id == CounterId::kLoopLag) ++have(Need::kLoopLag).have;
+  }
+  for (const TraceModel::Sample& sample : model.samples) {
+    ++have(sample.kind == SampleKind::kCpu ? Need::kCpuSamples : Need::kOffCpuSamples).have;
+  }
+  std::uint64_t recorded_losses = 0;
+  for (const TraceModel::Loss& loss : model.losses) {
+    coverage.losses.push_back({loss.lane, loss.count, loss.first, loss.last});
+    recorded_losses += loss.count;
+  }
+  std::sort(coverage.losses.begin(), coverage.losses.end(), [](const Coverage::Lost& a, const Coverage::Lost& b) {
+    if (a.first != b.first) return a.first < b.first;
+    return a.last != b.last ? a.last < b.last : a.lane < b.lane;
+  });
+  std::uint64_t by_lane = 0;
+  for (const TraceModel::LaneTotals& totals : model.lane_totals) by_lane += totals.lost.count;
+  coverage.lost = std::max({recorded_losses, by_lane, model.summary.lost});
+  coverage.late = model.summary.late_events;
+  coverage.after_seal = model.summary.after_seal;
+  coverage.ended = model.has_summary;
+  coverage.inferred_wakes = normal.inferred;
+  coverage.orphans = normal.orphans;
+  coverage.edges_dropped = normal.edges_dropped;
+  coverage.skew = normal.skew;
+  coverage.open_invocations = normal.open_invocations;
+  coverage.quality = model.quality;
+  have(Need::kComplete) = {coverage.lost == 0 && coverage.quality.unknown_creations == 0 ? std::uint64_t{1} : 0, 1};
+  return coverage;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/scheduling_settings.hpp ====
+// scheduling_settings.hpp: the thresholds of scheduling and of the event loop, part of AnalysisSettings.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// How important what a location made is; the first that matches holds. Work in a request is of priority 1, work in none of
+/// priority 0; an annotation `priority` (a number, or low, background, normal, high, critical) says otherwise.
+struct LocationPriority {
+  std::string contains;  ///< a part of `function @ file:line`
+  std::int32_t priority = 0;
+};
+
+struct SchedulingSettings {
+  /// A delay over this is explained: who held the lane meanwhile.
+  std::uint64_t explain_over_ns = 10'000'000;
+  std::uint32_t explained = 20;         ///< the longest of them are listed one by one
+  std::uint32_t blockers_listed = 8;    ///< locations that held the lane, of each
+
+  // Queue build-up, in stretches of `window_ns`. High: all four. Low: the two of "worth a look".
+  std::uint64_t window_ns = 1'000'000'000;
+  std::uint32_t window_min_runs = 100;  ///< fewer have no p99
+  std::uint64_t build_up_p99_ns = 50'000'000;
+  std::uint64_t build_up_queue = 30;
+  std::uint32_t build_up_busy_percent = 70;
+  std::uint64_t look_p99_ns = 10'000'000;
+  std::uint64_t look_queue = 20;
+
+  // Priority inversion: a delay over explain_over_ns of which so much went to less important work.
+  std::uint32_t inversion_percent = 50;
+  std::vector<LocationPriority> priorities;
+
+  // CPU-bound: the mean run of a location is over this, and half of its delays are under that.
+  std::uint64_t cpu_bound_run_ns = 500'000;
+  std::uint64_t cpu_bound_delay_ns = 1'000'000;
+  std::uint32_t cpu_bound_min_runs = 10;
+  std::uint32_t cpu_bound_min_percent = 5;  ///< of the time that lanes were busy
+
+  /// The busiest and the idlest lane of a pool differ by over this part of the time.
+  std::uint32_t imbalance_percent = 10;
+  std::uint64_t imbalance_min_ns = 10'000'000;  ///< of a trace that is shorter nothing is said
+
+  // Self-wakes: a location's runs that were woken by the run before.
+  std::uint32_t self_wake_min = 100;
+  std::uint32_t self_wake_percent = 50;
+
+  /// Woken and never run, though the trace went on for over this long.
+  std::uint64_t lost_wake_ns = 1'000'000'000;
+  /// One run over this long, and never suspended.
+  std::uint64_t never_yielded_ns = 10'000'000;
+  std::uint32_t findings_a_kind = 10;  ///< at most so many; how many more there were is said
+
+  std::uint32_t timeline_buckets = 60;  ///< of each lane's utilisation over time
+};
+
+struct EventLoopSettings {
+  std::uint64_t blocking_ns = 100'000'000;  ///< an invocation that held the lane for over this blocks
+  std::uint64_t slow_ns = 50'000'000;       ///< over this it is slow
+  std::uint32_t calls_listed = 50;
+  std::uint64_t lag_warn_ns = 10'000'000;
+  /// Callbacks with less than this between them are one turn of the loop, if the later one was not begun from outside.
+  std::uint64_t turn_gap_ns = 100'000;
+  std::uint32_t lags_listed = 50;
+  std::uint32_t locations_listed = 100;     ///< of tasks; what is beyond is summed up
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/type_class.hpp ====
+// type_class.hpp: what a resource's type says of it: is it work outside of the program, and of which kind.
+//
+// A request's time is spent running or waiting, and what it waited for is a matter of the operation's type: a fetch, a read
+// of storage, a timer. Types are open names; the built-in ones have a class here, a host names those of its own
+// (AnalysisSettings::types), and a type that nobody knows is of class kOther: an operation only where the trace says that
+// it was settled from outside.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+enum class TypeClass : std::uint8_t {
+  kOther,      ///< nothing is known of it
+  kRoot,       ///< stands for a request
+  kPromise,    ///< a promise, a coroutine, a task: settled by the program's own callbacks
+  kBridge,     ///< one operation seen from two promise systems
+  kMicrotask,
+  kNetwork,    ///< from here on: operations, completed by external work
+  kStorage,
+  kCache,
+  kTimer,
+  kStream,
+  kSocket,
+  kQueue,
+  kCrypto,     ///< and other work handed to a thread pool
+  kAi,
+  kLock,       ///< a lock, a gate, a semaphore
+};
+
+[[nodiscard]] constexpr bool is_operation(TypeClass which) noexcept { return which >= TypeClass::kNetwork; }
+
+[[nodiscard]] constexpr std::string_view word(TypeClass which) noexcept {
+  switch (which) {
+    case TypeClass::kOther: return "other";
+    case TypeClass::kRoot: return "root";
+    case TypeClass::kPromise: return "promise";
+    case TypeClass::kBridge: return "bridge";
+    case TypeClass::kMicrotask: return "microtask";
+    case TypeClass::kNetwork: return "network";
+    case TypeClass::kStorage: return "storage";
+    case TypeClass::kCache: return "cache";
+    case TypeClass::kTimer: return "timer";
+    case TypeClass::kStream: return "stream";
+    case TypeClass::kSocket: return "socket";
+    case TypeClass::kQueue: return "queue";
+    case TypeClass::kCrypto: return "crypto";
+    case TypeClass::kAi: return "ai";
+    case TypeClass::kLock: return "lock";
+  }
+  return "other";
+}
+
+/// The class of a built-in type, and of names that other tools use.
+[[nodiscard]] constexpr TypeClass class_of_type(std::string_view name) noexcept {
+  const auto begins = [&](std::string_view with) { return name.substr(0, with.size()) == with; };
+  if (name == "root") return TypeClass::kRoot;
+  if (name == "js-promise" || name == "kj-promise" || name == "tokio-task") return TypeClass::kPromise;
+  if (name == "kj-to-js" || name == "js-to-kj") return TypeClass::kBridge;
+  if (name == "microtask") return TypeClass::kMicrotask;
+  if (name == "fetch" || name == "do-call") return TypeClass::kNetwork;
+  if (begins("cache-")) return TypeClass::kCache;
+  if (begins("kv-") || begins("do-") || begins("r2-") || begins("d1-")) return TypeClass::kStorage;
+  if (name == "timer") return TypeClass::kTimer;
+  if (begins("stream-")) return TypeClass::kStream;
+  if (begins("socket-") || name == "websocket") return TypeClass::kSocket;
+  if (begins("queue-")) return TypeClass::kQueue;
+  if (name == "crypto") return TypeClass::kCrypto;
+  if (begins("ai-")) return TypeClass::kAi;
+  if (name == "lock" || name == "gate" || name == "mutex" || name == "semaphore") return TypeClass::kLock;
+  return TypeClass::kOther;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/settings.hpp ====
+// settings.hpp: every threshold of every analysis, in one place, with its unit in its name.
+//
+// A finding is a comparison with a number, and no number fits all programs. The defaults are those of docs/analyses.md:
+//   AnalysisSettings settings;
+//   settings.patterns.loop_block_ns = 16'000'000;                  // a user interface, not a server
+//   settings.types.push_back({"sql-query", TypeClass::kStorage});  // a type of the host's own
+// "Over n" means `> n`, "at least n" means `>= n`.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct PathSettings {
+  /// On several lanes, where a resource was made ready on another lane than the one it ran on: how long its own lane may
+  /// have been free before it, and still count as what it waited for. The time a loop or an idle worker takes to look for
+  /// work; longer, and the delay is the scheduler's.
+  std::uint64_t dispatch_gap_ns = 50'000;
+  /// In a document that tells no causes: at most so long before another began a bridge's callback ended that made it ready.
+  /// (NormaliseOptions has the like for all other callbacks.)
+  std::uint64_t infer_within_ns = 200'000;
+  /// Members of each critical path whose saving is computed exactly, by a replay each. The others have the time that they
+  /// have on the path as an upper bound.
+  std::uint32_t savings_per_request = 5;
+  /// Critical paths without contention edges: what depended on what, whoever held the lane. For teaching.
+  bool dependency_only = false;
+  /// The annotation by which an operation says how many nanoseconds after its creation it was begun: before that, it queued.
+  std::string started_key = "started_ns";
+};
+
+struct GapSettings {
+  std::uint64_t min_ns = 100'000;     ///< a gap is shown if it is at least this long ...
+  std::uint32_t min_permille = 5;     ///< ... and at least this part of the request
+  std::uint32_t others_kept = 8;      ///< other operations in flight that are named ("could have overlapped")
+};
+
+/// 5.4; see patterns for what each is compared with.
+struct PatternSettings {
+  std::uint64_t sequential_between_exec_ns = 5'000'000;
+  std::uint32_t sequential_min = 2;
+  std::uint64_t loop_block_ns = 50'000'000;
+  std::uint64_t checkpoint_gap_ns = 100'000;
+  std::uint32_t descheduled_cpu_percent = 50;
+  std::uint32_t unbatched_min = 3;
+  std::uint64_t unbatched_window_ns = 5'000'000;
+  std::uint32_t duplicate_min = 2;
+  std::uint32_t chain_depth = 10;
+  std::uint32_t chains_reported = 3;
+  std::uint32_t waterfall_min = 3;
+  std::uint32_t waterfall_percent = 25;
+  std::uint32_t waterfall_two_hop_percent = 50;
+  std::uint64_t long_gap_ns = 500'000'000;
+  std::uint64_t long_gap_share_ns = 50'000'000;
+  std::uint32_t long_gap_percent = 25;
+  std::uint32_t promise_flood_min = 20;
+  std::uint64_t promise_flood_window_ns = 1'000'000;
+  std::uint32_t promise_flood_factor = 5;
+  std::uint32_t callback_flood_min = 10;
+  std::uint64_t callback_flood_window_ns = 1'000'000;
+  std::uint64_t callback_flood_busy_ns = 5'000'000;
+  std::uint32_t concurrency_limit = 6;
+  std::uint32_t redundant_timer_min = 2;
+  std::uint64_t redundant_timer_window_ns = 5'000'000;
+  std::uint64_t redundant_timer_slack_ns = 1'000'000;
+  std::uint32_t redundant_timer_slack_percent = 10;
+  std::uint32_t redundant_timer_overlap_percent = 50;
+  std::uint32_t timer_recreate_min = 3;
+  std::uint64_t cache_wait_ns = 50'000'000;
+  std::uint32_t cache_hit_percent = 90;
+  std::uint32_t hot_min = 1000;
+  std::uint32_t hot_percent = 20;
+  std::uint32_t hot_percent_min = 50;
+  std::uint32_t hot_exec_percent = 5;
+  std::uint32_t hot_children = 100;
+  /// Instead of promise_flood_min, where most promises are not JavaScript's: native ones cost a thousandth of them.
+  std::uint32_t promise_flood_native_min = 1000;
+  /// Two network operations in a row are a waterfall only if the shorter one, too, is over this part of the request.
+  std::uint32_t waterfall_two_hop_shorter_percent = 10;
+  /// Storage types that have one call for many keys.
+  std::vector<std::string> batch_types = {"kv-get", "do-get", "do-put", "do-delete", "r2-delete", "d1-query", "queue-send"};
+  /// Annotation with the processor time of a resource's only callback.
+  std::string cpu_key = "cpu_ns";
+  /// Findings of one request and pattern whose saving is computed exactly, by a replay each, largest bound first. The others
+  /// have the time that they have on the path as an upper bound.
+  std::uint32_t savings_per_pattern = 4;
+  std::uint64_t trivial_saving_ns = 1'000'000;
+  std::uint32_t trivial_saving_percent = 1;
+};
+
+struct AnalysisSettings {
+  struct Type {
+    std::string name;
+    TypeClass is = TypeClass::kOther;
+  };
+
+  PathSettings path;
+  GapSettings gaps;
+  PatternSettings patterns;
+  SchedulingSettings scheduling;
+  EventLoopSettings event_loop;
+  /// Classes of the host's own types; they go before the built-in table.
+  std::vector<Type> types;
+  /// Beginnings of file names whose frames are not the user's code, besides the built-in ones (visibility.hpp).
+  std::vector<std::string> internal_files;
+  /// Promises without a frame of the user's code are left out of trees and lists, and their children given to the nearest
+  /// visible ancestor. Never changes a time.
+  bool hide_internals = true;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/visibility.hpp ====
+// visibility.hpp: whose code a frame is, and which resources a person wants to see.
+//
+// Two thirds of the promises of a JavaScript request are the runtime's own. A report names the first frame that is the
+// user's code, and a tree leaves out promises that have none:
+//   const Visibility visible = visibility_of(model, normal, settings);
+//   visible.user_frame(model, row);     // row of `frames`: the code that made it; kNone: none that is known
+//   visible.shown_parent[row];          // the nearest ancestor that is shown
+// A frame is internal if its file begins with node:, node-internal:, cloudflare:, cloudflare-internal:, workerd:,
+// workerd-internal: or one of the settings' beginnings. A frame without a file is unknown: nobody's code.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+enum class FrameOwner : std::uint8_t { kUnknown, kInternal, kUser };
+
+/// Whose code is in a file of that name.
+[[nodiscard]] inline FrameOwner owner_of_file(std::string_view file, const AnalysisSettings& settings) noexcept {
+  if (file.empty()) return FrameOwner::kUnknown;
+  constexpr std::string_view internal[] = {"node:", "node-internal:", "cloudflare:", "cloudflare-internal:", "workerd:",
+                                           "workerd-internal:"};
+  for (const std::string_view beginning : internal) {
+    if (file.substr(0, beginning.size()) == beginning) return FrameOwner::kInternal;
+  }
+  for (const std::string& beginning : settings.internal_files) {
+    if (!beginning.empty() && file.substr(0, beginning.size()) == beginning) return FrameOwner::kInternal;
+  }
+  return FrameOwner::kUser;
+}
+
+/// Flat tables by frame, stack, type and resource.
+///   Threads   any number of readers.
+///   Cost      visibility_of: O(resources + frames of all stacks). user_frame: O(1).
+///   Lifetime  stands alone; rows mean something with their model.
+struct Visibility {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  std::vector<FrameOwner> frame_owner;     ///< by row of `frames`
+  std::vector<std::uint32_t> first_user;   ///< by row of `stacks`: the innermost frame of the user's; kNone: none
+  std::vector<TypeClass> type_class;       ///< by TypeId
+  std::vector<bool> hidden;                ///< by resource: bridges, and promises without a frame of the user's
+  std::vector<std::uint32_t> shown_parent; ///< by resource: the nearest ancestor that is not hidden
+  std::uint64_t hidden_resources = 0;
+
+  [[nodiscard]] TypeClass class_of(const TraceModel& model, std::uint32_t row) const noexcept {
+    return model.has(row, ResourceFlag::kCreated) && model.type[row] < type_class.size() ? type_class[model.type[row]]
+                                                                                         : TypeClass::kOther;
+  }
+  [[nodiscard]] std::uint32_t user_frame(const TraceModel& model, std::uint32_t row) const noexcept {
+    return model.stack[row] == kNone ? kNone : first_user[model.stack[row]];
+  }
+};
+
+[[nodiscard]] inline Visibility visibility_of(const TraceModel& model, const Normalised& normal,
+                                              const AnalysisSettings& settings = {}) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  Visibility visible;
+  visible.frame_owner.resize(model.frames.size());
+  for (std::size_t frame = 0; frame < model.frames.size(); ++frame) {
+    visible.frame_owner[frame] = owner_of_file(model.text(model.frames[frame].file), settings);
+  }
+  visible.first_user.assign(model.stacks.size(), kNone);
+  for (std::uint32_t stack = 0; stack < model.stacks.size(); ++stack) {
+    for (const std::uint32_t frame : model.frames_of(stack)) {
+      if (visible.frame_owner[frame] != FrameOwner::kUser) continue;
+      visible.first_user[stack] = frame;
+      break;
+    }
+  }
+  visible.type_class.resize(model.type_names.size(), TypeClass::kOther);
+  for (std::size_t type = 0; type < model.type_names.size(); ++type) {
+    if (model.type_names[type] == 0) continue;
+    const std::string_view name = model.text(model.type_names[type]);
+    visible.type_class[type] = class_of_type(name);
+    for (const AnalysisSettings::Type& own : settings.types) {
+      if (own.name == name) visible.type_class[type] = own.is;
+    }
+  }
+  const std::uint32_t resources = model.resources();
+  // In a trace without stacks nothing is known of whose anything is: all is shown.
+  bool told = false;
+  for (const TraceModel::Stack& stack : model.stacks) told = told || (stack.defined && stack.count != 0);
+  visible.hidden.assign(resources, false);
+  visible.shown_parent.assign(resources, kNone);
+  for (std::uint32_t row = 0; row < resources; ++row) {
+    const TypeClass which = visible.class_of(model, row);
+    const std::uint32_t stack = model.stack[row];
+    const bool internal = which == TypeClass::kBridge ||
+                          ((which == TypeClass::kPromise || which == TypeClass::kMicrotask) && told &&
+                           (stack == kNone || visible.first_user[stack] == kNone));
+    const std::uint32_t parent = normal.parent[row];
+    if (internal) {
+      visible.hidden[row] = true;
+      ++visible.hidden_resources;
+    }
+    if (parent != kNone) visible.shown_parent[row] = visible.hidden[parent] ? visible.shown_parent[parent] : parent;
+  }
+  return visible;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/execution.hpp ====
+// execution.hpp: who ran when on which lane, what made it run, and which request it was for: the ground of every analysis.
+//
+// A trace says what was seen: an invocation was entered, a promise was settled, a wake was sent. Analyses ask other
+// questions: who held the lane at this moment, since when was that callback ready, which callback created this? Execution
+// answers each in O(1) or O(log n), from flat tables made once:
+//   const Normalised normal = normalise(model);
+//   const Execution run(model, normal, settings);
+//   run.ready[at];                                  // since when invocation `at` could have run
+//   run.cause[at].kind, run.cause[at].invocation;   // what made it so
+//   for (const Execution::Segment& stretch : run.segments_of(run.lane[at])) ...
+//   for (const Execution::Request& request : run.requests) ...
+// Lanes are those of the model; behind them comes one for each request whose invocations bear no lane (a plain document:
+// one thread), and one for what belongs to no request. Invocations nest on a lane, and they cross (coroutines): at each
+// moment the one that began last owns the time, so owners' segments never overlap and add up to the time the lane was busy.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// What made an invocation runnable, as far as the trace tells or a rule says.
+enum class CauseOf : std::uint8_t {
+  kUnknown,   ///< not told, and nothing infers it
+  kRoot,      ///< the request's beginning
+  kCreated,   ///< its resource's creation, by `invocation`
+  kSettled,   ///< the settling of `resource`, by `invocation`
+  kWoken,     ///< a wake by `invocation`
+  kExternal,  ///< the outside: the completion of operation `resource`; kNone: an operation the trace does not name
+  kCalled,    ///< it was called by `invocation`, in which it is nested
+};
+
+/// Tables by row of invocations, resources and lanes. Everybody may read them.
+///   Shape     about 80 bytes an invocation, 40 a resource, 24 a segment (at most two an invocation).
+///   Threads   any number of readers.
+///   Cost      constructor: O(n log n). All else O(1), or O(log n) where it says so.
+///   Errors    std::bad_alloc.
+///   Lifetime  keeps references: model, normalised and settings outlive it.
+class Execution {
+ public:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  /// A stretch of a lane's time and the invocation that owned it.
+  struct Segment {
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+    std::uint32_t owner = kNone;
+  };
+  struct Cause {
+    std::uint64_t at = 0;               ///< when: the creation, settling, wake; not after `ready`
+    std::uint32_t invocation = kNone;
+    std::uint32_t resource = kNone;
+    CauseOf kind = CauseOf::kUnknown;
+    bool inferred = false;              ///< by rule: the trace tells no causes
+  };
+  /// One root. T0 is `start`, T1 is `end`.
+  struct Request {
+    std::uint32_t root = kNone;         ///< row of model.roots
+    std::uint32_t resource = kNone;     ///< kNone: its resource is not in the trace
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+    std::uint32_t last = kNone;         ///< the invocation with which it ended; kNone: none that is known
+    std::uint32_t ended_by = kNone;     ///< the operation whose completion ended it, where it was no invocation
+    bool is_ended = false;              ///< the trace says when it ended; else `end` is the end of the trace
+    [[nodiscard]] std::uint64_t duration() const noexcept { return end - start; }
+  };
+
+  Execution(const TraceModel& trace, const Normalised& by_rule, const AnalysisSettings& with)
+      : model(trace), normal(by_rule), settings(with), visible(visibility_of(trace, by_rule, with)) {
+    assign_requests();
+    assign_lanes();
+    sweep_lanes();
+    own_time();
+    collapse_operations();
+    find_creators();
+    find_causes();
+    find_requests_ends();
+    collect_pauses();
+  }
+  Execution(const Execution&) = delete;
+  Execution& operator=(const Execution&) = delete;
+
+  const TraceModel& model;
+  const Normalised& normal;
+  const AnalysisSettings& settings;
+  Visibility visible;
+
+  // -- invocations, by row of model.invocations -----------------------------------------------------------------------
+
+  std::vector<std::uint64_t> self;        ///< time it owned
+  std::vector<std::uint64_t> ready;       ///< not after its start; its start where it is not known (see ready_known)
+  std::vector<std::uint32_t> lane;        ///< kNone: a span, which says how long a request took and runs nowhere
+  std::vector<std::uint32_t> container;   ///< in which it began, on its lane; kNone: none
+  std::vector<std::uint32_t> previous;    ///< of the same resource; kNone: it is the first
+  std::vector<std::uint32_t> first_segment;  ///< first of `segments` of its lane that ends after its start
+  std::vector<Cause> cause;
+  std::vector<bool> ready_known;
+
+  [[nodiscard]] std::uint64_t start(std::uint32_t at) const noexcept { return normal.start[at]; }
+  [[nodiscard]] std::uint64_t end(std::uint32_t at) const noexcept { return normal.end[at]; }
+  [[nodiscard]] std::uint32_t resource_of(std::uint32_t at) const noexcept { return model.invocations[at].resource; }
+  [[nodiscard]] std::uint32_t request_of(std::uint32_t at) const noexcept { return request[resource_of(at)]; }
+  /// A span: the interval that a plain document gives to its root, which is the request and no callback.
+  [[nodiscard]] bool is_span(std::uint32_t at) const noexcept { return lane[at] == kNone; }
+
+  // -- resources, by row ----------------------------------------------------------------------------------------------
+
+  std::vector<std::uint32_t> request;     ///< row of `requests`; kNone: of none
+  std::vector<std::uint32_t> top;         ///< the ancestor without a parent (itself, maybe)
+  std::vector<std::uint32_t> creator;     ///< invocation that created it; kNone: not known
+  std::vector<std::uint32_t> settler;     ///< invocation that settled it; kNone: the outside, or not known
+  std::vector<std::uint64_t> settled;     ///< means something where settle_known
+  std::vector<std::uint32_t> unit;        ///< the resource that stands for the operation of which it is a part: itself, maybe
+  std::vector<bool> operation;            ///< completed by external work
+  std::vector<bool> settle_known;
+  std::vector<bool> settle_external;      ///< it was settled from the outside
+  std::vector<bool> settle_inferred;      ///< by rule: a plain document tells no settling
+  /// Of each unit its resources: `members[unit]`, in order of rows. Empty where a resource stands for none.
+  RowIndex members;
+
+  [[nodiscard]] std::uint64_t created(std::uint32_t row) const noexcept { return model.created[row]; }
+  /// Whether two resources belong together: to one request, or, where there are none, to one top-level task.
+  [[nodiscard]] bool same_request(std::uint32_t a, std::uint32_t b) const noexcept {
+    return request[a] != kNone || request[b] != kNone ? request[a] == request[b] : top[a] == top[b];
+  }
+  /// Until when a resource was at work: settled, else destroyed, else its last callback's end if it had one, else its
+  /// request's end. See open().
+  [[nodiscard]] std::uint64_t finish_of(std::uint32_t row) const noexcept {
+    if (settle_known[row]) return std::max(settled[row], created(row));
+    if (model.has(row, ResourceFlag::kDestroyed)) return std::max(model.destroyed[row], created(row));
+    const auto all = model.invocations_of(row);
+    std::uint64_t last = created(row);
+    for (const std::uint32_t at : all) last = std::max(last, end(at));
+    if (!all.empty()) return last;
+    return std::max(created(row), request[row] == kNone ? model.last_time : requests[request[row]].end);
+  }
+  /// Neither settled nor destroyed in the trace.
+  [[nodiscard]] bool open(std::uint32_t row) const noexcept {
+    return !settle_known[row] && !model.has(row, ResourceFlag::kDestroyed);
+  }
+  /// [created, settled) of an operation; where it was not settled, until it was destroyed or its request ended: flagged
+  /// open by settle_known.
+  struct Interval {
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+  };
+  [[nodiscard]] Interval operation_time(std::uint32_t row) const noexcept {
+    const std::uint64_t from = created(row);
+    if (settle_known[row]) return {from, std::max(from, settled[row])};
+    std::uint64_t to = request[row] == kNone ? model.last_time : requests[request[row]].end;
+    if (model.has(row, ResourceFlag::kDestroyed)) to = std::min(to, model.destroyed[row]);
+    return {from, std::max(from, to)};
+  }
+  [[nodiscard]] TypeClass class_of(std::uint32_t row) const noexcept { return visible.class_of(model, row); }
+
+  // -- requests -------------------------------------------------------------------------------------------------------
+
+  std::vector<Request> requests;          ///< by row of model.roots
+
+  // -- lanes ----------------------------------------------------------------------------------------------------------
+
+  std::vector<Segment> segments;
+  std::vector<std::uint32_t> segment_first;  ///< of lane l: segment_first[l] .. segment_first[l + 1]
+  RowIndex on_lane;                          ///< invocations by lane, in order of start
+  /// Before segments[s] of its lane so much time was owned: busy time is a difference of two.
+  std::vector<std::uint64_t> busy_before;
+
+  [[nodiscard]] std::uint32_t lanes() const noexcept { return static_cast<std::uint32_t>(segment_first.size() - 1); }
+  [[nodiscard]] std::span<const Segment> segments_of(std::uint32_t which) const noexcept {
+    return {segments.data() + segment_first[which], segment_first[which + 1] - segment_first[which]};
+  }
+  /// First segment of a lane that ends after `time`; segment_first[which + 1] if there is none. O(log n).
+  [[nodiscard]] std::uint32_t segment_after(std::uint32_t which, std::uint64_t time) const noexcept {
+    const auto all = segments_of(which);
+    const auto found = std::upper_bound(all.begin(), all.end(), time,
+                                        [](std::uint64_t wanted, const Segment& segment) { return wanted < segment.end; });
+    return segment_first[which] + static_cast<std::uint32_t>(found - all.begin());
+  }
+  /// How long a lane was busy within [from, to). O(log n).
+  [[nodiscard]] std::uint64_t busy(std::uint32_t which, std::uint64_t from, std::uint64_t to) const noexcept {
+    return from >= to ? 0 : busy_until(which, to) - busy_until(which, from);
+  }
+  /// Who owned a lane at a moment; kNone: nobody. O(log n).
+  [[nodiscard]] std::uint32_t owner_at(std::uint32_t which, std::uint64_t time) const noexcept {
+    const std::uint32_t at = segment_after(which, time);
+    return at < segment_first[which + 1] && segments[at].start <= time ? segments[at].owner : kNone;
+  }
+  /// The last segment of a lane that began before `time`; kNone: none. O(log n).
+  [[nodiscard]] std::uint32_t segment_before(std::uint32_t which, std::uint64_t time) const noexcept {
+    const auto all = segments_of(which);
+    const auto found = std::lower_bound(all.begin(), all.end(), time,
+                                        [](const Segment& segment, std::uint64_t wanted) { return segment.start < wanted; });
+    return found == all.begin() ? kNone : segment_first[which] + static_cast<std::uint32_t>(found - all.begin()) - 1;
+  }
+  /// The last segment of its lane that began before an invocation did; kNone: none. O(1).
+  [[nodiscard]] std::uint32_t segment_ahead_of(std::uint32_t at) const noexcept {
+    return first_segment[at] == segment_first[lane[at]] ? kNone : first_segment[at] - 1;  // segments are split where one begins
+  }
+  /// How long the lane of an invocation was busy within [from, its start). O(1) where that is short.
+  [[nodiscard]] std::uint64_t busy_ahead_of(std::uint32_t at, std::uint64_t from) const noexcept {
+    std::uint32_t next = segment_ahead_of(at);
+    std::uint64_t sum = 0;
+    for (unsigned steps = 0; next != kNone && segments[next].end > from; ++steps) {
+      if (steps == kShortWalk) return busy(lane[at], from, start(at));
+      sum += segments[next].end - std::max(from, segments[next].start);
+      if (next == segment_first[lane[at]]) break;
+      --next;
+    }
+    return sum;
+  }
+  /// The invocation of a resource that was running at `time`: of several the first, if one is on `wanted_lane` the first of
+  /// those. Where none was, the last one that began before; kNone: none did. O(log n).
+  /// The first, because an invocation that ends at a moment and the next one of its resource, which begins at the same, have
+  /// no time between them, and the earlier one cannot have been caused by what it did itself.
+  [[nodiscard]] std::uint32_t invocation_at(std::uint32_t row, std::uint64_t time, std::uint32_t wanted_lane = kNone) const noexcept {
+    if (row == kNone) return kNone;
+    const std::uint32_t from = model.invocations_by_resource.first[row], to = model.invocations_by_resource.first[row + 1];
+    const std::uint32_t* const items = model.invocations_by_resource.items.data();
+    const std::uint64_t* const reaches = std::lower_bound(reach_.data() + from, reach_.data() + to, time);
+    const auto first = static_cast<std::uint32_t>(reaches - reach_.data());
+    std::uint32_t running = kNone;
+    for (std::uint32_t at = first; at < to && at - first < kLongestSearch && start(items[at]) <= time; ++at) {
+      const std::uint32_t found = items[at];
+      if (is_span(found) || end(found) < time) continue;
+      if (running == kNone) running = found;
+      if (wanted_lane == kNone || lane[found] == wanted_lane) return found;
+    }
+    if (running != kNone) return running;
+    const std::uint32_t* const behind =
+        std::upper_bound(items + from, items + to, time,
+                         [&](std::uint64_t wanted, std::uint32_t other) { return wanted < start(other); });
+    if (behind == items + from) return kNone;
+    return is_span(*(behind - 1)) ? kNone : *(behind - 1);
+  }
+
+  /// Pauses of lanes (a collection of garbage), merged, by lane of the model.
+  struct Pause {
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+  };
+  std::vector<Pause> pauses;
+  std::vector<std::uint32_t> pause_first;
+  [[nodiscard]] std::span<const Pause> pauses_of(std::uint32_t which) const noexcept {
+    if (which + std::size_t{1} >= pause_first.size()) return {};
+    return {pauses.data() + pause_first[which], pause_first[which + 1] - pause_first[which]};
+  }
+
+  // -- how sure -------------------------------------------------------------------------------------------------------
+
+  std::uint64_t causes_unknown = 0;    ///< invocations without a cause
+  std::uint64_t causes_inferred = 0;
+  std::uint64_t settles_inferred = 0;  ///< of operations, by their callback or their bridge's
+  std::uint64_t spans = 0;
+
+ private:
+  static constexpr unsigned kLongestSearch = 64;
+  static constexpr unsigned kShortWalk = 16;
+
+  std::vector<std::uint64_t> reach_;  // by place in invocations_by_resource: the latest end so far, of its resource
+
+  [[nodiscard]] std::uint32_t count() const noexcept { return static_cast<std::uint32_t>(model.invocations.size()); }
+  [[nodiscard]] bool is_first_of(std::uint32_t at) const noexcept { return previous[at] == kNone; }
+
+  [[nodiscard]] std::uint64_t busy_until(std::uint32_t which, std::uint64_t time) const noexcept {
+    const std::uint32_t at = segment_after(which, time);
+    if (at == segment_first[which + 1]) {
+      if (at == segment_first[which]) return 0;
+      return busy_before[at - 1] + (segments[at - 1].end - segments[at - 1].start);
+    }
+    return busy_before[at] + (time > segments[at].start ? time - segments[at].start : 0);
+  }
+
+  void assign_requests() {
+    const std::uint32_t resources = model.resources();
+    request.resize(resources);
+    top.resize(resources);
+    for (std::uint32_t row = 0; row < resources; ++row) {  // a parent's row is below
+      const std::uint32_t parent = normal.parent[row];
+      request[row] = model.root[row] != kNone || parent == kNone ? model.root[row] : request[parent];
+      top[row] = parent == kNone ? row : top[parent];
+    }
+    requests.resize(model.roots.size());
+    std::vector<std::uint64_t> first(model.roots.size(), ~std::uint64_t{0});
+    for (std::uint32_t row = 0; row < resources; ++row) {
+      if (request[row] != kNone) first[request[row]] = std::min(first[request[row]], created(row));
+    }
+    for (std::uint32_t at = 0; at < requests.size(); ++at) {
+      const TraceModel::Root& root = model.roots[at];
+      Request& made = requests[at];
+      made.root = at;
+      made.resource = root.resource;
+      const bool known = root.resource != kNone && model.has(root.resource, ResourceFlag::kCreated);
+      made.start = known ? created(root.resource) : first[at] == ~std::uint64_t{0} ? model.first_time : first[at];
+      made.end = std::max(made.start, end_of_root(model, at));
+      made.is_ended = (root.resource != kNone && model.has(root.resource, ResourceFlag::kSettled)) || root.has_finished || root.has_sealed;
+    }
+  }
+
+  void assign_lanes() {
+    const auto recorded = static_cast<std::uint32_t>(model.lanes.size());
+    const auto roots = static_cast<std::uint32_t>(requests.size());
+    lane.resize(count());
+    previous.assign(count(), kNone);
+    bool unplaced = false;
+    for (std::uint32_t at = 0; at < count(); ++at) {
+      const std::uint32_t on = model.invocations[at].lane;
+      lane[at] = on != kNone ? on : recorded + std::min(request_of(at), roots);
+      unplaced = unplaced || on == kNone;
+    }
+    segment_first.assign(std::size_t{recorded} + (unplaced ? roots + std::size_t{1} : 0) + 1, 0);
+    if (normal.inferred) find_spans();
+    reach_.resize(count());
+    for (std::uint32_t row = 0; row < model.resources(); ++row) {
+      std::uint32_t before = kNone;
+      std::uint64_t furthest = 0;
+      std::uint32_t item = model.invocations_by_resource.first[row];
+      for (const std::uint32_t at : model.invocations_of(row)) {
+        furthest = std::max(furthest, is_span(at) ? 0 : end(at));
+        reach_[item++] = furthest;
+        if (is_span(at)) continue;
+        previous[at] = before;
+        before = at;
+      }
+    }
+    on_lane.build(lanes(), count(), [&](std::uint32_t at) { return lane[at]; });
+    for (std::uint32_t which = 0; which < lanes(); ++which) {
+      std::uint32_t* const from = on_lane.items.data() + on_lane.first[which];
+      std::uint32_t* const to = on_lane.items.data() + on_lane.first[which + 1];
+      // Of those that begin at one moment: what takes no time, then the longest, in which the others are nested.
+      const auto earlier = [&](std::uint32_t a, std::uint32_t b) {
+        if (start(a) != start(b)) return start(a) < start(b);
+        const bool none_a = end(a) == start(a), none_b = end(b) == start(b);
+        if (none_a != none_b) return none_a;
+        return end(a) != end(b) ? end(a) > end(b) : a < b;
+      };
+      if (!std::is_sorted(from, to, earlier)) std::sort(from, to, earlier);
+    }
+  }
+
+  /// A plain document gives its root one interval, the request's own: no callback, where others ran during it.
+  void find_spans() {
+    std::vector<std::uint32_t> root_invocation(requests.size(), kNone);
+    for (std::uint32_t at = 0; at < requests.size(); ++at) {
+      if (requests[at].resource == kNone) continue;
+      const auto all = model.invocations_of(requests[at].resource);
+      if (all.size() == 1) root_invocation[at] = all.front();
+    }
+    for (std::uint32_t at = 0; at < count(); ++at) {
+      const std::uint32_t which = request_of(at);
+      if (which == kNone || root_invocation[which] == kNone) continue;
+      const std::uint32_t whole = root_invocation[which];
+      if (at == whole || start(at) < start(whole) || start(at) >= end(whole)) continue;
+      lane[whole] = kNone;
+      root_invocation[which] = kNone;
+      ++spans;
+    }
+  }
+
+  void sweep_lanes() {
+    container.assign(count(), kNone);
+    segments.reserve(count());
+    std::vector<std::uint32_t> open;
+    for (std::uint32_t which = 0; which < lanes(); ++which) {
+      segment_first[which] = static_cast<std::uint32_t>(segments.size());
+      open.clear();
+      std::uint64_t time = 0;
+      const auto run_until = [&](std::uint64_t until) {
+        while (!open.empty()) {
+          const std::uint32_t owner = open.back();
+          if (end(owner) <= time) {  // ended while a later one had the lane
+            open.pop_back();
+            continue;
+          }
+          if (time >= until) return;
+          const std::uint64_t to = std::min(until, end(owner));
+          segments.push_back({time, to, owner});
+          time = to;
+        }
+      };
+      for (const std::uint32_t at : on_lane[which]) {
+        run_until(start(at));
+        time = std::max(time, start(at));
+        if (!open.empty()) container[at] = open.back();
+        open.push_back(at);
+      }
+      run_until(~std::uint64_t{0});
+    }
+    segment_first[lanes()] = static_cast<std::uint32_t>(segments.size());
+  }
+
+  void own_time() {
+    self.assign(count(), 0);
+    first_segment.assign(count(), 0);
+    busy_before.resize(segments.size());
+    for (std::uint32_t which = 0; which < lanes(); ++which) {
+      std::uint64_t total = 0;
+      for (std::uint32_t at = segment_first[which]; at < segment_first[which + 1]; ++at) {
+        busy_before[at] = total;
+        const std::uint64_t length = segments[at].end - segments[at].start;
+        total += length;
+        self[segments[at].owner] += length;
+      }
+      std::uint32_t next = segment_first[which];
+      for (const std::uint32_t at : on_lane[which]) {
+        while (next < segment_first[which + 1] && segments[next].end <= start(at)) ++next;
+        first_segment[at] = next;
+      }
+    }
+  }
+
+  // -- operations -----------------------------------------------------------------------------------------------------
+
+  void collapse_operations() {
+    const std::uint32_t resources = model.resources();
+    operation.assign(resources, false);
+    settle_known.assign(resources, false);
+    settle_external.assign(resources, false);
+    settle_inferred.assign(resources, false);
+    settled.assign(resources, 0);
+    unit.resize(resources);
+    for (std::uint32_t row = 0; row < resources; ++row) {
+      unit[row] = row;
+      const bool outside = model.has(row, ResourceFlag::kSettled) && model.settled_by(row) == Actor::kExternal;
+      operation[row] = is_operation(class_of(row)) || (outside && class_of(row) != TypeClass::kRoot);
+      if (!model.has(row, ResourceFlag::kSettled)) continue;
+      settle_known[row] = true;
+      settled[row] = std::max(model.settled[row], created(row));
+      settle_external[row] = outside;
+    }
+    for (const TraceModel::Link& link : model.links) {
+      if (link.kind == LinkKind::kBridge && link.effect != kNone && link.cause != kNone) join(link.effect, link.cause);
+    }
+    if (normal.inferred) {
+      infer_completions();
+      pair_bridges();
+    }
+    for (std::uint32_t row = 0; row < resources; ++row) unit[row] = unit_of(row);
+    // What stands for a unit is its first operation.
+    std::vector<std::uint32_t> speaker(resources, kNone);
+    for (std::uint32_t row = 0; row < resources; ++row) {
+      std::uint32_t& of = speaker[unit[row]];
+      if (of == kNone || (operation[row] && !operation[of]) ||
+          (operation[row] && is_operation(class_of(row)) && !is_operation(class_of(of)))) {
+        of = row;
+      }
+    }
+    for (std::uint32_t row = 0; row < resources; ++row) unit[row] = speaker[unit[row]];
+    members.build(resources, resources, [&](std::uint32_t row) { return unit[row]; });
+  }
+  /// Halves the way up as it goes.
+  std::uint32_t unit_of(std::uint32_t row) noexcept {
+    while (unit[row] != row) {
+      unit[row] = unit[unit[row]];
+      row = unit[row];
+    }
+    return row;
+  }
+  void join(std::uint32_t a, std::uint32_t b) noexcept {
+    a = unit_of(a);
+    b = unit_of(b);
+    unit[std::max(a, b)] = std::min(a, b);
+  }
+
+  void settle_outside(std::uint32_t row, std::uint64_t time) {
+    if (settle_known[row] || time < created(row)) return;
+    settle_known[row] = settle_external[row] = settle_inferred[row] = true;
+    settled[row] = time;
+    ++settles_inferred;
+  }
+  /// An operation of a plain document is done when its own callback begins.
+  void infer_completions() {
+    for (std::uint32_t row = 0; row < model.resources(); ++row) {
+      if (!operation[row] || model.invocations_of(row).empty()) continue;
+      settle_outside(row, start(model.invocations_of(row).front()));
+    }
+  }
+  /// Of a plain document: each operation and the smallest later bridge of the same parent and stack, each once.
+  void pair_bridges() {
+    struct Part {
+      std::uint32_t parent;
+      std::uint32_t stack;
+      std::uint64_t id;
+      std::uint32_t row;
+    };
+    std::vector<Part> parts;
+    for (std::uint32_t row = 0; row < model.resources(); ++row) {
+      if (is_operation(class_of(row)) || class_of(row) == TypeClass::kBridge) {
+        parts.push_back({normal.parent[row], model.stack[row], model.id[row], row});
+      }
+    }
+    std::sort(parts.begin(), parts.end(), [](const Part& a, const Part& b) {
+      if (a.parent != b.parent) return a.parent < b.parent;
+      return a.stack != b.stack ? a.stack < b.stack : a.id < b.id;
+    });
+    // Operations wait in the order of their ids, and each bridge takes the first that was created before it.
+    std::vector<std::uint32_t> waiting;
+    std::size_t next = 0;
+    for (std::size_t at = 0; at < parts.size(); ++at) {
+      const Part& part = parts[at];
+      if (at == 0 || part.parent != parts[at - 1].parent || part.stack != parts[at - 1].stack) {
+        waiting.clear();
+        next = 0;
+      }
+      if (class_of(part.row) != TypeClass::kBridge) {
+        waiting.push_back(part.row);
+        continue;
+      }
+      if (next == waiting.size() || created(waiting[next]) > created(part.row)) continue;
+      const std::uint32_t row = waiting[next++];
+      join(row, part.row);
+      const auto callbacks = model.invocations_of(part.row);
+      if (!callbacks.empty()) settle_outside(row, start(callbacks.front()));
+    }
+  }
+
+  // -- causes ---------------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] std::uint32_t who_ran(std::uint32_t row, std::uint64_t time, std::uint32_t on) const noexcept {
+    const std::uint32_t found = invocation_at(row, time, on);
+    if (found != kNone || row != kNone || on == kNone) return found;
+    return owner_at(on, time);
+  }
+
+  void find_creators() {
+    const std::uint32_t resources = model.resources();
+    creator.assign(resources, kNone);
+    settler.assign(resources, kNone);
+    for (std::uint32_t row = 0; row < resources; ++row) {
+      if (model.has(row, ResourceFlag::kCreated)) {
+        const std::uint32_t trigger = model.trigger[row];
+        const std::uint32_t by = trigger == kNone ? normal.parent[row] : trigger;
+        creator[row] = invocation_at(by, created(row), model.created_lane[row]);
+        if (creator[row] == kNone && model.created_lane[row] != kNone) {
+          creator[row] = owner_at(model.created_lane[row], created(row));
+        }
+      }
+      if (model.has(row, ResourceFlag::kSettled) && model.settled_by(row) != Actor::kExternal &&
+          (model.settled_by(row) == Actor::kInvocation || model.settler[row] != kNone)) {
+        settler[row] = who_ran(model.settler[row], settled[row], model.settled_lane[row]);
+      }
+    }
+  }
+
+  void find_causes() {
+    cause.resize(count());
+    ready.resize(count());
+    ready_known.assign(count(), false);
+    // The operation whose bridge an invocation is: of a plain document.
+    std::vector<std::uint32_t> operation_of;
+    if (normal.inferred) {
+      operation_of.assign(model.resources(), kNone);
+      for (std::uint32_t row = 0; row < model.resources(); ++row) {
+        if (unit[row] != row && operation[unit[row]]) operation_of[row] = unit[row];
+      }
+    }
+    for (std::uint32_t at = 0; at < count(); ++at) {
+      ready[at] = start(at);
+      if (is_span(at)) continue;
+      Cause& made = cause[at];
+      const TraceModel::Invocation& invocation = model.invocations[at];
+      const std::uint32_t woken_by = wake_of(at);
+      tell_cause(at, invocation, woken_by, made);
+      if (made.kind == CauseOf::kUnknown && normal.inferred) infer_cause(at, invocation.resource, operation_of, made);
+      if (made.kind == CauseOf::kUnknown && container[at] != kNone) {
+        made.kind = CauseOf::kCalled;
+        made.invocation = container[at];
+        made.at = start(at);
+      }
+      if (made.kind == CauseOf::kUnknown) ++causes_unknown;
+      if (made.inferred) ++causes_inferred;
+      // A wake tells the moment; else the cause does.
+      if (woken_by != kNone) {
+        ready[at] = std::min(start(at), model.wakes[woken_by].time);
+        ready_known[at] = true;
+      } else if (made.kind != CauseOf::kUnknown) {
+        ready[at] = std::min(start(at), made.at);
+        ready_known[at] = true;
+      }
+      const std::uint32_t before = previous[at];
+      if (before != kNone) ready[at] = std::max(ready[at], std::min(end(before), start(at)));  // while it ran, it did not wait
+      made.at = made.kind == CauseOf::kUnknown ? ready[at] : std::min(made.at, ready[at]);
+    }
+  }
+
+  void settled_cause(std::uint32_t by, Cause& made) const noexcept {
+    if (by == kNone || !settle_known[by]) return;
+    if (settle_external[by]) {
+      made = {settled[by], kNone, by, CauseOf::kExternal, settle_inferred[by]};
+    } else if (settler[by] != kNone) {
+      made = {settled[by], settler[by], by, CauseOf::kSettled, false};
+    } else if (operation[by]) {
+      made = {settled[by], kNone, by, CauseOf::kExternal, false};
+    }
+  }
+  /// The wake that made an invocation ready: the model's, else one of the moment at which the invocation before it began, if
+  /// that did not need it. (The model gives such a wake to the earlier of the two.)
+  [[nodiscard]] std::uint32_t wake_of(std::uint32_t at) const noexcept {
+    const TraceModel::Invocation& invocation = model.invocations[at];
+    const std::uint32_t before = previous[at];
+    if (invocation.wake != kNone || before == kNone) return invocation.wake;
+    const auto wakes = model.wakes_by_resource[invocation.resource];
+    auto next = std::lower_bound(wakes.begin(), wakes.end(), start(before),
+                                 [&](std::uint32_t wake, std::uint64_t time) { return model.wakes[wake].time < time; });
+    std::uint32_t found = kNone;
+    for (; next != wakes.end() && model.wakes[*next].time == start(before); ++next) {
+      const std::uint32_t given = model.wakes[*next].invocation;
+      if (given == kNone || (given == before && cause[before].kind == CauseOf::kRoot)) found = *next;
+    }
+    return found;
+  }
+  void wake_cause(const TraceModel::Invocation& invocation, std::uint32_t woken_by, Cause& made) const noexcept {
+    if (woken_by == kNone) return;
+    const TraceModel::Wake& wake = model.wakes[woken_by];
+    if (wake.actor == Actor::kInvocation || (wake.actor == Actor::kUnknown && wake.by != kNone)) {
+      const std::uint32_t by = who_ran(wake.by, wake.time, wake.lane);
+      if (by != kNone) made = {wake.time, by, kNone, CauseOf::kWoken, false};
+    } else if (wake.actor == Actor::kExternal) {
+      made = {wake.time, kNone, kNone, CauseOf::kExternal, false};
+      external_operation(invocation.resource, wake.by, made);
+    }
+  }
+  /// Which operation's completion it was: the one that is named, else the resource itself where it was settled from outside.
+  void external_operation(std::uint32_t row, std::uint32_t named, Cause& made) const noexcept {
+    const std::uint32_t of = named != kNone ? named : operation[row] && settle_known[row] ? row : kNone;
+    if (of == kNone || !settle_known[of] || settled[of] > made.at) {
+      made.resource = named;
+      return;
+    }
+    made.resource = of;
+    made.at = settled[of];
+  }
+
+  void tell_cause(std::uint32_t at, const TraceModel::Invocation& invocation, std::uint32_t woken_by, Cause& made) const noexcept {
+    const std::uint32_t row = invocation.resource;
+    switch (invocation.cause) {
+      case CauseKind::kCreated: {
+        const std::uint32_t by = invocation.cause_by == kNone ? creator[row]
+                                                              : who_ran(invocation.cause_by, created(row), model.created_lane[row]);
+        if (by != kNone) made = {created(row), by, kNone, CauseOf::kCreated, false};
+        break;
+      }
+      case CauseKind::kSettled:
+        if (invocation.cause_by != kNone && settle_known[invocation.cause_by] && settled[invocation.cause_by] <= start(at)) {
+          settled_cause(invocation.cause_by, made);
+        }
+        break;
+      case CauseKind::kScheduled: {
+        wake_cause(invocation, woken_by, made);
+        if (made.kind == CauseOf::kUnknown && invocation.cause_by != kNone) {
+          const std::uint32_t by = invocation_at(invocation.cause_by, start(at));
+          if (by != kNone && by != at) made = {std::min(start(at), end(by)), by, kNone, CauseOf::kWoken, false};
+        }
+        break;
+      }
+      case CauseKind::kExternal:
+        made = {woken_by == kNone ? start(at) : std::min(start(at), model.wakes[woken_by].time), kNone, kNone,
+                CauseOf::kExternal, false};
+        external_operation(row, invocation.cause_by, made);
+        break;
+      case CauseKind::kUnspecified: break;
+    }
+    if (made.kind != CauseOf::kUnknown) return;
+    const bool is_root = request[row] != kNone && requests[request[row]].resource == row;
+    if (is_root && is_first_of(at)) {
+      made = {created(row), kNone, kNone, CauseOf::kRoot, false};
+      return;
+    }
+    wake_cause(invocation, woken_by, made);
+    if (made.kind != CauseOf::kUnknown || normal.inferred) return;
+    // What it awaited: of what was settled since it last ran, the last.
+    const std::uint64_t since = is_first_of(at) ? created(row) : end(previous[at]);
+    // A link that was said at the moment at which it began is rather of what it awaited next.
+    std::uint32_t last = kNone, at_once = kNone;
+    for (const std::uint32_t link : model.links_by_effect[row]) {
+      const std::uint32_t of = model.links[link].cause;
+      const std::uint64_t said = model.links[link].time;
+      if (of == kNone || !settle_known[of] || settled[of] > start(at) || said > start(at)) continue;
+      if (!is_first_of(at) && settled[of] < since) continue;
+      std::uint32_t& best = said < start(at) ? last : at_once;
+      if (best == kNone || settled[of] > settled[best] || (settled[of] == settled[best] && of > best)) best = of;
+    }
+    if (last == kNone) last = at_once;
+    if (last != kNone) settled_cause(last, made);
+    if (made.kind == CauseOf::kUnknown && operation[row] && settle_known[row] && settled[row] <= start(at) &&
+        (is_first_of(at) || settled[row] >= since)) {
+      settled_cause(row, made);
+    }
+  }
+
+  void infer_cause(std::uint32_t at, std::uint32_t row, const std::vector<std::uint32_t>& operation_of, Cause& made) const noexcept {
+    const std::uint32_t of = operation[row] ? row : operation_of[row];
+    if (is_first_of(at) && of != kNone && settle_known[of] && settled[of] <= start(at)) {
+      made = {settled[of], kNone, of, CauseOf::kExternal, true};
+      return;
+    }
+    std::uint32_t by = normal.inferred_wake[at];
+    if (by != kNone && (is_span(by) || lane[by] != lane[at])) by = kNone;
+    // A bridge's callback, too, makes ready what runs right behind it.
+    const std::uint32_t ahead = segment_ahead_of(at);
+    if (ahead != kNone) {
+      const std::uint32_t bridge = segments[ahead].owner;
+      if (class_of(resource_of(bridge)) == TypeClass::kBridge && end(bridge) <= start(at) && start(bridge) >= created(row) &&
+          start(at) - end(bridge) <= settings.path.infer_within_ns && (by == kNone || end(bridge) >= end(by))) {
+        by = bridge;
+      }
+    }
+    if (by != kNone) made = {end(by), by, kNone, CauseOf::kWoken, true};
+  }
+
+  // -- the ends of requests -------------------------------------------------------------------------------------------
+
+  void find_requests_ends() {
+    if (requests.empty()) return;
+    // The invocation that ended last, not after the request; of several the one with the larger row.
+    std::vector<std::uint32_t> latest(requests.size(), kNone);
+    for (std::uint32_t at = 0; at < count(); ++at) {
+      const std::uint32_t which = request_of(at);
+      if (which == kNone || is_span(at) || end(at) > requests[which].end) continue;
+      if (latest[which] == kNone || end(at) >= end(latest[which])) latest[which] = at;
+    }
+    for (std::uint32_t at = 0; at < requests.size(); ++at) {
+      Request& of = requests[at];
+      of.last = latest[at];
+      if (of.resource != kNone && settle_known[of.resource]) {
+        if (settler[of.resource] != kNone) of.last = settler[of.resource];
+        continue;
+      }
+      const TraceModel::Root& root = model.roots[at];
+      if (!root.has_finished || root.finished_lane == kNone || root.finished != of.end) continue;
+      // Whoever of this request held the lane when it was finished, even though its callback went on.
+      std::uint32_t owner = owner_at(root.finished_lane, of.end);
+      while (owner != kNone && request_of(owner) != at) owner = container[owner];
+      if (owner != kNone && end(owner) > of.end && start(owner) <= of.end) of.last = owner;
+    }
+  }
+
+  void collect_pauses() {
+    pause_first.assign(model.lanes.size() + 1, 0);
+    bool any = false;
+    for (const TraceModel::LaneEvent& event : model.lane_events) any = any || event.kind == EventKind::kPauseBegan;
+    if (!any) return;
+    RowIndex by_lane;
+    by_lane.build(model.lanes.size(), model.lane_events.size(), [&](std::uint32_t at) {
+      const TraceModel::LaneEvent& event = model.lane_events[at];
+      return event.kind == EventKind::kPauseBegan || event.kind == EventKind::kPauseEnded ? event.lane : kNone;
+    });
+    for (std::uint32_t which = 0; which < model.lanes.size(); ++which) {
+      pause_first[which] = static_cast<std::uint32_t>(pauses.size());
+      unsigned depth = 0;
+      std::uint64_t began = 0;
+      for (const std::uint32_t at : by_lane[which]) {
+        const TraceModel::LaneEvent& event = model.lane_events[at];
+        if (event.kind == EventKind::kPauseBegan) {
+          if (depth++ == 0) began = event.time;
+        } else if (depth != 0 && --depth == 0 && event.time > began) {
+          pauses.push_back({began, event.time});
+        }
+      }
+    }
+    pause_first[model.lanes.size()] = static_cast<std::uint32_t>(pauses.size());
+  }
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/critical_path.hpp ====
+// critical_path.hpp: the chain that determined how long a request took.
+//
+// A request of 800 ms has run for 30. The rest it waited; but of the twenty operations that were in flight only one chain
+// decided when it ended. It is walked backwards from the end: at each moment, what was this waiting for, and what ended
+// that wait? The segments are disjoint, in order, and add up to the request's duration to the nanosecond; what the trace
+// does not explain is a segment too, and says so.
+//   const CriticalPaths paths(run);                            // of every request
+//   for (const PathSegment& part : paths.of(request)) ...      // part.kind, part.start, part.end, part.resource
+//   paths.explained_permille(request);                         // the badge: 870 of 1000 explained
+// It is the chain that determined the duration, not the least duration there could be: shorten it enough and another takes
+// over. What a change saves is in ideal_schedule.hpp. The algorithm and its proof against an oracle: docs/analyses.md.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+enum class PathKind : std::uint8_t {
+  kExec,     ///< `invocation` of `resource` ran
+  kWait,     ///< operation `resource` was in flight
+  kQueue,    ///< operation `resource` had been asked for and had not begun (where it says so itself: PathSettings::started_key)
+  kHop,      ///< `resource` had settled, and what waited for it was not ready yet
+  kSched,    ///< `resource` was ready, and its lane free or not yet its own
+  kBlocked,  ///< the lane was held by `invocation` of `resource`, of another request, while `other` was ready
+  kPause,    ///< the lane was taken away from `invocation` (a collection of garbage)
+  kUnknown,  ///< the trace does not tell
+  kTail,     ///< after the last callback that is known
+};
+inline constexpr unsigned kPathKinds = 9;
+
+[[nodiscard]] constexpr std::string_view word(PathKind kind) noexcept {
+  switch (kind) {
+    case PathKind::kExec: return "exec";
+    case PathKind::kWait: return "wait";
+    case PathKind::kQueue: return "queue";
+    case PathKind::kHop: return "hop";
+    case PathKind::kSched: return "sched";
+    case PathKind::kBlocked: return "blocked";
+    case PathKind::kPause: return "pause";
+    case PathKind::kUnknown: return "unknown";
+    case PathKind::kTail: return "tail";
+  }
+  return "unknown";
+}
+
+struct PathSegment {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  std::uint64_t start = 0;
+  std::uint64_t end = 0;
+  std::uint32_t resource = kNone;
+  std::uint32_t invocation = kNone;  ///< that ran, or (kHop, kSched) that was to run
+  std::uint32_t other = kNone;       ///< kBlocked: the resource that was ready
+  PathKind kind = PathKind::kUnknown;
+  bool inferred = false;             ///< it hangs on a cause that follows by rule: the trace tells none
+  bool contention = false;           ///< it is on the path because it held the lane, not because something waited for its result
+  bool unnamed = false;              ///< kWait: for the outside, by an operation that the trace does not name
+
+  [[nodiscard]] std::uint64_t length() const noexcept { return end - start; }
+};
+
+/// The critical paths of all requests of a trace, by row of Execution::requests.
+///   Shape     32 bytes a segment.
+///   Threads   any number of readers.
+///   Cost      constructor: O(length of the paths x log n). of: O(1).
+///   Errors    std::bad_alloc.
+///   Lifetime  keeps a reference to the Execution.
+class CriticalPaths {
+ public:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  explicit CriticalPaths(const Execution& execution) : run_(execution), seen_(execution.model.invocations.size(), 0) {
+    for (const TraceModel::Note& note : run_.model.notes) {
+      if (run_.model.text(note.key) == run_.settings.path.started_key) notes_tell_starts_ = true;
+    }
+    first_.push_back(0);
+    segments_.reserve(run_.requests.empty() ? 0 : execution.model.invocations.size() + 4 * run_.requests.size());
+    for (const Execution::Request& request : run_.requests) {
+      walk(request.start, request.end, request.last, segments_);
+      first_.push_back(static_cast<std::uint32_t>(segments_.size()));
+      totals_.push_back(totals_of(of(static_cast<std::uint32_t>(totals_.size()))));
+    }
+  }
+
+  /// In order of time; they cover [request.start, request.end) without a gap.
+  [[nodiscard]] std::span<const PathSegment> of(std::uint32_t request) const noexcept {
+    return {segments_.data() + first_[request], first_[request + 1] - first_[request]};
+  }
+
+  struct Totals {
+    std::uint64_t by_kind[kPathKinds] = {};
+    std::uint64_t inferred = 0;  ///< of what is explained: by rule, not by record
+    std::uint64_t all = 0;
+
+    [[nodiscard]] std::uint64_t operator[](PathKind kind) const noexcept { return by_kind[static_cast<unsigned>(kind)]; }
+    [[nodiscard]] std::uint64_t unexplained() const noexcept { return (*this)[PathKind::kUnknown] + (*this)[PathKind::kTail]; }
+  };
+  [[nodiscard]] const Totals& totals(std::uint32_t request) const noexcept { return totals_[request]; }
+  /// How much of the request is explained, of 1000; rounded down, so that 1000 is all of it. An empty request is.
+  [[nodiscard]] std::uint32_t explained_permille(std::uint32_t request) const noexcept {
+    const Totals& sums = totals_[request];
+    return sums.all == 0 ? 1000 : permille(sums.all - sums.unexplained(), sums.all);
+  }
+  /// How much of the request is explained by records alone.
+  [[nodiscard]] std::uint32_t recorded_permille(std::uint32_t request) const noexcept {
+    const Totals& sums = totals_[request];
+    return sums.all == 0 ? 1000 : permille(sums.all - sums.unexplained() - sums.inferred, sums.all);
+  }
+
+  /// The path of one resource, as if it were a request of its own: from its creation until it was settled (Execution::finish_of).
+  /// For traces without requests: the path of a task. O(length x log n).
+  [[nodiscard]] std::vector<PathSegment> of_resource(std::uint32_t row) {
+    std::vector<PathSegment> segments;
+    const std::uint64_t from = run_.created(row), to = run_.finish_of(row);
+    std::uint32_t last = run_.settler[row];
+    if (last == kNone) {
+      for (const std::uint32_t at : run_.model.invocations_of(row)) {
+        if (run_.is_span(at) || run_.end(at) > to) continue;
+        if (last == kNone || run_.end(at) >= run_.end(last)) last = at;
+      }
+    }
+    walk(from, to, last, segments);
+    return segments;
+  }
+
+  [[nodiscard]] static Totals totals_of(std::span<const PathSegment> path) noexcept {
+    Totals sums;
+    for (const PathSegment& part : path) {
+      sums.by_kind[static_cast<unsigned>(part.kind)] += part.length();
+      sums.all += part.length();
+      if (part.inferred && part.kind != PathKind::kUnknown && part.kind != PathKind::kTail) sums.inferred += part.length();
+    }
+    return sums;
+  }
+
+ private:
+  [[nodiscard]] static std::uint32_t permille(std::uint64_t part, std::uint64_t whole) noexcept {
+    if (part >= whole) return 1000;
+    while (whole > ~std::uint64_t{0} / 1000) {
+      part >>= 1;
+      whole >>= 1;
+    }
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(999, part * 1000 / whole));
+  }
+
+  /// One walk, from its end to its beginning.
+  struct Walk {
+    std::vector<PathSegment>& out;
+    std::uint64_t from;
+    std::uint64_t time;
+    bool inferred = false;
+    bool contention = false;
+
+    /// [start, time) is of that kind, and the walk goes on at its start.
+    void emit(PathKind kind, std::uint64_t start, std::uint32_t resource, std::uint32_t invocation, std::uint32_t other = kNone,
+              bool unnamed = false) {
+      start = std::max(start, from);
+      if (start >= time) return;
+      PathSegment made;
+      made.start = start;
+      made.end = time;
+      made.resource = resource;
+      made.invocation = invocation;
+      made.other = other;
+      made.kind = kind;
+      made.inferred = inferred;
+      made.contention = contention;
+      made.unnamed = unnamed;
+      out.push_back(made);
+      time = start;
+    }
+  };
+
+  void walk(std::uint64_t from, std::uint64_t to, std::uint32_t at, std::vector<PathSegment>& out) {
+    const std::size_t begin = out.size();
+    if (++stamp_ == 0) {  // all stamps are used up
+      std::fill(seen_.begin(), seen_.end(), 0);
+      stamp_ = 1;
+    }
+    Walk path{out, from, to};
+    if (at != kNone && run_.end(at) < path.time) path.emit(PathKind::kTail, run_.end(at), run_.resource_of(at), at);
+    while (path.time > from && at != kNone) {
+      if (seen_[at] == stamp_) break;  // what nothing but itself caused
+      seen_[at] = stamp_;
+      const std::uint32_t row = run_.resource_of(at);
+      // Created, or settled, by a callback that had ended by then: who did it in truth is not told.
+      path.emit(PathKind::kUnknown, run_.end(at), row, at);
+      ran(path, at);
+      path.contention = false;
+      const std::uint32_t holder = delay(path, at);
+      if (holder != kNone) {
+        at = holder;
+        path.contention = true;
+        continue;
+      }
+      at = follow(path, at, row);
+    }
+    path.inferred = path.contention = false;
+    path.emit(PathKind::kUnknown, from, kNone, kNone);
+    std::reverse(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end());
+  }
+
+  /// [start of `at`, time): its own, or of what ran nested in it.
+  void ran(Walk& path, std::uint32_t at) {
+    const std::uint64_t start = std::max(run_.start(at), path.from);
+    if (start >= path.time) return;
+    const std::uint32_t lane = run_.lane[at];
+    const std::uint32_t row = run_.resource_of(at);
+    const std::uint32_t own = run_.first_segment[at];
+    const bool alone = own < run_.segment_first[lane + 1] && run_.segments[own].end >= path.time;  // nothing nested in it
+    for (std::uint32_t next = alone ? own : run_.segment_before(lane, path.time); next != kNone && path.time > start; --next) {
+      const Execution::Segment& segment = run_.segments[next];
+      const std::uint32_t owner = segment.owner;
+      const std::uint64_t begin = std::max(start, segment.start);
+      const std::uint32_t by = run_.resource_of(owner);
+      if (run_.same_request(by, row)) {
+        executed(path, begin, by, owner, lane);
+      } else {
+        path.emit(PathKind::kBlocked, begin, by, owner, row);
+      }
+      if (next == run_.segment_first[lane]) break;
+    }
+  }
+  /// [begin, time) is of one owner: less the pauses in it.
+  void executed(Walk& path, std::uint64_t begin, std::uint32_t row, std::uint32_t owner, std::uint32_t lane) {
+    const auto pauses = run_.pauses_of(lane);
+    auto pause = std::lower_bound(pauses.begin(), pauses.end(), path.time,
+                                  [](const Execution::Pause& a, std::uint64_t time) { return a.start < time; });
+    while (pause != pauses.begin()) {
+      --pause;
+      if (pause->end <= begin) break;
+      path.emit(PathKind::kExec, std::max(begin, pause->end), row, owner);
+      path.emit(PathKind::kPause, std::max(begin, pause->start), row, owner);
+    }
+    path.emit(PathKind::kExec, begin, row, owner);
+  }
+
+  /// [ready, start of `at`): who held its lane. Of its own request, it is what the path goes on with: returned.
+  std::uint32_t delay(Walk& path, std::uint32_t at) {
+    const std::uint64_t ready = run_.ready[at];
+    if (ready >= path.time || run_.is_span(at)) return kNone;
+    const std::uint32_t row = run_.resource_of(at);
+    const std::uint32_t lane = run_.lane[at];
+    const bool was_inferred = path.inferred;
+    path.inferred = was_inferred || run_.cause[at].inferred;
+    std::uint32_t next = run_.settings.path.dependency_only     ? kNone
+                         : path.time == run_.start(at) ? run_.segment_ahead_of(at)
+                                                       : run_.segment_before(lane, path.time);
+    const std::uint32_t wake = run_.model.invocations[at].wake;
+    const std::uint32_t woken_on = wake == kNone ? kNone : run_.model.wakes[wake].lane;
+    const bool elsewhere = woken_on != kNone && woken_on != lane;
+    while (path.time > ready && next != kNone) {
+      const Execution::Segment& segment = run_.segments[next];
+      if (segment.end <= ready) break;
+      const std::uint64_t until = std::min(segment.end, path.time);
+      if (elsewhere && path.time - until > run_.settings.path.dispatch_gap_ns) break;
+      path.emit(PathKind::kSched, until, row, at);
+      const std::uint32_t by = run_.resource_of(segment.owner);
+      if (run_.same_request(by, row)) {
+        path.inferred = was_inferred;
+        return segment.owner;
+      }
+      path.emit(PathKind::kBlocked, std::max(ready, segment.start), by, segment.owner, row);
+      if (next == run_.segment_first[lane]) break;
+      --next;
+    }
+    path.emit(PathKind::kSched, ready, row, at);
+    path.inferred = was_inferred;
+    return kNone;
+  }
+
+  /// What made `at` ready. The invocation with which the path goes on; kNone: it ends.
+  std::uint32_t follow(Walk& path, std::uint32_t at, std::uint32_t row) {
+    const Execution::Cause& cause = run_.cause[at];
+    const std::uint32_t before = run_.previous[at];
+    const std::uint64_t since = before == kNone ? run_.created(row) : run_.end(before);
+    const std::uint32_t origin = before == kNone ? run_.creator[row] : before;
+    path.inferred = cause.inferred;
+    switch (cause.kind) {
+      case CauseOf::kRoot: return kNone;
+      case CauseOf::kCalled: return cause.invocation;
+      case CauseOf::kCreated:
+      case CauseOf::kSettled:
+      case CauseOf::kWoken:
+        path.emit(PathKind::kHop, cause.at, cause.kind == CauseOf::kSettled ? cause.resource : row, at);
+        return cause.invocation;
+      case CauseOf::kExternal: {
+        const std::uint32_t of = cause.resource;
+        if (of == kNone) {
+          path.emit(PathKind::kWait, since, row, at, kNone, true);
+          return origin;
+        }
+        const bool done = run_.settle_known[of] && run_.settled[of] <= cause.at;
+        if (done) path.emit(PathKind::kHop, run_.settled[of], of, at);
+        // An operation that goes on and on (an interval) is waited for since the last time.
+        if (!done && before != kNone && since > run_.created(of)) {
+          path.emit(PathKind::kWait, since, of, at);
+          return before;
+        }
+        const std::uint64_t began = started(of);
+        if (began > run_.created(of)) path.emit(PathKind::kWait, began, of, at);
+        path.emit(began > run_.created(of) ? PathKind::kQueue : PathKind::kWait, run_.created(of), of, at);
+        // Made for an operation that had called nobody yet (the body of an answer, before its head was handed over): the
+        // outside made it, when that operation had come so far.
+        std::uint32_t made = of;
+        while (run_.creator[made] == kNone) {
+          const std::uint32_t parent = run_.normal.parent[made];
+          if (parent == kNone || !run_.operation[parent]) break;
+          made = parent;
+          path.emit(PathKind::kWait, run_.created(made), made, at);
+        }
+        return run_.creator[made];
+      }
+      case CauseOf::kUnknown: break;
+    }
+    path.inferred = false;
+    path.emit(PathKind::kUnknown, since, row, at);
+    return origin;
+  }
+
+  /// When an operation was begun, where an annotation tells it; else 0.
+  [[nodiscard]] std::uint64_t started(std::uint32_t row) const noexcept {
+    if (!notes_tell_starts_) return 0;
+    for (const TraceModel::Note& note : run_.model.notes_of(row)) {
+      if (note.kind != ValueKind::kUint && note.kind != ValueKind::kInt) continue;
+      if (run_.model.text(note.key) != run_.settings.path.started_key) continue;
+      const std::uint64_t latest = run_.operation_time(row).end;
+      return note.bits > latest - run_.created(row) ? latest : run_.created(row) + note.bits;
+    }
+    return 0;
+  }
+
+  const Execution& run_;
+  std::vector<PathSegment> segments_;
+  std::vector<std::uint32_t> first_;
+  std::vector<Totals> totals_;
+  std::vector<std::uint32_t> seen_;  // by invocation: the walk that met it last
+  std::uint32_t stamp_ = 0;
+  bool notes_tell_starts_ = false;
+};
+
+/// The parts of a path that are of one kind, type and code location, added up.
+struct PathShare {
+  std::uint64_t total = 0;
+  std::uint64_t count = 0;
+  std::uint32_t first = PathSegment::kNone;     ///< the resource of the first of them
+  std::uint32_t location = PathSegment::kNone;  ///< row of `frames`; kNone: not known
+  std::uint32_t type = PathSegment::kNone;      ///< TypeId; kNone: none (kUnknown, kTail without a resource)
+  PathKind kind = PathKind::kUnknown;
+};
+
+/// How a path is added up: by kind and ...
+enum class PathGrouping : std::uint8_t { kLocationAndType, kType, kLocation };
+
+/// Largest first; of equal ones the one whose first resource has the smaller row. They add up to the path's length.
+///   Cost      O(segments log segments).
+[[nodiscard]] inline std::vector<PathShare> path_shares(const Execution& run, std::span<const PathSegment> path,
+                                                        PathGrouping grouping = PathGrouping::kLocationAndType) {
+  constexpr std::uint32_t kNone = PathSegment::kNone;
+  std::vector<PathShare> shares;
+  shares.reserve(path.size());
+  for (const PathSegment& part : path) {
+    PathShare share;
+    share.total = part.length();
+    share.count = 1;
+    share.kind = part.kind;
+    share.first = part.resource;
+    if (part.resource != kNone) {
+      const std::uint32_t unit = run.unit[part.resource];
+      if (grouping != PathGrouping::kLocation && run.model.has(unit, ResourceFlag::kCreated)) share.type = run.model.type[unit];
+      if (grouping != PathGrouping::kType) {
+        share.location = run.visible.user_frame(run.model, unit);
+        if (share.location == kNone) share.location = run.visible.user_frame(run.model, part.resource);
+      }
+    }
+    shares.push_back(share);
+  }
+  std::sort(shares.begin(), shares.end(), [](const PathShare& a, const PathShare& b) {
+    if (a.kind != b.kind) return a.kind < b.kind;
+    if (a.type != b.type) return a.type < b.type;
+    return a.location != b.location ? a.location < b.location : a.first < b.first;
+  });
+  std::size_t kept = 0;
+  for (std::size_t at = 0; at < shares.size(); ++at) {
+    if (kept != 0 && shares[kept - 1].kind == shares[at].kind && shares[kept - 1].type == shares[at].type &&
+        shares[kept - 1].location == shares[at].location) {
+      shares[kept - 1].total += shares[at].total;
+      shares[kept - 1].count += shares[at].count;
+    } else {
+      shares[kept++] = shares[at];
+    }
+  }
+  shares.resize(kept);
+  std::sort(shares.begin(), shares.end(), [](const PathShare& a, const PathShare& b) {
+    if (a.total != b.total) return a.total > b.total;
+    if (a.first != b.first) return a.first < b.first;
+    if (a.kind != b.kind) return a.kind < b.kind;
+    return a.location < b.location;
+  });
+  return shares;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/durations.hpp ====
+// durations.hpp: how long things of one kind took, in whole nanoseconds and without sorting them.
+//
+// A trace of a million callbacks has a million delays, wanted by lane, by location and in all. Percentiles are members of
+// the data (nearest rank), found by selection, and one that the data are too few for is absent:
+//   const Durations delays = durations_of(values);      // `values` is put into another order
+//   if (delays.p99) ...
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Nothing but whole numbers: the same on every machine. Counts (queue depths) have this form too.
+struct Durations {
+  std::uint64_t n = 0;
+  std::uint64_t sum = 0;
+  std::uint64_t min = 0;  ///< these mean something where n > 0
+  std::uint64_t p50 = 0;
+  std::uint64_t max = 0;
+  std::optional<std::uint64_t> p90;
+  std::optional<std::uint64_t> p99;   ///< of at least 100
+  std::optional<std::uint64_t> p999;  ///< of at least 1,000
+
+  /// Rounded to the nearest; 0 of nothing.
+  [[nodiscard]] constexpr std::uint64_t mean() const noexcept { return n == 0 ? 0 : sum / n + (sum % n * 2 >= n ? 1 : 0); }
+};
+
+///   Cost      O(n) expected, no allocation.
+[[nodiscard]] inline Durations durations_of(std::span<std::uint64_t> values) noexcept {
+  Durations all;
+  all.n = values.size();
+  if (values.empty()) return all;
+  all.min = all.max = values.front();
+  for (const std::uint64_t value : values) {
+    all.sum += value;
+    all.min = std::min(all.min, value);
+    all.max = std::max(all.max, value);
+  }
+  // From the highest rank down: each selection leaves the smaller values before it.
+  std::size_t rest = values.size();
+  const auto take = [&](std::uint64_t thousandths) {
+    const std::size_t rank = static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1;
+    if (rank < rest) {
+      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(rank),
+                       values.begin() + static_cast<std::ptrdiff_t>(rest));
+      rest = rank;
+    }
+    return values[rank];
+  };
+  if (all.n >= 1000) all.p999 = take(999);
+  if (all.n >= 100) all.p99 = take(990);
+  if (all.n >= 10) all.p90 = take(900);
+  all.p50 = take(500);
+  return all;
+}
+
+/// How many of `n` values lie in each power of two: bucket b has those in [2^b, 2^(b+1)), bucket 0 those under 2.
+struct Log2Histogram {
+  static constexpr unsigned kBuckets = 64;
+  std::uint64_t counts[kBuckets] = {};
+
+  void add(std::uint64_t value) noexcept { ++counts[value < 2 ? 0 : 63 - static_cast<unsigned>(__builtin_clzll(value))]; }
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/finding.hpp ====
+// finding.hpp: what an analysis has to say to a person: where, how bad, what it would save, and how sure it is.
+//
+// Every detector speaks in the same form, so that a report, a build gate and a host's callback need to know only this one:
+//   Finding found;
+//   found.id = "loop-block";
+//   found.severity = Severity::kHigh;
+//   found.resources = {row};
+//   found.says("ran", Evidence::Unit::kNanoseconds, 312'000'000);
+//   found.location = frame;
+//   found.advice = "Split the work, or move it to another thread.";
+//   finish(model, found);                          // the mute key
+//   std::sort(all.begin(), all.end(), FindingOrder{&model});
+// Nothing here depends on a locale or on an order of input: equal traces give equal findings, byte for byte.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// How bad: what determines the answer's time, or breaks a promise (high); what is worth a change (medium); what is worth
+/// a look (low); what only explains (note).
+enum class Severity : std::uint8_t { kNote = 0, kLow = 1, kMedium = 2, kHigh = 3 };
+
+/// How sure: the records show it (high); they fit it best (medium); it may be, look yourself (low).
+enum class Confidence : std::uint8_t { kLow = 0, kMedium = 1, kHigh = 2 };
+
+[[nodiscard]] constexpr std::string_view word(Severity severity) noexcept {
+  switch (severity) {
+    case Severity::kNote: return "note";
+    case Severity::kLow: return "low";
+    case Severity::kMedium: return "medium";
+    case Severity::kHigh: return "high";
+  }
+  return "note";
+}
+[[nodiscard]] constexpr std::string_view word(Confidence confidence) noexcept {
+  switch (confidence) {
+    case Confidence::kLow: return "low";
+    case Confidence::kMedium: return "medium";
+    case Confidence::kHigh: return "high";
+  }
+  return "low";
+}
+
+/// One named fact behind a finding. `name` is a literal.
+struct Evidence {
+  enum class Unit : std::uint8_t { kCount, kNanoseconds, kPermille, kText };
+  std::string_view name;
+  Unit unit = Unit::kCount;
+  std::uint64_t value = 0;
+  std::string text;  ///< kText
+};
+
+/// Rows are those of the TraceModel it was found in; kNone: none.
+///   Lifetime  id, advice and the names of evidence are literals; all else it owns. Rows mean something with their model.
+struct Finding {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  std::string_view id;                     ///< of the detector: "sequential-fetch"
+  Severity severity = Severity::kLow;
+  Confidence confidence = Confidence::kMedium;
+  std::uint32_t request = kNone;           ///< row of `roots`
+  std::uint32_t lane = kNone;              ///< where it is one lane's matter
+  std::uint64_t start_ns = 0;              ///< the stretch of time that it speaks of
+  std::uint64_t end_ns = 0;
+  std::vector<std::uint32_t> resources;    ///< the first one is where to look first
+  std::vector<std::uint32_t> invocations;
+  std::vector<Evidence> evidence;
+  std::uint64_t saving_ns = 0;             ///< what the request would end earlier; see saving_known
+  bool saving_known = false;               ///< false: no saving can be computed (and saving_ns is 0)
+  std::uint32_t location = kNone;          ///< row of `frames`: the code to look at
+  std::string summary;                     ///< one sentence, with its figures
+  std::string_view advice;                 ///< what to change
+  std::string mute_key;                    ///< id and location: the same for the same code in the next trace
+
+  void says(std::string_view name, Evidence::Unit unit, std::uint64_t value) { evidence.push_back({name, unit, value, {}}); }
+  void says(std::string_view name, std::string_view text) {
+    evidence.push_back({name, Evidence::Unit::kText, 0, std::string(text)});
+  }
+};
+
+/// `function @ file:line` of a row of `frames`; what is not known is left out; "unknown" of kNone. Without the column: it is
+/// the same code.
+[[nodiscard]] inline std::string location_text(const TraceModel& model, std::uint32_t frame) {
+  if (frame == TraceModel::kNone) return "unknown";
+  const TraceModel::Frame& what = model.frames[frame];
+  std::string text(model.text(what.function));
+  const std::string_view file = model.text(what.file);
+  if (!file.empty()) {
+    if (!text.empty()) text += " @ ";
+    text += file;
+    if (what.line != 0) {
+      char digits[10];
+      std::size_t at = sizeof digits;
+      for (std::uint32_t rest = what.line; rest != 0; rest /= 10) digits[--at] = static_cast<char>('0' + rest % 10);
+      text += ':';
+      text.append(digits + at, sizeof digits - at);
+    }
+  }
+  return text.empty() ? "unknown" : text;
+}
+
+/// Gives a finding its mute key, where it has none.
+inline void finish(const TraceModel& model, Finding& finding) {
+  if (!finding.mute_key.empty()) return;
+  finding.mute_key = finding.id;
+  finding.mute_key += '|';
+  finding.mute_key += location_text(model, finding.location);
+}
+
+/// Severity first, then what it saves, then the id of its first resource, then what it is called: a strict order.
+struct FindingOrder {
+  const TraceModel* model;
+
+  [[nodiscard]] bool operator()(const Finding& a, const Finding& b) const noexcept {
+    if (a.severity != b.severity) return a.severity > b.severity;
+    if (a.saving_ns != b.saving_ns) return a.saving_ns > b.saving_ns;
+    const std::uint64_t first_a = first_id(a), first_b = first_id(b);
+    if (first_a != first_b) return first_a < first_b;
+    if (a.id != b.id) return a.id < b.id;
+    if (a.start_ns != b.start_ns) return a.start_ns < b.start_ns;
+    if (a.lane != b.lane) return a.lane < b.lane;
+    return a.mute_key < b.mute_key;
+  }
+
+ private:
+  [[nodiscard]] std::uint64_t first_id(const Finding& finding) const noexcept {
+    return finding.resources.empty() ? ~std::uint64_t{0} : model->id[finding.resources.front()];
+  }
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/locations.hpp ====
+// locations.hpp: which code made each resource, as a small number, for tables by location.
+//
+// A location is the first frame of the user's code, by function, file and line: two stacks that end there are one place. A
+// task that was made before the trace began may say its place in an annotation (`spawn_loc`). Where nothing is known the
+// type stands for it, so that a trace without stacks still has a table by type.
+//   const Locations where = locations_of(model, visible);
+//   where.entries[where.of[row]].text                        // "loadUser @ src/db.js:41", "js-promise (location unknown)"
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Numbered in order of the first resource there.
+///   Cost      locations_of: O(resources + annotations), and a text for each frame that is used.
+///   Lifetime  stands alone; rows mean something with their model.
+struct Locations {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+  struct Entry {
+    std::uint32_t frame = kNone;  ///< row of `frames`; kNone: the text alone says it
+    std::string text;
+    bool known = false;           ///< false: only the type is
+  };
+  std::vector<Entry> entries;
+  std::vector<std::uint32_t> of;  ///< by resource
+
+  [[nodiscard]] const Entry& operator[](std::uint32_t resource) const noexcept { return entries[of[resource]]; }
+};
+
+/// `file:line` of `file:line:column`.
+[[nodiscard]] constexpr std::string_view without_column(std::string_view text) noexcept {
+  const auto before_digits = [](std::string_view of) {
+    std::size_t at = of.size();
+    while (at != 0 && of[at - 1] >= '0' && of[at - 1] <= '9') --at;
+    return at == 0 || at == of.size() || of[at - 1] != ':' ? std::string_view::npos : at - 1;
+  };
+  const std::size_t column = before_digits(text);
+  if (column == std::string_view::npos || before_digits(text.substr(0, column)) == std::string_view::npos) return text;
+  return text.substr(0, column);
+}
+
+[[nodiscard]] inline Locations locations_of(const TraceModel& model, const Visibility& visible) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  Locations where;
+  where.of.assign(model.resources(), kNone);
+  TextNumbers numbers;
+  std::vector<std::uint32_t> by_frame(model.frames.size(), kNone);
+  std::vector<std::uint32_t> by_type(model.type_names.size() + 1, kNone);
+  const auto entry = [&](std::string_view text, std::uint32_t frame, bool known) {
+    const std::uint32_t at = numbers.number_of(text);
+    if (at == where.entries.size()) where.entries.push_back({frame, std::string(text), known});
+    return at;
+  };
+  std::uint32_t spawn_key = 0;
+  bool has_spawn_key = false;
+  for (const TraceModel::Note& note : model.notes) {
+    if (has_spawn_key ? note.key != spawn_key : model.text(note.key) != "spawn_loc") continue;
+    has_spawn_key = true;
+    spawn_key = note.key;
+    if (note.kind == ValueKind::kString && where.of[note.resource] == kNone && visible.user_frame(model, note.resource) == kNone) {
+      where.of[note.resource] = entry(without_column(note.text), kNone, true);
+    }
+  }
+  for (std::uint32_t row = 0; row < model.resources(); ++row) {
+    if (where.of[row] != kNone) continue;
+    const std::uint32_t frame = visible.user_frame(model, row);
+    if (frame != kNone) {
+      if (by_frame[frame] == kNone) by_frame[frame] = entry(location_text(model, frame), frame, true);
+      where.of[row] = by_frame[frame];
+      continue;
+    }
+    const bool created = model.has(row, ResourceFlag::kCreated);
+    const std::size_t type = created && model.type[row] < model.type_names.size() ? model.type[row] : model.type_names.size();
+    if (by_type[type] == kNone) {
+      std::string text(created ? model.type_name(row) : std::string_view("unknown"));
+      text += " (location unknown)";
+      by_type[type] = entry(text, kNone, false);
+    }
+    where.of[row] = by_type[type];
+  }
+  return where;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/report_text.hpp ====
+// report_text.hpp: numbers as the reports print them, the same on every machine: no locale, no floating point.
+//
+//   report::duration_text(12'345'678)      "12.3 ms"
+//   report::percent_text(125)              "12.5 %"
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace report {
+
+[[nodiscard]] inline std::string number_text(std::uint64_t value) {
+  char digits[20];
+  std::size_t at = sizeof digits;
+  do {
+    digits[--at] = static_cast<char>('0' + value % 10);
+    value /= 10;
+  } while (value != 0);
+  return {digits + at, sizeof digits - at};
+}
+
+/// Three digits or a few more, in the unit in which it is at least 1: 1.23 us, 12.3 ms, 512 ms, 1,234 s cut to 1234 s.
+[[nodiscard]] inline std::string duration_text(std::uint64_t ns) {
+  if (ns < 1000) return number_text(ns) + " ns";
+  const std::uint64_t unit = ns < 1'000'000 ? 1000 : ns < 1'000'000'000 ? 1'000'000 : 1'000'000'000;
+  const std::uint64_t whole = ns / unit;
+  const std::uint64_t thousandths = ns % unit / (unit / 1000);
+  std::string text = number_text(whole);
+  if (whole < 100) {
+    text += '.';
+    text += static_cast<char>('0' + thousandths / 100);
+    if (whole < 10) text += static_cast<char>('0' + thousandths / 10 % 10);
+  }
+  text += unit == 1000 ? " us" : unit == 1'000'000 ? " ms" : " s";
+  return text;
+}
+
+/// Rounded to the nearest; 0 of nothing.
+[[nodiscard]] constexpr std::uint32_t permille(std::uint64_t part, std::uint64_t whole) noexcept {
+  while (part > ~std::uint64_t{0} / 2000) {
+    part /= 2;
+    whole /= 2;
+  }
+  return whole == 0 ? 0 : static_cast<std::uint32_t>((part * 1000 + whole / 2) / whole);
+}
+
+/// 12.5 %
+[[nodiscard]] inline std::string percent_text(std::uint64_t thousandths) {
+  return number_text(thousandths / 10) + "." + static_cast<char>('0' + thousandths % 10) + " %";
+}
+
+/// A lane's name, or its number.
+[[nodiscard]] inline std::string lane_text(const TraceModel& model, std::uint32_t lane) {
+  if (lane >= model.lanes.size()) return "a thread that is not named";
+  const std::string_view name = model.text(model.lanes[lane].name);
+  return name.empty() ? "lane " + number_text(number(model.lanes[lane].id)) : std::string(name);
+}
+
+}  // namespace report
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/scheduling.hpp ====
+// scheduling.hpp: how long work that could run had to wait for a lane, and who held the lane meanwhile.
+//
+// A callback that is ready and does not run is delayed by what runs instead. Users of Tokio ask for this first: the delay
+// from wake to run by worker and by spawn location, the queues, how busy each worker is, and what blocked whom.
+//   const Scheduling scheduling = scheduling_of(run, where, coverage);
+//   scheduling.delays.p99                                    // of all that is known
+//   for (const auto& blocked : scheduling.blocked) ...       // the longest delays, explained to the nanosecond
+//   for (const Finding& found : scheduling.findings) ...     // build-up, inversion, CPU-bound, imbalance, self-wakes ...
+// Words. A *run* is an invocation. Its *delay* is from when it was ready (its wake, its cause's moment; not before the end of
+// the run before) to its start, and is known only where the trace tells what made it ready: what is inferred, called
+// directly, or not told has no delay, which is not a delay of 0. A lane's window is from its first to its last record; in
+// it a lane is *busy* (an invocation owns it), else *parked*, else in a *pause*, else *neither*; the four add up.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Rows are those of the model; lanes those of Execution.
+///   Lifetime  stands alone; rows mean something with their model.
+struct Scheduling {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  struct Lane {
+    std::uint32_t lane = kNone;          ///< of Execution; those of the model come first
+    std::uint64_t first_ns = 0;          ///< its window
+    std::uint64_t last_ns = 0;
+    std::uint64_t runs = 0;
+    std::uint64_t busy_ns = 0;
+    std::uint64_t parked_ns = 0;
+    std::uint64_t paused_ns = 0;
+    std::uint64_t neither_ns = 0;
+    bool parks_known = false;
+    Durations delays;
+    Durations durations;                 ///< of its runs
+    Durations depths;                    ///< its queue, at the start of each run
+    bool depths_recorded = false;        ///< by a counter; else counted from what is known to be ready
+    std::vector<std::uint16_t> busy_permille;  ///< of equal parts of the trace's time
+    [[nodiscard]] std::uint64_t window() const noexcept { return last_ns - first_ns; }
+  };
+  struct Location {
+    std::uint32_t location = kNone;      ///< of Locations
+    std::uint64_t tasks = 0;             ///< resources that ran
+    std::uint64_t runs = 0;
+    std::uint64_t busy_ns = 0;           ///< self time
+    std::uint64_t self_wakes = 0;        ///< runs that an earlier run of the same resource had woken
+    std::uint64_t blamed_ns = 0;         ///< what it added to others' delays that are over explain_over_ns
+    Durations delays;
+    Durations durations;
+    Durations depths;
+  };
+  /// Lanes of one pool: of one process, and of names that differ in a number only.
+  struct Pool {
+    std::string name;
+    std::vector<std::uint32_t> lanes;    ///< indexes of `lanes`
+    std::uint32_t least_permille = 0;    ///< of the pool's time
+    std::uint32_t most_permille = 0;
+  };
+  struct Blocker {
+    std::uint32_t location = kNone;
+    std::uint64_t ns = 0;
+    std::uint64_t runs = 0;
+  };
+  /// A delay and where it went: the blockers (those beyond the list in `others_ns`), pauses, parked, idle add up to it.
+  struct Blocked {
+    std::uint32_t invocation = kNone;
+    std::uint32_t lane = kNone;
+    std::uint64_t ready_ns = 0;
+    std::uint64_t delay_ns = 0;
+    std::uint64_t others_ns = 0;
+    std::uint64_t parked_ns = 0;
+    std::uint64_t paused_ns = 0;
+    std::uint64_t idle_ns = 0;           ///< the lane was free
+    std::uint64_t samples = 0;           ///< taken of the lane in this time
+    std::uint32_t top_stack = kNone;     ///< the one that most of them show
+    bool moved = false;                  ///< its run before was on another lane
+    std::vector<Blocker> blockers;       ///< the longest first
+  };
+  enum class SampleState : std::uint8_t { kRunning, kParked, kNeither };
+  struct SampleGroup {
+    std::uint32_t location = kNone;      ///< of what was running; kNone: nothing
+    std::uint32_t stack = kNone;
+    SampleKind kind = SampleKind::kCpu;
+    SampleState state = SampleState::kNeither;
+    std::uint64_t count = 0;
+    std::uint64_t while_delayed = 0;     ///< of them, while somebody waited for this lane for over explain_over_ns
+  };
+
+  NeedSet missing;                       ///< of wakes, lanes, parks, queue depths and samples
+  Durations delays;
+  Durations durations;
+  Log2Histogram delay_histogram;
+  Log2Histogram duration_histogram;
+  std::uint64_t runs = 0;
+  std::uint64_t delays_unknown = 0;      ///< runs of which nothing tells when they were ready
+  Durations global_depths;               ///< of the queue that all lanes share: its samples
+  std::uint64_t wakes = 0;
+  std::uint64_t wakes_again = 0;         ///< of what was ready already
+  std::uint64_t self_wakes = 0;
+  std::vector<Lane> lanes;
+  std::uint64_t lanes_not_told = 0;      ///< requests without a lane, beyond those listed
+  std::vector<Location> locations;       ///< the busiest first
+  std::vector<Pool> pools;
+  std::uint64_t over_limit = 0;          ///< delays over explain_over_ns
+  std::uint64_t over_limit_ns = 0;
+  std::vector<Blocked> blocked;          ///< the longest first
+  std::vector<SampleGroup> samples;      ///< the most first
+  std::uint64_t samples_without_lane = 0;
+  std::vector<Finding> findings;
+};
+
+namespace detail {
+
+/// Makes a Scheduling, step by step.
+class SchedulingMaker {
+ public:
+  SchedulingMaker(const Execution& run, const Locations& where, const Coverage& coverage)
+      : run_(run), model_(run.model), where_(where), coverage_(coverage), settings_(run.settings.scheduling) {}
+
+  [[nodiscard]] Scheduling make() {
+    out_.missing = coverage_.missing(NeedSet(Need::kWakes) | Need::kLanes | Need::kParks | Need::kQueueDepths | Need::kCpuSamples);
+    find_delays();
+    find_counters();
+    find_lanes();
+    find_locations();
+    find_pools();
+    explain_delays();
+    attribute_samples();
+    count_wakes();
+    diagnose_build_up();
+    diagnose_inversion();
+    diagnose_cpu_bound();
+    diagnose_imbalance();
+    diagnose_self_wakes();
+    diagnose_lost_wakes();
+    diagnose_never_yielded();
+    for (Finding& found : out_.findings) finish(model_, found);
+    std::sort(out_.findings.begin(), out_.findings.end(), FindingOrder{&model_});
+    return std::move(out_);
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+  static constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
+  static constexpr std::uint32_t kLanesWithoutNames = 64;
+
+  struct Step {
+    std::uint64_t time;
+    std::uint64_t value;
+  };
+
+  [[nodiscard]] std::uint32_t invocations() const noexcept { return static_cast<std::uint32_t>(model_.invocations.size()); }
+  [[nodiscard]] std::uint32_t location_of(std::uint32_t at) const noexcept { return where_.of[run_.resource_of(at)]; }
+  [[nodiscard]] std::uint64_t duration_of(std::uint32_t at) const noexcept { return run_.end(at) - run_.start(at); }
+
+  // -- delays ---------------------------------------------------------------------------------------------------------
+
+  void find_delays() {
+    delay_.assign(invocations(), kUnknown);
+    std::vector<std::uint64_t> delays, durations;
+    delays.reserve(invocations());
+    durations.reserve(invocations());
+    for (std::uint32_t at = 0; at < invocations(); ++at) {
+      if (run_.is_span(at)) continue;
+      ++out_.runs;
+      durations.push_back(duration_of(at));
+      out_.duration_histogram.add(duration_of(at));
+      const Execution::Cause& cause = run_.cause[at];
+      const bool woken = model_.invocations[at].wake != kNone;
+      const bool told = woken || (run_.ready_known[at] && !run_.normal.inferred && !cause.inferred && cause.kind != CauseOf::kUnknown &&
+                                  cause.kind != CauseOf::kCalled && (cause.kind != CauseOf::kExternal || cause.resource != kNone));
+      if (!told) {
+        ++out_.delays_unknown;
+        continue;
+      }
+      delay_[at] = run_.start(at) - run_.ready[at];
+      delays.push_back(delay_[at]);
+      out_.delay_histogram.add(delay_[at]);
+    }
+    out_.delays = durations_of(delays);
+    out_.durations = durations_of(durations);
+  }
+
+  // -- lanes ----------------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] static std::uint64_t depth_of(const TraceModel::CounterSample& sample) noexcept {
+    const Value value = TraceModel::value_of(sample.kind, sample.bits);
+    switch (value.kind) {
+      case ValueKind::kUint: return value.uinteger;
+      case ValueKind::kInt: return value.integer < 0 ? 0 : static_cast<std::uint64_t>(value.integer);
+      case ValueKind::kDouble:
+        return value.real >= 0 && value.real < 9e15 ? static_cast<std::uint64_t>(value.real) : 0;  // not so of a NaN
+      default: return 0;
+    }
+  }
+
+  void find_counters() {
+    queue_of_lane_.resize(run_.lanes());
+    std::vector<std::uint64_t> global;
+    std::vector<bool> is_depth(model_.counters.size(), false);
+    for (std::size_t at = 0; at < model_.counters.size(); ++at) {
+      is_depth[at] = model_.counters[at].id == CounterId::kQueueDepth ||
+                     model_.text(model_.counters[at].name).find("queue depth") != std::string_view::npos;
+    }
+    for (const TraceModel::CounterSample& sample : model_.counter_samples) {
+      if (!is_depth[sample.counter]) continue;
+      const Step step{sample.time, depth_of(sample)};
+      if (sample.lane != kNone) {
+        queue_of_lane_[sample.lane].push_back(step);
+      } else {
+        global_queue_.push_back(step);
+        global.push_back(step.value);
+      }
+    }
+    out_.global_depths = durations_of(global);
+  }
+
+  void find_lanes() {
+    const auto own = static_cast<std::uint32_t>(model_.lanes.size());
+    parked_.resize(run_.lanes());
+    std::vector<std::uint64_t> first(run_.lanes(), kUnknown), last(run_.lanes(), 0);
+    const auto seen = [&](std::uint32_t lane, std::uint64_t time) {
+      if (lane == kNone) return;
+      first[lane] = std::min(first[lane], time);
+      last[lane] = std::max(last[lane], time);
+    };
+    for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
+      const auto segments = run_.segments_of(lane);
+      if (segments.empty()) continue;
+      seen(lane, segments.front().start);
+      seen(lane, segments.back().end);
+    }
+    for (const TraceModel::CounterSample& sample : model_.counter_samples) seen(sample.lane, sample.time);
+    for (const TraceModel::Sample& sample : model_.samples) seen(sample.lane, sample.time);
+    std::vector<std::uint64_t> parked_since(own, kUnknown);
+    std::vector<bool> told(own, false);
+    for (const TraceModel::LaneEvent& event : model_.lane_events) {
+      if (event.lane == kNone) continue;
+      seen(event.lane, event.time);
+      if (event.kind == EventKind::kParked) {
+        if (parked_since[event.lane] == kUnknown) parked_since[event.lane] = event.time;
+        told[event.lane] = true;
+      } else if (event.kind == EventKind::kUnparked) {
+        // The first word of a lane is that it wakes up: it was parked before.
+        const std::uint64_t since = parked_since[event.lane] != kUnknown ? parked_since[event.lane]
+                                    : told[event.lane]                   ? event.time
+                                                                         : first[event.lane];
+        if (since < event.time) parked_[event.lane].push_back({since, event.time});
+        parked_since[event.lane] = kUnknown;
+        told[event.lane] = true;
+      }
+    }
+    for (std::uint32_t lane = 0; lane < own; ++lane) {
+      if (parked_since[lane] != kUnknown && parked_since[lane] < last[lane]) parked_[lane].push_back({parked_since[lane], last[lane]});
+    }
+    depth_.assign(invocations(), kNone);
+    lane_index_.assign(run_.lanes(), kNone);
+    std::vector<std::uint64_t> scratch;
+    std::vector<std::uint64_t> readies;
+    for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
+      if (first[lane] == kUnknown) continue;
+      if (lane >= own + kLanesWithoutNames) {
+        ++out_.lanes_not_told;
+        continue;
+      }
+      lane_index_[lane] = static_cast<std::uint32_t>(out_.lanes.size());
+      out_.lanes.emplace_back();
+      Scheduling::Lane& is = out_.lanes.back();
+      is.lane = lane;
+      is.first_ns = first[lane];
+      is.last_ns = last[lane];
+      is.parks_known = lane < own && told[lane];
+      split(lane, is);
+      find_depths(lane, is, readies);
+      collect(run_.on_lane[lane], is.delays, is.durations, is.depths, scratch);
+      is.runs = is.durations.n;
+      timeline(lane, is);
+    }
+  }
+
+  /// Busy, else parked, else in a pause, else neither.
+  void split(std::uint32_t lane, Scheduling::Lane& is) const {
+    for (const Execution::Segment& segment : run_.segments_of(lane)) is.busy_ns += segment.end - segment.start;
+    const auto& parked = parked_[lane];
+    for (const Execution::Pause& stretch : parked) {
+      is.parked_ns += stretch.end - stretch.start - run_.busy(lane, stretch.start, stretch.end);
+    }
+    std::size_t next = 0;
+    for (const Execution::Pause& pause : run_.pauses_of(lane)) {
+      const std::uint64_t start = std::max(pause.start, is.first_ns), end = std::min(pause.end, is.last_ns);
+      if (start >= end) continue;
+      std::uint64_t free = end - start - run_.busy(lane, start, end);
+      while (next < parked.size() && parked[next].end <= start) ++next;
+      for (std::size_t at = next; at < parked.size() && parked[at].start < end; ++at) {
+        const std::uint64_t from = std::max(start, parked[at].start), to = std::min(end, parked[at].end);
+        if (from < to) free -= to - from - run_.busy(lane, from, to);
+      }
+      is.paused_ns += free;
+    }
+    is.neither_ns = is.window() - is.busy_ns - is.parked_ns - is.paused_ns;
+  }
+
+  /// The queue at the start of each run: the counter's last word before it; else how many that ran here later were ready.
+  void find_depths(std::uint32_t lane, Scheduling::Lane& is, std::vector<std::uint64_t>& readies) {
+    const auto on_lane = run_.on_lane[lane];
+    const auto& queue = queue_of_lane_[lane];
+    is.depths_recorded = !queue.empty();
+    if (is.depths_recorded) {
+      std::size_t next = 0;
+      for (const std::uint32_t at : on_lane) {
+        while (next < queue.size() && queue[next].time <= run_.start(at)) ++next;
+        if (next != 0) depth_[at] = clamp_depth(queue[next - 1].value);
+      }
+      return;
+    }
+    readies.clear();
+    for (const std::uint32_t at : on_lane) {
+      if (delay_[at] != kUnknown) readies.push_back(run_.ready[at]);
+    }
+    if (!std::is_sorted(readies.begin(), readies.end())) std::sort(readies.begin(), readies.end());
+    std::size_t ready = 0;
+    std::uint64_t started = 0;
+    for (const std::uint32_t at : on_lane) {
+      while (ready < readies.size() && readies[ready] <= run_.start(at)) ++ready;
+      if (delay_[at] == kUnknown) continue;
+      ++started;  // it has left the queue
+      depth_[at] = clamp_depth(ready - started);
+    }
+  }
+  [[nodiscard]] static std::uint32_t clamp_depth(std::uint64_t depth) noexcept {
+    return static_cast<std::uint32_t>(std::min<std::uint64_t>(depth, kNone - 1));
+  }
+
+  template <class Rows>
+  void collect(const Rows& rows, Durations& delays, Durations& durations, Durations& depths, std::vector<std::uint64_t>& scratch) const {
+    scratch.clear();
+    for (const std::uint32_t at : rows) {
+      if (!run_.is_span(at)) scratch.push_back(duration_of(at));
+    }
+    durations = durations_of(scratch);
+    scratch.clear();
+    for (const std::uint32_t at : rows) {
+      if (delay_[at] != kUnknown) scratch.push_back(delay_[at]);
+    }
+    delays = durations_of(scratch);
+    scratch.clear();
+    for (const std::uint32_t at : rows) {
+      if (depth_[at] != kNone) scratch.push_back(depth_[at]);
+    }
+    depths = durations_of(scratch);
+  }
+
+  void timeline(std::uint32_t lane, Scheduling::Lane& is) const {
+    const std::uint64_t span = model_.last_time - model_.first_time;
+    const std::uint32_t buckets = std::min<std::uint32_t>(settings_.timeline_buckets, 10'000);
+    if (span == 0 || buckets == 0) return;
+    is.busy_permille.resize(buckets);
+    std::uint64_t from = model_.first_time;
+    for (std::uint32_t bucket = 0; bucket < buckets; ++bucket) {
+      const std::uint64_t to = model_.first_time + span / buckets * (bucket + 1) + span % buckets * (bucket + 1) / buckets;
+      is.busy_permille[bucket] = static_cast<std::uint16_t>(permille(run_.busy(lane, from, to), to - from));
+      from = to;
+    }
+  }
+
+  [[nodiscard]] static std::uint32_t permille(std::uint64_t part, std::uint64_t whole) noexcept { return report::permille(part, whole); }
+
+  // -- locations ------------------------------------------------------------------------------------------------------
+
+  void find_locations() {
+    const auto entries = static_cast<std::uint32_t>(where_.entries.size());
+    at_location_.build(entries, invocations(), [&](std::uint32_t at) { return run_.is_span(at) ? kNone : location_of(at); });
+    location_index_.assign(entries, kNone);
+    std::vector<std::uint64_t> scratch;
+    for (std::uint32_t entry = 0; entry < entries; ++entry) {
+      const auto rows = at_location_[entry];
+      if (rows.empty()) continue;
+      out_.locations.emplace_back();
+      Scheduling::Location& is = out_.locations.back();
+      is.location = entry;
+      is.runs = rows.size();
+      for (const std::uint32_t at : rows) {
+        is.busy_ns += run_.self[at];
+        if (run_.previous[at] == kNone) ++is.tasks;
+        const std::uint32_t wake = model_.invocations[at].wake;
+        if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at) && model_.wakes[wake].actor == Actor::kInvocation) {
+          ++is.self_wakes;
+        }
+      }
+      collect(rows, is.delays, is.durations, is.depths, scratch);
+      out_.self_wakes += is.self_wakes;
+    }
+    std::sort(out_.locations.begin(), out_.locations.end(), [](const Scheduling::Location& a, const Scheduling::Location& b) {
+      return a.busy_ns != b.busy_ns ? a.busy_ns > b.busy_ns : a.location < b.location;
+    });
+    for (std::uint32_t at = 0; at < out_.locations.size(); ++at) location_index_[out_.locations[at].location] = at;
+  }
+
+  void find_pools() {
+    std::vector<std::string> names;
+    std::vector<std::uint32_t> sources;
+    for (std::uint32_t at = 0; at < out_.lanes.size(); ++at) {
+      const std::uint32_t lane = out_.lanes[at].lane;
+      if (lane >= model_.lanes.size()) continue;
+      const TraceModel::Lane& of = model_.lanes[lane];
+      std::string name;
+      for (const char c : model_.text(of.name)) {
+        if (c < '0' || c > '9') name += c;
+      }
+      while (!name.empty() && (name.back() == ' ' || name.back() == '-' || name.back() == '#' || name.back() == '_')) name.pop_back();
+      std::size_t pool = 0;
+      while (pool < names.size() && (names[pool] != name || sources[pool] != of.source)) ++pool;
+      if (pool == names.size()) {
+        names.push_back(name);
+        sources.push_back(of.source);
+        out_.pools.emplace_back();
+        out_.pools.back().name = name.empty() ? "lanes" : name;
+      }
+      out_.pools[pool].lanes.push_back(at);
+    }
+    for (Scheduling::Pool& pool : out_.pools) {
+      std::uint64_t from = kUnknown, to = 0;
+      for (const std::uint32_t at : pool.lanes) {
+        from = std::min(from, out_.lanes[at].first_ns);
+        to = std::max(to, out_.lanes[at].last_ns);
+      }
+      pool.least_permille = 1000;
+      for (const std::uint32_t at : pool.lanes) {
+        const std::uint32_t share = permille(out_.lanes[at].busy_ns, to - from);
+        pool.least_permille = std::min(pool.least_permille, share);
+        pool.most_permille = std::max(pool.most_permille, share);
+      }
+      if (pool.lanes.empty()) pool.least_permille = 0;
+    }
+  }
+
+  // -- who blocked whom -----------------------------------------------------------------------------------------------
+
+  void explain_delays() {
+    // The longest, explained one by one.
+    std::vector<std::uint32_t> longest;
+    for (std::uint32_t at = 0; at < invocations(); ++at) {
+      if (delay_[at] == kUnknown || delay_[at] <= settings_.explain_over_ns) continue;
+      ++out_.over_limit;
+      out_.over_limit_ns += delay_[at];
+      longest.push_back(at);
+    }
+    delayed_ = longest;
+    const auto worse = [&](std::uint32_t a, std::uint32_t b) { return delay_[a] != delay_[b] ? delay_[a] > delay_[b] : a < b; };
+    const std::size_t kept = std::min<std::size_t>(longest.size(), settings_.explained);
+    std::partial_sort(longest.begin(), longest.begin() + static_cast<std::ptrdiff_t>(kept), longest.end(), worse);
+    longest.resize(kept);
+    blame_.assign(where_.entries.size(), {});
+    for (const std::uint32_t at : longest) explain(at);
+    // All of them, summed up: each stretch of a lane counts once for each that waits for it.
+    RowIndex by_lane;
+    by_lane.build(run_.lanes(), delayed_.size(), [&](std::uint32_t n) { return run_.lane[delayed_[n]]; });
+    std::vector<Step> steps;
+    waiting_.resize(run_.lanes());
+    for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
+      if (by_lane[lane].empty()) continue;
+      steps.clear();
+      for (const std::uint32_t n : by_lane[lane]) {
+        const std::uint32_t at = delayed_[n];
+        steps.push_back({run_.ready[at], 1});
+        steps.push_back({run_.start(at), kUnknown});  // -1
+      }
+      std::sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) { return a.time < b.time; });
+      std::vector<Step>& waiting = waiting_[lane];  // from each time on so many wait
+      std::uint64_t count = 0;
+      for (std::size_t at = 0; at < steps.size(); ++at) {
+        count += steps[at].value;
+        if (at + 1 == steps.size() || steps[at + 1].time != steps[at].time) waiting.push_back({steps[at].time, count});
+      }
+      std::size_t next = 0;
+      for (const Execution::Segment& segment : run_.segments_of(lane)) {
+        while (next + 1 < waiting.size() && waiting[next + 1].time <= segment.start) ++next;
+        std::uint64_t blamed = 0;
+        for (std::size_t at = next; at < waiting.size() && waiting[at].time < segment.end; ++at) {
+          const std::uint64_t from = std::max(segment.start, waiting[at].time);
+          const std::uint64_t to = at + 1 < waiting.size() ? std::min(segment.end, waiting[at + 1].time) : segment.end;
+          if (from < to) blamed += (to - from) * waiting[at].value;
+        }
+        if (blamed == 0) continue;
+        const std::uint32_t index = location_index_[location_of(segment.owner)];
+        if (index != kNone) out_.locations[index].blamed_ns += blamed;
+      }
+    }
+  }
+
+  void explain(std::uint32_t at) {
+    Scheduling::Blocked blocked;
+    blocked.invocation = at;
+    blocked.lane = run_.lane[at];
+    blocked.ready_ns = run_.ready[at];
+    blocked.delay_ns = delay_[at];
+    blocked.moved = run_.previous[at] != kNone && run_.lane[run_.previous[at]] != run_.lane[at];
+    const std::uint64_t from = run_.ready[at], to = run_.start(at);
+    const std::uint32_t lane = blocked.lane;
+    std::vector<std::uint32_t> touched;
+    std::uint32_t last_owner = kNone;
+    std::uint64_t busy = 0;
+    for (std::uint32_t s = run_.segment_after(lane, from); s < run_.segment_first[lane + 1] && run_.segments[s].start < to; ++s) {
+      const Execution::Segment& segment = run_.segments[s];
+      const std::uint64_t ns = std::min(segment.end, to) - std::max(segment.start, from);
+      const std::uint32_t location = location_of(segment.owner);
+      Scheduling::Blocker& by = blame_[location];
+      if (by.runs == 0) touched.push_back(location);
+      by.location = location;
+      by.ns += ns;
+      if (segment.owner != last_owner) ++by.runs;
+      last_owner = segment.owner;
+      busy += ns;
+    }
+    for (const std::uint32_t location : touched) {
+      blocked.blockers.push_back(blame_[location]);
+      blame_[location] = {};
+    }
+    std::sort(blocked.blockers.begin(), blocked.blockers.end(), [](const Scheduling::Blocker& a, const Scheduling::Blocker& b) {
+      return a.ns != b.ns ? a.ns > b.ns : a.location < b.location;
+    });
+    while (blocked.blockers.size() > settings_.blockers_listed) {
+      blocked.others_ns += blocked.blockers.back().ns;
+      blocked.blockers.pop_back();
+    }
+    const auto within = [&](std::uint64_t a, std::uint64_t b) { return a < b ? b - a - run_.busy(lane, a, b) : 0; };
+    const auto& parked = parked_[lane];
+    const auto first_parked = std::upper_bound(parked.begin(), parked.end(), from,
+                                               [](std::uint64_t time, const Execution::Pause& span) { return time < span.end; });
+    for (auto span = first_parked; span != parked.end() && span->start < to; ++span) {
+      blocked.parked_ns += within(std::max(from, span->start), std::min(to, span->end));
+    }
+    for (const Execution::Pause& pause : run_.pauses_of(lane)) {
+      if (pause.end <= from || pause.start >= to) continue;
+      const std::uint64_t start = std::max(from, pause.start), end = std::min(to, pause.end);
+      std::uint64_t free = within(start, end);
+      for (auto span = first_parked; span != parked.end() && span->start < end; ++span) {
+        free -= within(std::max(start, span->start), std::min(end, span->end));
+      }
+      blocked.paused_ns += free;
+    }
+    blocked.idle_ns = blocked.delay_ns - busy - blocked.parked_ns - blocked.paused_ns;
+    out_.blocked.push_back(std::move(blocked));
+  }
+
+  // -- samples --------------------------------------------------------------------------------------------------------
+
+  void attribute_samples() {
+    struct Seen {
+      std::uint64_t key;   // location, kind, state
+      std::uint32_t stack;
+      bool delayed;
+    };
+    std::vector<Seen> seen;
+    seen.reserve(model_.samples.size());
+    RowIndex by_lane;
+    by_lane.build(run_.lanes(), model_.samples.size(), [&](std::uint32_t at) { return model_.samples[at].lane; });
+    const auto key_of = [](std::uint32_t location, SampleKind kind, Scheduling::SampleState state) {
+      return std::uint64_t{location} << 8 | static_cast<std::uint64_t>(kind) << 4 | static_cast<std::uint64_t>(state);
+    };
+    for (const TraceModel::Sample& sample : model_.samples) {
+      if (sample.lane != kNone) continue;
+      ++out_.samples_without_lane;
+      if (sample.resource == kNone) continue;
+      seen.push_back({key_of(where_.of[sample.resource], sample.kind, Scheduling::SampleState::kRunning), sample.stack, false});
+    }
+    for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
+      const auto segments = run_.segments_of(lane);
+      const auto& parked = parked_[lane];
+      const auto& waiting = waiting_[lane];
+      std::size_t segment = 0, park = 0, wait = 0;
+      for (const std::uint32_t at : by_lane[lane]) {
+        const TraceModel::Sample& sample = model_.samples[at];
+        while (segment < segments.size() && segments[segment].end <= sample.time) ++segment;
+        while (park < parked.size() && parked[park].end <= sample.time) ++park;
+        while (wait < waiting.size() && waiting[wait].time <= sample.time) ++wait;
+        // Who held the lane then; where the trace has not seen that, whom the sampler names.
+        std::uint32_t resource = sample.resource;
+        Scheduling::SampleState state = Scheduling::SampleState::kNeither;
+        if (segment < segments.size() && segments[segment].start <= sample.time) {
+          resource = run_.resource_of(segments[segment].owner);
+          state = Scheduling::SampleState::kRunning;
+        } else if (resource != kNone) {
+          state = Scheduling::SampleState::kRunning;
+        } else if (park < parked.size() && parked[park].start <= sample.time) {
+          state = Scheduling::SampleState::kParked;
+        }
+        const bool delayed = wait != 0 && waiting[wait - 1].value != 0;
+        seen.push_back({key_of(resource == kNone ? kNone : where_.of[resource], sample.kind, state), sample.stack, delayed});
+      }
+      for (Scheduling::Blocked& blocked : out_.blocked) {
+        if (blocked.lane == lane) samples_of(blocked, by_lane[lane]);
+      }
+    }
+    std::sort(seen.begin(), seen.end(), [](const Seen& a, const Seen& b) { return a.key != b.key ? a.key < b.key : a.stack < b.stack; });
+    for (const Seen& one : seen) {
+      const auto location = static_cast<std::uint32_t>(one.key >> 8);
+      const auto kind = static_cast<SampleKind>(one.key >> 4 & 0xf);
+      const auto state = static_cast<Scheduling::SampleState>(one.key & 0xf);
+      if (out_.samples.empty() || out_.samples.back().location != location || out_.samples.back().kind != kind ||
+          out_.samples.back().state != state || out_.samples.back().stack != one.stack) {
+        out_.samples.push_back({location, one.stack, kind, state, 0, 0});
+      }
+      ++out_.samples.back().count;
+      if (one.delayed) ++out_.samples.back().while_delayed;
+    }
+    std::stable_sort(out_.samples.begin(), out_.samples.end(),
+                     [](const Scheduling::SampleGroup& a, const Scheduling::SampleGroup& b) { return a.count > b.count; });
+  }
+  void samples_of(Scheduling::Blocked& blocked, std::span<const std::uint32_t> on_lane) const {
+    auto at = std::lower_bound(on_lane.begin(), on_lane.end(), blocked.ready_ns,
+                               [&](std::uint32_t sample, std::uint64_t time) { return model_.samples[sample].time < time; });
+    std::vector<std::uint32_t> stacks;
+    for (; at != on_lane.end() && model_.samples[*at].time < blocked.ready_ns + blocked.delay_ns; ++at) {
+      stacks.push_back(model_.samples[*at].stack);
+    }
+    blocked.samples = stacks.size();
+    std::sort(stacks.begin(), stacks.end());
+    std::size_t most = 0;
+    for (std::size_t from = 0, to = 0; from < stacks.size(); from = to) {
+      while (to < stacks.size() && stacks[to] == stacks[from]) ++to;
+      if (to - from <= most || stacks[from] == kNone) continue;
+      most = to - from;
+      blocked.top_stack = stacks[from];
+    }
+  }
+
+  void count_wakes() {
+    out_.wakes = model_.wakes.size();
+    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
+      const auto wakes = model_.wakes_by_resource[row];
+      if (wakes.size() < 2) continue;
+      for (std::size_t n = 0; n + 1 < wakes.size(); ++n) {
+        if (model_.wakes[wakes[n]].invocation == kNone) ++out_.wakes_again;
+      }
+      // The last one is a wake again only if another that nothing has followed yet came before it.
+      const std::uint32_t last = wakes.back();
+      if (model_.wakes[last].invocation != kNone) continue;
+      const auto all = model_.invocations_of(row);
+      const std::uint64_t ran = all.empty() ? 0 : run_.start(all.back());
+      if (model_.wakes[wakes[wakes.size() - 2]].time > ran || model_.wakes[last].time <= ran) ++out_.wakes_again;
+    }
+  }
+
+  // -- diagnoses ------------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] static std::string number_text(std::uint64_t value) { return report::number_text(value); }
+  [[nodiscard]] static std::string duration_text(std::uint64_t ns) { return report::duration_text(ns); }
+  [[nodiscard]] std::string lane_text(std::uint32_t lane) const { return report::lane_text(model_, lane); }
+  [[nodiscard]] const std::string& place(std::uint32_t location) const noexcept { return where_.entries[location].text; }
+  void set_location(Finding& found, std::uint32_t location) const {
+    found.location = where_.entries[location].frame;
+    found.mute_key = found.id;
+    found.mute_key += '|';
+    found.mute_key += place(location);
+  }
+  /// Of many of a kind the first few; the last one of them says how many more there are.
+  void keep(std::vector<Finding>& found) {
+    for (Finding& one : found) finish(model_, one);
+    std::sort(found.begin(), found.end(), FindingOrder{&model_});
+    const std::size_t kept = std::min<std::size_t>(found.size(), settings_.findings_a_kind);
+    if (kept != 0 && kept < found.size()) found[kept - 1].says("more of this kind", Evidence::Unit::kCount, found.size() - kept);
+    for (std::size_t at = 0; at < kept; ++at) out_.findings.push_back(std::move(found[at]));
+  }
+
+  void diagnose_build_up() {
+    std::vector<Finding> all;
+    std::vector<std::uint64_t> scratch;
+    std::vector<std::uint64_t> time_at(where_.entries.size(), 0);
+    for (const Scheduling::Lane& lane : out_.lanes) {
+      const auto rows = run_.on_lane[lane.lane];
+      Finding open;
+      std::uint64_t worst_p99 = 0, worst_depth = 0, busy = 0;
+      std::size_t first_row = 0;
+      const auto close = [&](std::size_t end_row) {
+        if (open.id.empty()) return;
+        const bool high = open.severity == Severity::kHigh;
+        std::uint32_t busiest = kNone, longest = kNone;
+        for (std::size_t n = first_row; n < end_row; ++n) {
+          const std::uint32_t at = rows[n], location = location_of(at);
+          time_at[location] += run_.self[at];
+          if (busiest == kNone || time_at[location] > time_at[busiest]) busiest = location;
+          if (longest == kNone || run_.self[at] > run_.self[longest]) longest = at;
+        }
+        const std::uint64_t most = busiest == kNone ? 0 : time_at[busiest];
+        for (std::size_t n = first_row; n < end_row; ++n) time_at[location_of(rows[n])] = 0;
+        const std::uint64_t span = open.end_ns - open.start_ns;
+        const std::uint32_t share = permille(busy, span);
+        open.summary = lane_text(lane.lane) + " had up to " + number_text(worst_depth) + " waiting and a p99 delay of " +
+                       duration_text(worst_p99) + " in " + duration_text(span) + ", " + number_text((share + 5) / 10) + " % busy";
+        open.says("p99 delay", Evidence::Unit::kNanoseconds, worst_p99);
+        open.says("queue", Evidence::Unit::kCount, worst_depth);
+        open.says("lane busy", Evidence::Unit::kPermille, share);
+        if (!global_queue_.empty()) open.says("shared queue", Evidence::Unit::kCount, global_most(open.start_ns, open.end_ns));
+        open.advice = high ? "More work is made ready here than one lane can run: spread it over the lanes, or shorten the runs of the location named."
+                           : "Callbacks wait for the lane here: worth a look before the load grows.";
+        open.confidence = lane.depths_recorded && !global_queue_.empty() ? Confidence::kHigh : Confidence::kMedium;
+        if (longest != kNone) {
+          open.resources = {run_.resource_of(longest)};
+          open.invocations = {longest};
+        }
+        if (busiest != kNone) {
+          set_location(open, busiest);
+          open.says("ran most", place(busiest));
+          open.says("ran most for", Evidence::Unit::kNanoseconds, most);
+        }
+        all.push_back(std::move(open));
+        open = {};
+      };
+      const auto& queue = queue_of_lane_[lane.lane];
+      std::size_t begin = 0, next_depth = 0;
+      while (begin < rows.size()) {
+        // A window lasts its time at least, and until it has runs enough for a p99.
+        const std::uint64_t from = run_.start(rows[begin]);
+        std::size_t end = begin;
+        scratch.clear();
+        std::uint64_t depth = 0;
+        while (end < rows.size() && (run_.start(rows[end]) - from < settings_.window_ns || scratch.size() < settings_.window_min_runs)) {
+          if (delay_[rows[end]] != kUnknown) scratch.push_back(delay_[rows[end]]);
+          if (depth_[rows[end]] != kNone) depth = std::max<std::uint64_t>(depth, depth_[rows[end]]);
+          ++end;
+        }
+        const std::uint64_t to = end < rows.size() ? run_.start(rows[end]) : std::max(run_.end(rows[end - 1]), from + 1);
+        while (next_depth < queue.size() && queue[next_depth].time < to) {
+          if (queue[next_depth].time >= from) depth = std::max(depth, queue[next_depth].value);
+          ++next_depth;
+        }
+        const std::uint64_t p99 = durations_of(scratch).p99.value_or(0);
+        const std::uint64_t ran = run_.busy(lane.lane, from, to);
+        Severity severity = Severity::kNote;
+        if (p99 > settings_.look_p99_ns || depth > settings_.look_queue) severity = Severity::kLow;
+        if (p99 > settings_.build_up_p99_ns && depth > settings_.build_up_queue &&
+            permille(ran, to - from) > settings_.build_up_busy_percent * 10 && global_most(from, to) == 0) {
+          severity = Severity::kHigh;
+        }
+        if (!open.id.empty() && open.severity != severity) close(begin);
+        if (severity != Severity::kNote) {
+          if (open.id.empty()) {
+            open.id = "queue-build-up";
+            open.severity = severity;
+            open.lane = lane.lane < model_.lanes.size() ? lane.lane : kNone;
+            open.start_ns = from;
+            worst_p99 = worst_depth = busy = 0;
+            first_row = begin;
+          }
+          open.end_ns = to;
+          worst_p99 = std::max(worst_p99, p99);
+          worst_depth = std::max(worst_depth, depth);
+          busy += ran;
+        }
+        begin = end;
+      }
+      close(rows.size());
+    }
+    keep(all);
+  }
+  /// The longest that the shared queue was; 0 where nobody counted it.
+  [[nodiscard]] std::uint64_t global_most(std::uint64_t from, std::uint64_t to) const noexcept {
+    auto at = std::lower_bound(global_queue_.begin(), global_queue_.end(), from,
+                               [](const Step& step, std::uint64_t time) { return step.time < time; });
+    std::uint64_t most = 0;
+    for (; at != global_queue_.end() && at->time < to; ++at) most = std::max(most, at->value);
+    return most;
+  }
+
+  // -- priorities
+
+  [[nodiscard]] static bool priority_of_note(const TraceModel::Note& note, std::int32_t& priority) noexcept {
+    if (note.kind == ValueKind::kString) {
+      if (note.text == "background" || note.text == "low") priority = 0;
+      else if (note.text == "normal" || note.text == "default") priority = 1;
+      else if (note.text == "high") priority = 2;
+      else if (note.text == "critical") priority = 3;
+      else return false;
+      return true;
+    }
+    if (note.kind == ValueKind::kInt || note.kind == ValueKind::kUint) {
+      const auto value = static_cast<std::int64_t>(note.bits);
+      priority = static_cast<std::int32_t>(std::clamp<std::int64_t>(value, -1'000'000, 1'000'000));
+      return true;
+    }
+    return false;
+  }
+
+  void diagnose_inversion() {
+    if (delayed_.empty()) return;
+    std::vector<std::int32_t> priority(model_.resources(), 0);
+    std::vector<std::int32_t> of_location(where_.entries.size(), 0);
+    std::vector<bool> by_location(where_.entries.size(), false);
+    for (std::size_t entry = 0; entry < where_.entries.size(); ++entry) {
+      for (const LocationPriority& rule : settings_.priorities) {
+        if (rule.contains.empty() || where_.entries[entry].text.find(rule.contains) == std::string::npos) continue;
+        of_location[entry] = rule.priority;
+        by_location[entry] = true;
+        break;
+      }
+    }
+    std::vector<std::int32_t> noted(model_.resources(), 0);
+    std::vector<bool> has_note(model_.resources(), false);
+    for (const TraceModel::Note& note : model_.notes) {
+      if (model_.text(note.key) != "priority") continue;
+      std::int32_t value = 0;
+      if (!priority_of_note(note, value)) continue;
+      noted[note.resource] = value;
+      has_note[note.resource] = true;
+    }
+    std::vector<bool> told(model_.resources(), false);
+    std::vector<std::int32_t> levels;
+    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
+      const std::uint32_t parent = run_.normal.parent[row];
+      if (has_note[row]) {
+        priority[row] = noted[row];
+        told[row] = true;
+      } else if (by_location[where_.of[row]]) {
+        priority[row] = of_location[where_.of[row]];
+        told[row] = true;
+      } else if (parent != kNone && told[parent]) {
+        priority[row] = priority[parent];
+        told[row] = true;
+      } else {
+        priority[row] = run_.request[row] == kNone ? 0 : 1;
+      }
+      if (model_.invocations_of(row).empty()) continue;
+      const auto place_of = std::lower_bound(levels.begin(), levels.end(), priority[row]);
+      if ((place_of == levels.end() || *place_of != priority[row]) && levels.size() < 64) levels.insert(place_of, priority[row]);
+    }
+    if (levels.size() < 2) return;
+
+    RowIndex by_lane;
+    by_lane.build(run_.lanes(), delayed_.size(), [&](std::uint32_t n) { return run_.lane[delayed_[n]]; });
+    struct Case {
+      std::uint32_t location = kNone;
+      std::uint64_t count = 0;
+      std::uint64_t ns = 0;
+      std::uint32_t worst = kNone;
+      std::uint64_t worst_ns = 0;
+    };
+    std::vector<Case> cases(where_.entries.size());
+    std::vector<std::uint64_t> below;
+    for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
+      if (by_lane[lane].empty()) continue;
+      const auto segments = run_.segments_of(lane);
+      for (std::size_t level = 1; level < levels.size(); ++level) {
+        below.assign(segments.size() + 1, 0);
+        bool filled = false;
+        for (const std::uint32_t n : by_lane[lane]) {
+          const std::uint32_t at = delayed_[n];
+          if (priority[run_.resource_of(at)] != levels[level]) continue;
+          if (!filled) {
+            for (std::size_t s = 0; s < segments.size(); ++s) {
+              const bool less = priority[run_.resource_of(segments[s].owner)] < levels[level];
+              below[s + 1] = below[s] + (less ? segments[s].end - segments[s].start : 0);
+            }
+            filled = true;
+          }
+          const auto until = [&](std::uint64_t time) {
+            const std::size_t s = run_.segment_after(lane, time) - run_.segment_first[lane];
+            if (s == segments.size() || time <= segments[s].start || below[s + 1] == below[s]) return below[s];
+            return below[s] + (time - segments[s].start);
+          };
+          const std::uint64_t lost = until(run_.start(at)) - until(run_.ready[at]);
+          if (lost * 100 <= delay_[at] * settings_.inversion_percent) continue;
+          Case& one = cases[location_of(at)];
+          one.location = location_of(at);
+          ++one.count;
+          one.ns += lost;
+          if (one.worst == kNone || lost > one.worst_ns || (lost == one.worst_ns && at < one.worst)) {
+            one.worst = at;
+            one.worst_ns = lost;
+          }
+        }
+      }
+    }
+    std::vector<Finding> all;
+    for (const Case& one : cases) {
+      if (one.count == 0) continue;
+      const std::uint32_t lane = run_.lane[one.worst];
+      // Who of the less important held the lane for longest, in the worst case.
+      std::uint32_t blocker = kNone;
+      std::uint64_t blocker_ns = 0;
+      const std::uint64_t from = run_.ready[one.worst], to = run_.start(one.worst);
+      for (std::uint32_t s = run_.segment_after(lane, from); s < run_.segment_first[lane + 1] && run_.segments[s].start < to; ++s) {
+        const Execution::Segment& segment = run_.segments[s];
+        if (priority[run_.resource_of(segment.owner)] >= priority[run_.resource_of(one.worst)]) continue;
+        const std::uint64_t ns = std::min(segment.end, to) - std::max(segment.start, from);
+        if (ns > blocker_ns) {
+          blocker_ns = ns;
+          blocker = segment.owner;
+        }
+      }
+      Finding found;
+      found.id = "priority-inversion";
+      found.severity = Severity::kHigh;
+      found.confidence = Confidence::kHigh;
+      found.lane = lane < model_.lanes.size() ? lane : kNone;
+      found.start_ns = from;
+      found.end_ns = to;
+      found.request = run_.request[run_.resource_of(one.worst)];
+      found.resources = {run_.resource_of(one.worst)};
+      found.invocations = {one.worst};
+      if (blocker != kNone) {
+        found.resources.push_back(run_.resource_of(blocker));
+        found.invocations.push_back(blocker);
+        set_location(found, location_of(blocker));
+      }
+      found.summary = place(one.location) + " waited " + duration_text(delay_[one.worst]) + " while less important work ran";
+      if (blocker != kNone) found.summary += ", of it " + duration_text(blocker_ns) + " in " + place(location_of(blocker));
+      found.says("delayed", Evidence::Unit::kCount, one.count);
+      found.says("lost to less important work", Evidence::Unit::kNanoseconds, one.ns);
+      found.says("worst delay", Evidence::Unit::kNanoseconds, delay_[one.worst]);
+      found.says("delayed location", place(one.location));
+      found.advice = "Run the background work on lanes of its own, or let it yield more often.";
+      all.push_back(std::move(found));
+    }
+    keep(all);
+  }
+
+  void diagnose_cpu_bound() {
+    std::uint64_t busy = 0;
+    for (const Scheduling::Lane& lane : out_.lanes) busy += lane.busy_ns;
+    std::vector<Finding> all;
+    for (const Scheduling::Location& is : out_.locations) {
+      if (is.runs < settings_.cpu_bound_min_runs || is.busy_ns / is.runs <= settings_.cpu_bound_run_ns) continue;
+      if (is.delays.n != 0 && is.delays.p50 > settings_.cpu_bound_delay_ns) continue;
+      if (permille(is.busy_ns, busy) < settings_.cpu_bound_min_percent * 10) continue;
+      std::uint64_t on = 0, off = 0;
+      std::uint32_t stack = kNone;
+      for (const Scheduling::SampleGroup& group : out_.samples) {
+        if (group.location != is.location || group.state != Scheduling::SampleState::kRunning) continue;
+        (group.kind == SampleKind::kCpu ? on : off) += group.count;
+        if (group.kind == SampleKind::kCpu && stack == kNone) stack = group.stack;
+      }
+      Finding found;
+      found.id = "cpu-bound";
+      found.severity = Severity::kMedium;
+      // Samples of it off the processor say that it rather blocks; without any sample nobody knows.
+      found.confidence = off > on && on + off >= 10 ? Confidence::kLow : on >= 10 ? Confidence::kHigh : Confidence::kMedium;
+      set_location(found, is.location);
+      std::uint32_t longest = kNone;
+      for (const std::uint32_t at : at_location_[is.location]) {
+        if (longest == kNone || run_.self[at] > run_.self[longest]) longest = at;
+      }
+      found.resources = {run_.resource_of(longest)};
+      found.invocations = {longest};
+      found.start_ns = run_.start(longest);
+      found.end_ns = run_.end(longest);
+      found.summary = place(is.location) + " ran " + number_text(is.runs) + " times for " + duration_text(is.busy_ns / is.runs) +
+                      " on average, " + duration_text(is.busy_ns) + " in all";
+      found.says("runs", Evidence::Unit::kCount, is.runs);
+      found.says("mean run", Evidence::Unit::kNanoseconds, is.busy_ns / is.runs);
+      found.says("longest run", Evidence::Unit::kNanoseconds, run_.self[longest]);
+      found.says("of busy time", Evidence::Unit::kPermille, permille(is.busy_ns, busy));
+      if (is.delays.n != 0) found.says("median delay", Evidence::Unit::kNanoseconds, is.delays.p50);
+      if (on + off != 0) {
+        found.says("samples on the processor", Evidence::Unit::kCount, on);
+        found.says("samples off the processor", Evidence::Unit::kCount, off);
+      }
+      if (stack != kNone && model_.stacks[stack].count != 0) {
+        found.says("most sampled", location_text(model_, model_.frames_of(stack).front()));
+      }
+      found.advice = "This computes rather than waits: move it to a pool for computation, or cut it into pieces that yield.";
+      all.push_back(std::move(found));
+    }
+    keep(all);
+  }
+
+  void diagnose_imbalance() {
+    std::vector<Finding> all;
+    for (const Scheduling::Pool& pool : out_.pools) {
+      if (pool.lanes.size() < 2 || pool.most_permille - pool.least_permille <= settings_.imbalance_percent * 10) continue;
+      std::uint64_t from = kUnknown, to = 0;
+      std::uint32_t most = pool.lanes.front(), least = pool.lanes.front();
+      for (const std::uint32_t at : pool.lanes) {
+        from = std::min(from, out_.lanes[at].first_ns);
+        to = std::max(to, out_.lanes[at].last_ns);
+        if (out_.lanes[at].busy_ns > out_.lanes[most].busy_ns) most = at;
+        if (out_.lanes[at].busy_ns < out_.lanes[least].busy_ns) least = at;
+      }
+      if (to - from < settings_.imbalance_min_ns) continue;
+      Finding found;
+      found.id = "imbalance";
+      found.severity = Severity::kMedium;
+      found.confidence = coverage_.lost_within(from, to) == 0 ? Confidence::kHigh : Confidence::kLow;
+      found.lane = out_.lanes[most].lane;
+      found.start_ns = from;
+      found.end_ns = to;
+      found.summary = lane_text(out_.lanes[most].lane) + " was busy " + number_text((pool.most_permille + 5) / 10) + " % of the time, " +
+                      lane_text(out_.lanes[least].lane) + " " + number_text((pool.least_permille + 5) / 10) + " %";
+      found.says("lanes", Evidence::Unit::kCount, pool.lanes.size());
+      found.says("busiest", Evidence::Unit::kPermille, pool.most_permille);
+      found.says("idlest", Evidence::Unit::kPermille, pool.least_permille);
+      // What the busiest lane ran most.
+      std::vector<std::uint64_t> time_at(where_.entries.size(), 0);
+      std::uint32_t busiest = kNone;
+      for (const std::uint32_t at : run_.on_lane[out_.lanes[most].lane]) {
+        const std::uint32_t location = location_of(at);
+        time_at[location] += run_.self[at];
+        if (busiest == kNone || time_at[location] > time_at[busiest]) busiest = location;
+      }
+      if (busiest != kNone) {
+        found.says("ran most", place(busiest));
+        found.location = where_.entries[busiest].frame;
+      }
+      found.mute_key = std::string("imbalance|") + pool.name;
+      found.advice = "Work stays on the lane that made it: spread what the busiest lane runs, or let idle lanes take it.";
+      all.push_back(std::move(found));
+    }
+    keep(all);
+  }
+
+  void diagnose_self_wakes() {
+    std::vector<Finding> all;
+    for (const Scheduling::Location& is : out_.locations) {
+      if (is.self_wakes < settings_.self_wake_min || is.self_wakes * 100 <= is.runs * settings_.self_wake_percent) continue;
+      Finding found;
+      found.id = "self-wakes";
+      found.severity = Severity::kMedium;
+      found.confidence = Confidence::kHigh;
+      set_location(found, is.location);
+      std::uint32_t most = kNone;
+      std::uint64_t most_count = 0, count = 0;
+      std::uint32_t last = kNone;
+      // The resource with the most of them: its runs need not be next to each other.
+      std::vector<std::uint32_t> woken;
+      for (const std::uint32_t at : at_location_[is.location]) {
+        const std::uint32_t wake = model_.invocations[at].wake;
+        if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at)) woken.push_back(run_.resource_of(at));
+      }
+      std::sort(woken.begin(), woken.end());
+      for (const std::uint32_t row : woken) {
+        count = row == last ? count + 1 : 1;
+        last = row;
+        if (count > most_count) {
+          most_count = count;
+          most = row;
+        }
+      }
+      if (most != kNone) found.resources = {most};
+      found.start_ns = model_.first_time;
+      found.end_ns = model_.last_time;
+      found.summary = place(is.location) + " woke itself for " + number_text(is.self_wakes) + " of its " + number_text(is.runs) + " runs";
+      found.says("self-wakes", Evidence::Unit::kCount, is.self_wakes);
+      found.says("runs", Evidence::Unit::kCount, is.runs);
+      found.says("mean run", Evidence::Unit::kNanoseconds, is.busy_ns / is.runs);
+      found.says("most of one task", Evidence::Unit::kCount, most_count);
+      found.advice = "A task that wakes itself polls: let it wait for what it polls for, or do more in each run.";
+      all.push_back(std::move(found));
+    }
+    keep(all);
+  }
+
+  void diagnose_lost_wakes() {
+    std::vector<Finding> all;
+    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
+      if (!run_.open(row)) continue;
+      const auto runs = model_.invocations_of(row);
+      if (!runs.empty() && (runs_once(static_cast<TypeId>(model_.type[row])) || !model_.invocations[runs.back()].ended)) continue;
+      const std::uint64_t ran = runs.empty() ? 0 : run_.end(runs.back());
+      const auto wakes = model_.wakes_by_resource[row];
+      std::uint64_t since = kUnknown;
+      std::uint32_t waker = kNone;
+      Confidence confidence = Confidence::kHigh;
+      if (!wakes.empty()) {
+        const TraceModel::Wake& last = model_.wakes[wakes.back()];
+        if (last.invocation == kNone && (runs.empty() || last.time > run_.start(runs.back()))) {
+          since = std::max(last.time, ran);
+          waker = last.by;
+        }
+      } else if (runs.empty() && model_.has(row, ResourceFlag::kCreated)) {
+        // Everything that it awaits is settled, and nobody has run it.
+        std::uint64_t settled = 0;
+        bool any = false, every = true;
+        for (const std::uint32_t link : model_.links_by_effect[row]) {
+          if (model_.links[link].kind != LinkKind::kAwaits) continue;
+          const std::uint32_t of = model_.links[link].cause;
+          any = true;
+          if (of == kNone || !run_.settle_known[of]) {
+            every = false;
+            break;
+          }
+          settled = std::max({settled, run_.settled[of], model_.links[link].time});
+        }
+        if (any && every) {
+          since = settled;
+          confidence = Confidence::kMedium;
+        }
+      }
+      // After its request's end nobody would have recorded its run.
+      const std::uint64_t until = run_.request[row] == kNone ? model_.last_time : run_.requests[run_.request[row]].end;
+      if (since == kUnknown || since >= until || until - since <= settings_.lost_wake_ns) continue;
+      if (coverage_.lost_within(since, until) != 0) confidence = Confidence::kLow;
+      Finding found;
+      found.id = "lost-wake";
+      found.severity = Severity::kHigh;
+      found.confidence = confidence;
+      found.request = run_.request[row];
+      found.start_ns = since;
+      found.end_ns = until;
+      found.resources = {row};
+      if (waker != kNone) found.resources.push_back(waker);
+      set_location(found, where_.of[row]);
+      found.summary = place(where_.of[row]) + " was made ready and never ran in the " + duration_text(until - since) + " that followed";
+      found.says("waited", Evidence::Unit::kNanoseconds, until - since);
+      found.advice = "Its wake went to nobody: look for a waker that is dropped, a queue that is not drained, or a lane that stopped.";
+      all.push_back(std::move(found));
+    }
+    keep(all);
+  }
+
+  void diagnose_never_yielded() {
+    // Only a type that is seen to be suspended and resumed can fail to.
+    std::vector<bool> resumes(model_.type_names.size() + 1, false);
+    const auto type_of = [&](std::uint32_t row) {
+      return model_.has(row, ResourceFlag::kCreated) ? std::min<std::size_t>(model_.type[row], model_.type_names.size())
+                                                     : model_.type_names.size();
+    };
+    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
+      if (model_.invocations_of(row).size() > 1) resumes[type_of(row)] = true;
+    }
+    std::vector<Finding> all;
+    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
+      const auto runs = model_.invocations_of(row);
+      if (runs.size() != 1 || !model_.has(row, ResourceFlag::kCreated) || !resumes[type_of(row)]) continue;
+      const std::uint32_t at = runs.front();
+      if (run_.is_span(at) || run_.self[at] <= settings_.never_yielded_ns || run_.class_of(row) == TypeClass::kRoot) continue;
+      const bool done = run_.settle_known[row] || model_.has(row, ResourceFlag::kDestroyed);
+      if (!done && model_.invocations[at].ended) continue;  // it did yield, and waits
+      Finding found;
+      found.id = "never-yielded";
+      found.severity = Severity::kMedium;
+      found.confidence = model_.invocations[at].ended ? Confidence::kHigh : Confidence::kMedium;
+      found.request = run_.request[row];
+      found.lane = run_.lane[at] < model_.lanes.size() ? run_.lane[at] : kNone;
+      found.start_ns = run_.start(at);
+      found.end_ns = run_.end(at);
+      found.resources = {row};
+      found.invocations = {at};
+      set_location(found, where_.of[row]);
+      found.summary = place(where_.of[row]) + " ran for " + duration_text(run_.self[at]) + " from its first moment to its last without a break";
+      found.says("ran", Evidence::Unit::kNanoseconds, run_.self[at]);
+      found.advice = "It held its lane from beginning to end: let it yield, or run it on a pool for blocking work.";
+      all.push_back(std::move(found));
+    }
+    keep(all);
+  }
+
+  const Execution& run_;
+  const TraceModel& model_;
+  const Locations& where_;
+  const Coverage& coverage_;
+  const SchedulingSettings& settings_;
+  Scheduling out_;
+  std::vector<std::uint64_t> delay_;         // by invocation
+  std::vector<std::uint32_t> depth_;         // by invocation; kNone: not known
+  std::vector<std::vector<Step>> queue_of_lane_;
+  std::vector<Step> global_queue_;
+  std::vector<std::vector<Execution::Pause>> parked_;
+  std::vector<std::vector<Step>> waiting_;   // by lane: how many wait too long, from each moment on
+  std::vector<std::uint32_t> lane_index_;
+  std::vector<std::uint32_t> location_index_;
+  RowIndex at_location_;
+  std::vector<std::uint32_t> delayed_;       // invocations, in order of start
+  std::vector<Scheduling::Blocker> blame_;   // by location, for one explanation at a time
+};
+
+}  // namespace detail
+
+///   Cost      O(n log n) in invocations, samples and counters.
+///   Errors    std::bad_alloc.
+[[nodiscard]] inline Scheduling scheduling_of(const Execution& run, const Locations& where, const Coverage& coverage) {
+  return detail::SchedulingMaker(run, where, coverage).make();
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/event_loop.hpp ====
+// event_loop.hpp: what kept the event loop from looking outside, for how long, and what became of the tasks.
+//
+// A loop that runs one callback for 300 ms answers nobody meanwhile. Three views of that, and the book of tasks:
+//   const EventLoop loop = event_loop_of(run, where, scheduling, coverage);
+//   for (const EventLoop::Call& call : loop.calls) ...      // blocking and slow callbacks, with the stack that blocked
+//   for (const EventLoop::Lag& lag : loop.lags) ...         // each stretch in which the loop was late, and who caused it
+//   for (const EventLoop::Tasks& tasks : loop.tasks) ...    // created, settled, rejected, cancelled, pending, by location
+// A *turn* is a stretch in which a lane did not look outside: runs one after the other, less than turn_gap_ns apart, none but
+// the first begun from outside, the lane never parked. Something that comes in at a moment of a turn is served when it
+// ends: the loop's *lag* at that moment. So the distribution of lag over all moments follows exactly from the lengths of
+// the turns; it is not sampled. Where the host has measured its lag itself (counter loop-lag) that is shown beside it.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Rows are those of the model; lanes those of Execution.
+///   Lifetime  stands alone; rows mean something with their model.
+struct EventLoop {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  /// How a call's stack is known: seen while it ran (a watchdog, a sampler), where the call began, where its resource was
+  /// created.
+  enum class StackOf : std::uint8_t { kNothing, kSampled, kCall, kCreation };
+
+  /// A callback that held its lane for long. Of nested ones the innermost that did.
+  struct Call {
+    std::uint32_t invocation = kNone;
+    std::uint64_t held_ns = 0;            ///< with what it called
+    std::uint64_t self_ns = 0;
+    bool blocking = false;                ///< else slow
+    StackOf stack_of = StackOf::kNothing;
+    std::uint32_t stack = kNone;          ///< of several the one that was seen most
+    std::uint64_t samples = 0;            ///< in this call
+    std::uint32_t location = kNone;       ///< row of `frames`: the first of the user's in that stack
+  };
+  /// A stretch in which a lane was late for whatever came in.
+  struct Lag {
+    std::uint32_t lane = kNone;
+    std::uint64_t start_ns = 0;
+    std::uint64_t lag_ns = 0;
+    bool reported = false;                ///< by the host's own measurement; else a turn
+    std::uint64_t runs = 0;               ///< in it
+    std::uint32_t culprit = kNone;        ///< the invocation that held the lane longest in it
+    std::uint64_t culprit_ns = 0;
+  };
+  struct LaneLag {
+    std::uint32_t lane = kNone;
+    std::uint64_t window_ns = 0;
+    std::uint64_t turns = 0;
+    std::uint64_t over = 0;               ///< turns over lag_warn_ns
+    std::uint64_t late_ns = 0;            ///< moments at which the lag was over lag_warn_ns
+    std::uint64_t p50_ns = 0;             ///< of all moments of the lane's window
+    std::uint64_t p99_ns = 0;
+    std::uint64_t p999_ns = 0;
+    std::uint64_t max_ns = 0;
+    Durations reported;                   ///< what the host measured
+  };
+  /// created = fulfilled + rejected + cancelled + settled_unknown + ended_unsaid + pending + not_told.
+  struct Tasks {
+    std::uint32_t location = kNone;       ///< of Locations; kNone: all that is beyond the list
+    std::uint16_t type = 0;               ///< TypeId
+    std::uint64_t created = 0;
+    std::uint64_t fulfilled = 0;
+    std::uint64_t rejected = 0;
+    std::uint64_t cancelled = 0;
+    std::uint64_t settled_unknown = 0;    ///< settled; the trace does not say how
+    std::uint64_t ended_unsaid = 0;       ///< destroyed, or of a kind that runs once and has run
+    std::uint64_t not_told = 0;           ///< of a trace that records no settling at all: it may have ended, or not
+    std::uint64_t pending = 0;
+    std::uint64_t pending_since_ns = 0;   ///< the oldest, where there is one
+    std::uint32_t oldest = kNone;         ///< resource
+  };
+
+  NeedSet missing;
+  std::uint64_t blocking = 0;
+  std::uint64_t slow = 0;
+  std::vector<Call> calls;                ///< the longest first
+  std::vector<LaneLag> lanes;
+  std::uint64_t lags_over = 0;
+  std::vector<Lag> lags;                  ///< the longest first
+  Tasks all;
+  std::vector<Tasks> tasks;               ///< the most pending first, then the most created
+  std::uint64_t tasks_not_listed = 0;     ///< locations in the last entry
+  std::vector<Finding> findings;
+};
+
+namespace detail {
+
+class EventLoopMaker {
+ public:
+  EventLoopMaker(const Execution& run, const Locations& where, const Scheduling& scheduling, const Coverage& coverage)
+      : run_(run), model_(run.model), where_(where), scheduling_(scheduling), coverage_(coverage), settings_(run.settings.event_loop) {}
+
+  [[nodiscard]] EventLoop make() {
+    out_.missing = coverage_.missing(NeedSet(Need::kLanes) | Need::kCauses | Need::kLoopLag | Need::kCpuSamples | Need::kOutcomes);
+    find_calls();
+    find_turns();
+    find_reported_lags();
+    keep_longest_lags();
+    count_tasks();
+    diagnose_lags();
+    return std::move(out_);
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  [[nodiscard]] std::uint32_t invocations() const noexcept { return static_cast<std::uint32_t>(model_.invocations.size()); }
+  [[nodiscard]] std::uint64_t held(std::uint32_t at) const noexcept { return run_.end(at) - run_.start(at); }
+
+  // -- calls ----------------------------------------------------------------------------------------------------------
+
+  void find_calls() {
+    std::vector<bool> excused(invocations(), false);  // something in it held the lane, and is listed instead
+    std::vector<std::uint32_t> over;
+    for (std::uint32_t at = 0; at < invocations(); ++at) {
+      if (run_.is_span(at) || held(at) <= settings_.slow_ns) continue;
+      over.push_back(at);
+      if (run_.container[at] != kNone) excused[run_.container[at]] = true;
+    }
+    for (const std::uint32_t at : over) {
+      if (excused[at] && run_.self[at] <= settings_.slow_ns) continue;
+      EventLoop::Call call;
+      call.invocation = at;
+      call.self_ns = run_.self[at];
+      call.held_ns = excused[at] ? run_.self[at] : held(at);
+      call.blocking = call.held_ns > settings_.blocking_ns;
+      ++(call.blocking ? out_.blocking : out_.slow);
+      out_.calls.push_back(call);
+    }
+    std::sort(out_.calls.begin(), out_.calls.end(), [](const EventLoop::Call& a, const EventLoop::Call& b) {
+      return a.held_ns != b.held_ns ? a.held_ns > b.held_ns : a.invocation < b.invocation;
+    });
+    if (out_.calls.size() > settings_.calls_listed) out_.calls.resize(settings_.calls_listed);
+    if (out_.calls.empty()) return;
+    samples_by_lane_.build(run_.lanes(), model_.samples.size(), [&](std::uint32_t at) { return model_.samples[at].lane; });
+    for (EventLoop::Call& call : out_.calls) find_stack(call);
+  }
+
+  void find_stack(EventLoop::Call& call) const {
+    const std::uint32_t at = call.invocation;
+    const std::uint32_t resource = run_.resource_of(at);
+    const auto on_lane = samples_by_lane_[run_.lane[at]];
+    auto sample = std::lower_bound(on_lane.begin(), on_lane.end(), run_.start(at),
+                                   [&](std::uint32_t row, std::uint64_t time) { return model_.samples[row].time < time; });
+    std::vector<std::uint32_t> stacks;
+    for (; sample != on_lane.end() && model_.samples[*sample].time < run_.end(at); ++sample) {
+      const TraceModel::Sample& seen = model_.samples[*sample];
+      if (run_.owner_at(run_.lane[at], seen.time) != at && seen.resource != resource) continue;
+      ++call.samples;
+      if (seen.stack != kNone && model_.stacks[seen.stack].count != 0) stacks.push_back(seen.stack);
+    }
+    std::sort(stacks.begin(), stacks.end());
+    std::size_t most = 0;
+    for (std::size_t from = 0, to = 0; from < stacks.size(); from = to) {
+      while (to < stacks.size() && stacks[to] == stacks[from]) ++to;
+      if (to - from <= most) continue;
+      most = to - from;
+      call.stack = stacks[from];
+      call.stack_of = EventLoop::StackOf::kSampled;
+    }
+    const auto take = [&](std::uint32_t stack, EventLoop::StackOf of) {
+      if (call.stack != kNone || stack == kNone || model_.stacks[stack].count == 0) return;
+      call.stack = stack;
+      call.stack_of = of;
+    };
+    take(model_.invocations[at].stack, EventLoop::StackOf::kCall);
+    take(model_.stack[resource], EventLoop::StackOf::kCreation);
+    if (call.stack != kNone) call.location = run_.visible.first_user[call.stack];
+    if (call.location == kNone) call.location = run_.visible.user_frame(model_, resource);
+  }
+
+  // -- lag ------------------------------------------------------------------------------------------------------------
+
+  /// Whether a run was begun by something that came in from outside: the lane had looked there before it.
+  [[nodiscard]] bool from_outside(std::uint32_t at) const noexcept {
+    const CauseOf kind = run_.cause[at].kind;
+    return kind == CauseOf::kExternal || kind == CauseOf::kRoot;
+  }
+
+  void find_turns() {
+    std::vector<std::vector<std::uint64_t>> parks(model_.lanes.size());
+    for (const TraceModel::LaneEvent& event : model_.lane_events) {
+      if (event.lane != kNone && (event.kind == EventKind::kParked || event.kind == EventKind::kUnparked)) {
+        parks[event.lane].push_back(event.time);
+      }
+    }
+    std::vector<std::uint64_t> lengths;
+    for (const Scheduling::Lane& of : scheduling_.lanes) {
+      EventLoop::LaneLag lag;
+      lag.lane = of.lane;
+      lag.window_ns = of.window();
+      lengths.clear();
+      std::size_t park = 0;
+      EventLoop::Lag turn;
+      std::uint64_t end = 0;
+      bool open = false;
+      const auto close = [&] {
+        if (!open) return;
+        open = false;
+        turn.lag_ns = end - turn.start_ns;
+        ++lag.turns;
+        lengths.push_back(turn.lag_ns);
+        if (turn.lag_ns <= settings_.lag_warn_ns) return;
+        ++lag.over;
+        lag.late_ns += turn.lag_ns - settings_.lag_warn_ns;
+        out_.lags.push_back(turn);
+      };
+      for (const std::uint32_t at : run_.on_lane[of.lane]) {
+        if (run_.is_span(at)) continue;
+        const std::uint64_t start = run_.start(at);
+        bool parked = false;
+        if (of.lane < parks.size()) {
+          const auto& times = parks[of.lane];
+          while (park < times.size() && times[park] <= start) parked = times[park++] >= end || parked;
+        }
+        if (!open || (start >= end && (parked || start - end >= settings_.turn_gap_ns || from_outside(at)))) {
+          close();
+          turn = {};
+          turn.lane = of.lane;
+          turn.start_ns = start;
+          end = start;
+          open = true;
+        }
+        end = std::max(end, run_.end(at));
+        ++turn.runs;
+        if (turn.culprit == kNone || run_.self[at] > turn.culprit_ns) {
+          turn.culprit = at;
+          turn.culprit_ns = run_.self[at];
+        }
+      }
+      close();
+      distribute(lengths, lag);
+      out_.lanes.push_back(lag);
+    }
+    out_.lags_over = out_.lags.size();
+  }
+
+  /// At a moment of a turn of length L the lag is what is left of it. So of a window W the moments with a lag over x are the
+  /// sum of (L - x) over the turns longer than x, and the q-quantile is the x of which that is (1 - q) W.
+  static void distribute(std::vector<std::uint64_t>& lengths, EventLoop::LaneLag& lag) {
+    if (lengths.empty()) return;
+    std::sort(lengths.begin(), lengths.end(), [](std::uint64_t a, std::uint64_t b) { return a > b; });
+    lag.max_ns = lengths.front();
+    const auto quantile = [&](std::uint64_t left_of_thousand) {
+      const std::uint64_t wanted = lag.window_ns / 1000 * left_of_thousand + lag.window_ns % 1000 * left_of_thousand / 1000;
+      std::uint64_t sum = 0;
+      for (std::size_t n = 1; n <= lengths.size(); ++n) {
+        sum += lengths[n - 1];
+        const std::uint64_t below = n < lengths.size() ? lengths[n] : 0;
+        // With x at `below` the n longest give so many moments: where that is enough, x lies above it.
+        if (sum - below * n < wanted) continue;
+        return (sum - wanted) / n;
+      }
+      return std::uint64_t{0};
+    };
+    lag.p50_ns = quantile(500);
+    lag.p99_ns = quantile(10);
+    lag.p999_ns = quantile(1);
+  }
+
+  void find_reported_lags() {
+    std::vector<std::vector<std::uint64_t>> values(run_.lanes());
+    for (const TraceModel::CounterSample& sample : model_.counter_samples) {
+      if (model_.counters[sample.counter].id != CounterId::kLoopLag || sample.lane == kNone) continue;
+      const Value value = TraceModel::value_of(sample.kind, sample.bits);
+      std::uint64_t ns = 0;
+      if (value.kind == ValueKind::kUint) ns = value.uinteger;
+      else if (value.kind == ValueKind::kInt) ns = value.integer < 0 ? 0 : static_cast<std::uint64_t>(value.integer);
+      else if (value.kind == ValueKind::kDouble) ns = value.real >= 0 && value.real < 9e15 ? static_cast<std::uint64_t>(value.real) : 0;
+      values[sample.lane].push_back(ns);
+      if (ns <= settings_.lag_warn_ns) continue;
+      EventLoop::Lag lag;
+      lag.lane = sample.lane;
+      lag.reported = true;
+      lag.lag_ns = ns;
+      lag.start_ns = sample.time - std::min(sample.time, ns);
+      reported_.push_back(lag);
+    }
+    for (EventLoop::LaneLag& lane : out_.lanes) lane.reported = durations_of(values[lane.lane]);
+    out_.lags_over += reported_.size();
+  }
+
+  void keep_longest_lags() {
+    const auto longer = [](const EventLoop::Lag& a, const EventLoop::Lag& b) {
+      if (a.lag_ns != b.lag_ns) return a.lag_ns > b.lag_ns;
+      if (a.start_ns != b.start_ns) return a.start_ns < b.start_ns;
+      return a.lane != b.lane ? a.lane < b.lane : a.reported < b.reported;
+    };
+    turns_over_ = out_.lags;
+    std::sort(reported_.begin(), reported_.end(), longer);
+    if (reported_.size() > settings_.lags_listed) reported_.resize(settings_.lags_listed);
+    for (EventLoop::Lag& lag : reported_) {
+      find_culprit(lag);
+      out_.lags.push_back(lag);
+    }
+    std::sort(out_.lags.begin(), out_.lags.end(), longer);
+    if (out_.lags.size() > settings_.lags_listed) out_.lags.resize(settings_.lags_listed);
+  }
+
+  /// Who held the lane longest in the time of a reported lag.
+  void find_culprit(EventLoop::Lag& lag) const {
+    const std::uint64_t from = lag.start_ns, to = lag.start_ns + lag.lag_ns;
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> owners;
+    for (std::uint32_t s = run_.segment_after(lag.lane, from); s < run_.segment_first[lag.lane + 1] && run_.segments[s].start < to; ++s) {
+      const Execution::Segment& segment = run_.segments[s];
+      owners.push_back({segment.owner, std::min(segment.end, to) - std::max(segment.start, from)});
+    }
+    std::sort(owners.begin(), owners.end());
+    for (std::size_t at = 0; at < owners.size();) {
+      std::uint64_t ns = 0;
+      const std::uint32_t owner = owners[at].first;
+      for (; at < owners.size() && owners[at].first == owner; ++at) ns += owners[at].second;
+      ++lag.runs;
+      if (ns <= lag.culprit_ns) continue;
+      lag.culprit_ns = ns;
+      lag.culprit = owner;
+    }
+  }
+
+  // -- tasks ----------------------------------------------------------------------------------------------------------
+
+  void count_tasks() {
+    struct Key {
+      std::uint64_t key;
+      std::uint32_t row;
+    };
+    std::vector<Key> keys;
+    keys.reserve(model_.resources());
+    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
+      if (model_.has(row, ResourceFlag::kCreated)) keys.push_back({std::uint64_t{where_.of[row]} << 16 | model_.type[row], row});
+    }
+    // By location and type: few, and in any order.
+    IdMap places;
+    std::vector<bool> resolved;
+    for (const TraceModel::Extra& extra : model_.extras) {
+      if (extra.kind != EventKind::kSettled || static_cast<Outcome>(extra.flags & 0xf) != Outcome::kResolved || extra.resource == kNone) continue;
+      if (resolved.empty()) resolved.assign(model_.resources(), false);
+      resolved[extra.resource] = true;
+    }
+    std::vector<bool> finished(model_.resources(), false);
+    for (const TraceModel::Root& root : model_.roots) {
+      if (root.resource != kNone && root.has_finished) finished[root.resource] = true;
+    }
+    for (const Key& one : keys) {
+      std::uint32_t place = places.find(one.key + 1);
+      if (place == IdMap::kAbsent) {
+        place = static_cast<std::uint32_t>(out_.tasks.size());
+        places.insert(one.key + 1, place);
+        out_.tasks.emplace_back();
+        out_.tasks.back().location = static_cast<std::uint32_t>(one.key >> 16);
+        out_.tasks.back().type = static_cast<std::uint16_t>(one.key & 0xffff);
+      }
+      count(one.row, out_.tasks[place], !resolved.empty() && resolved[one.row], finished[one.row]);
+    }
+    for (const EventLoop::Tasks& tasks : out_.tasks) add(out_.all, tasks);
+    std::sort(out_.tasks.begin(), out_.tasks.end(), [](const EventLoop::Tasks& a, const EventLoop::Tasks& b) {
+      if (a.pending != b.pending) return a.pending > b.pending;
+      if (a.created != b.created) return a.created > b.created;
+      return a.location != b.location ? a.location < b.location : a.type < b.type;
+    });
+    if (out_.tasks.size() <= settings_.locations_listed || settings_.locations_listed == 0) return;
+    EventLoop::Tasks rest;
+    for (std::size_t at = settings_.locations_listed; at < out_.tasks.size(); ++at) add(rest, out_.tasks[at]);
+    out_.tasks_not_listed = out_.tasks.size() - settings_.locations_listed;
+    out_.tasks.resize(settings_.locations_listed);
+    out_.tasks.push_back(rest);
+  }
+
+  void count(std::uint32_t row, EventLoop::Tasks& tasks, bool resolved, bool finished) const {
+    ++tasks.created;
+    if (model_.has(row, ResourceFlag::kSettled)) {
+      switch (model_.outcome(row)) {
+        case Outcome::kFulfilled: ++tasks.fulfilled; return;
+        case Outcome::kRejected: ++tasks.rejected; return;
+        case Outcome::kCancelled: ++tasks.cancelled; return;
+        default: ++tasks.settled_unknown; return;
+      }
+    }
+    Life life;
+    life.type = static_cast<TypeId>(model_.type[row]);
+    life.created = true;
+    life.resolved = resolved;
+    life.destroyed = model_.has(row, ResourceFlag::kDestroyed);
+    life.finished = finished;
+    for (const std::uint32_t at : model_.invocations_of(row)) {
+      if (model_.invocations[at].ended) {
+        life.ran = true;
+      } else {
+        ++life.running;
+      }
+    }
+    if (life.ended()) {
+      ++tasks.ended_unsaid;
+      return;
+    }
+    if (run_.settle_known[row]) {  // by rule
+      ++tasks.settled_unknown;
+      return;
+    }
+    if (!coverage_[Need::kSettles].any() && life.running == 0) {
+      ++tasks.not_told;
+      return;
+    }
+    ++tasks.pending;
+    if (tasks.oldest != kNone && (tasks.pending_since_ns < model_.created[row] ||
+                                  (tasks.pending_since_ns == model_.created[row] && tasks.oldest < row))) {
+      return;
+    }
+    tasks.oldest = row;
+    tasks.pending_since_ns = model_.created[row];
+  }
+  static void add(EventLoop::Tasks& to, const EventLoop::Tasks& more) noexcept {
+    to.created += more.created;
+    to.fulfilled += more.fulfilled;
+    to.rejected += more.rejected;
+    to.cancelled += more.cancelled;
+    to.settled_unknown += more.settled_unknown;
+    to.ended_unsaid += more.ended_unsaid;
+    to.not_told += more.not_told;
+    to.pending += more.pending;
+    if (more.oldest == kNone) return;
+    if (to.oldest == kNone || more.pending_since_ns < to.pending_since_ns ||
+        (more.pending_since_ns == to.pending_since_ns && more.oldest < to.oldest)) {
+      to.oldest = more.oldest;
+      to.pending_since_ns = more.pending_since_ns;
+    }
+  }
+
+  // -- findings -------------------------------------------------------------------------------------------------------
+
+  /// One a location that caused lag: the turns in which it held the lane longest.
+  void diagnose_lags() {
+    struct Case {
+      std::uint64_t turns = 0;
+      std::uint64_t late_ns = 0;
+      EventLoop::Lag worst;
+    };
+    std::vector<Case> cases(where_.entries.size());
+    for (const EventLoop::Lag& lag : turns_over_) {
+      if (lag.culprit == kNone) continue;
+      Case& one = cases[where_.of[run_.resource_of(lag.culprit)]];
+      ++one.turns;
+      one.late_ns += lag.lag_ns - settings_.lag_warn_ns;
+      if (lag.lag_ns > one.worst.lag_ns) one.worst = lag;
+    }
+    for (std::uint32_t entry = 0; entry < cases.size(); ++entry) {
+      const Case& one = cases[entry];
+      if (one.turns == 0) continue;
+      const EventLoop::Lag& worst = one.worst;
+      Finding found;
+      found.id = "loop-lag";
+      found.severity = worst.lag_ns > settings_.blocking_ns ? Severity::kMedium : Severity::kLow;
+      found.confidence = worst.culprit_ns * 2 > worst.lag_ns ? Confidence::kHigh : Confidence::kMedium;
+      found.request = run_.request[run_.resource_of(worst.culprit)];
+      found.lane = worst.lane < model_.lanes.size() ? worst.lane : kNone;
+      found.start_ns = worst.start_ns;
+      found.end_ns = worst.start_ns + worst.lag_ns;
+      found.resources = {run_.resource_of(worst.culprit)};
+      found.invocations = {worst.culprit};
+      found.location = where_.entries[entry].frame;
+      found.mute_key = std::string("loop-lag|") + where_.entries[entry].text;
+      found.summary = report::lane_text(model_, worst.lane) + " did not look outside for " + report::duration_text(worst.lag_ns) + ", of it " +
+                      report::duration_text(worst.culprit_ns) + " in " + where_.entries[entry].text;
+      found.says("turns over the limit", Evidence::Unit::kCount, one.turns);
+      found.says("longest turn", Evidence::Unit::kNanoseconds, worst.lag_ns);
+      found.says("callbacks in it", Evidence::Unit::kCount, worst.runs);
+      found.says("of it in this location", Evidence::Unit::kNanoseconds, worst.culprit_ns);
+      found.advice = worst.runs == 1 || worst.culprit_ns * 2 > worst.lag_ns
+                         ? "One callback holds the loop: split it, yield in it, or move it off this thread."
+                         : "Many callbacks run without a break: let the loop look outside between them (yield to a macrotask).";
+      out_.findings.push_back(std::move(found));
+    }
+    std::sort(out_.findings.begin(), out_.findings.end(), FindingOrder{&model_});
+    const std::size_t kept = run_.settings.scheduling.findings_a_kind;
+    if (out_.findings.size() <= kept || kept == 0) return;
+    out_.findings[kept - 1].says("more of this kind", Evidence::Unit::kCount, out_.findings.size() - kept);
+    out_.findings.resize(kept);
+  }
+
+  const Execution& run_;
+  const TraceModel& model_;
+  const Locations& where_;
+  const Scheduling& scheduling_;
+  const Coverage& coverage_;
+  const EventLoopSettings& settings_;
+  EventLoop out_;
+  RowIndex samples_by_lane_;
+  std::vector<EventLoop::Lag> turns_over_;
+  std::vector<EventLoop::Lag> reported_;
+};
+
+}  // namespace detail
+
+///   Cost      O(n log n).
+///   Errors    std::bad_alloc.
+[[nodiscard]] inline EventLoop event_loop_of(const Execution& run, const Locations& where, const Scheduling& scheduling,
+                                             const Coverage& coverage) {
+  return detail::EventLoopMaker(run, where, scheduling, coverage).make();
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/gaps.hpp ====
+// gaps.hpp: when nothing of a request ran, and what it was waiting for then.
+//
+// Most of a request is silence. Each silence is ended by something: a fetch that answered, a timer, a lane that became
+// free. A gap names it, and what else was in flight at the time:
+//   const Gaps gaps(run);
+//   for (const Gap& gap : gaps.of(request)) ...        // gap.start, gap.end, gap.kind
+//     for (const GapPart& part : gaps.parts_of(gap)) ... // part.cause, part.operation
+//   gaps.idle_ns(request) + gaps.busy_ns(request) == duration     // whatever is shown
+// A gap is a maximal stretch of the request in which none of its own callbacks ran, on any lane. What other requests
+// ran on its lane meanwhile is said beside it (foreign_ns).
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// What ended a stretch of silence.
+enum class GapCause : std::uint8_t {
+  kUnknown,
+  kNetwork, kStorage, kCache, kTimer, kStream, kSocket, kQueue, kCrypto, kAi, kLock,
+  kOutside,     ///< an operation of an unknown type, or one that the trace does not name
+  kPromises,    ///< the program's own callbacks, none of them an operation
+  kScheduling,  ///< it was ready: the lane was not
+  kPaused,      ///< a collection of garbage had the lane
+  kTail,        ///< nothing came after it
+};
+
+[[nodiscard]] constexpr std::string_view word(GapCause cause) noexcept {
+  switch (cause) {
+    case GapCause::kUnknown: return "unknown";
+    case GapCause::kNetwork: return "network";
+    case GapCause::kStorage: return "storage";
+    case GapCause::kCache: return "cache";
+    case GapCause::kTimer: return "timer";
+    case GapCause::kStream: return "stream";
+    case GapCause::kSocket: return "socket";
+    case GapCause::kQueue: return "queue";
+    case GapCause::kCrypto: return "crypto";
+    case GapCause::kAi: return "ai";
+    case GapCause::kLock: return "lock";
+    case GapCause::kOutside: return "outside";
+    case GapCause::kPromises: return "promises";
+    case GapCause::kScheduling: return "scheduling";
+    case GapCause::kPaused: return "paused";
+    case GapCause::kTail: return "tail";
+  }
+  return "unknown";
+}
+[[nodiscard]] constexpr GapCause gap_cause_of(TypeClass which) noexcept {
+  switch (which) {
+    case TypeClass::kNetwork: return GapCause::kNetwork;
+    case TypeClass::kStorage: return GapCause::kStorage;
+    case TypeClass::kCache: return GapCause::kCache;
+    case TypeClass::kTimer: return GapCause::kTimer;
+    case TypeClass::kStream: return GapCause::kStream;
+    case TypeClass::kSocket: return GapCause::kSocket;
+    case TypeClass::kQueue: return GapCause::kQueue;
+    case TypeClass::kCrypto: return GapCause::kCrypto;
+    case TypeClass::kAi: return GapCause::kAi;
+    case TypeClass::kLock: return GapCause::kLock;
+    case TypeClass::kOther:
+    case TypeClass::kRoot:
+    case TypeClass::kPromise:
+    case TypeClass::kBridge:
+    case TypeClass::kMicrotask: return GapCause::kOutside;
+  }
+  return GapCause::kOutside;
+}
+
+/// Where in its request a gap is. kWhole: nothing of the request ran at all.
+enum class GapKind : std::uint8_t { kInner, kHead, kTail, kWhole };
+
+/// A part of a gap that has one cause. A gap's parts cover it.
+struct GapPart {
+  std::uint64_t start = 0;
+  std::uint64_t end = 0;
+  std::uint32_t operation = TraceModel::kNone;  ///< kNone: none, or not named
+  GapCause cause = GapCause::kUnknown;
+  bool guessed = false;  ///< no edge tells it: the operation in flight that fits best
+};
+
+struct Gap {
+  std::uint64_t start = 0;
+  std::uint64_t end = 0;
+  std::uint64_t foreign_ns = 0;                 ///< for so long others ran on the lane on which it went on
+  std::uint32_t request = TraceModel::kNone;
+  std::uint32_t ended_by = TraceModel::kNone;   ///< the first invocation after it; kNone: none
+  std::uint32_t operation = TraceModel::kNone;  ///< that ended it
+  std::uint32_t first_part = 0, parts = 0;
+  std::uint32_t first_other = 0, others = 0;    ///< operations in flight besides: they could have overlapped with work
+  std::uint32_t in_flight = 0;                  ///< how many there were, the one that ended it among them
+  GapKind kind = GapKind::kInner;
+  GapCause cause = GapCause::kUnknown;          ///< of its last part: what ended it
+  bool guessed = false;
+
+  [[nodiscard]] std::uint64_t length() const noexcept { return end - start; }
+};
+
+/// The gaps of all requests.
+///   Shape     72 bytes a gap that is shown (at most 1000 / GapSettings::min_permille a request), and its parts.
+///   Threads   any number of readers.
+///   Cost      constructor: O(n log n), and O(operations in flight) for each gap that is shown.
+///   Lifetime  stands alone.
+class Gaps {
+ public:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  explicit Gaps(const Execution& run) {
+    const auto requests = static_cast<std::uint32_t>(run.requests.size());
+    RowIndex own;
+    own.build(requests, run.model.invocations.size(),
+              [&](std::uint32_t at) { return run.is_span(at) || run.end(at) == run.start(at) ? kNone : run.request_of(at); });
+    RowIndex operations;
+    operations.build(requests, run.model.resources(),
+                     [&](std::uint32_t row) { return run.operation[row] && run.unit[row] == row ? run.request[row] : kNone; });
+    first_.assign(1, 0);
+    idle_.assign(requests, 0);
+    std::vector<std::uint32_t> order;
+    for (std::uint32_t request = 0; request < requests; ++request) {
+      const Execution::Request& of = run.requests[request];
+      order.assign(own[request].begin(), own[request].end());
+      const auto earlier = [&](std::uint32_t a, std::uint32_t b) {
+        return run.start(a) != run.start(b) ? run.start(a) < run.start(b) : a < b;
+      };
+      if (!std::is_sorted(order.begin(), order.end(), earlier)) std::sort(order.begin(), order.end(), earlier);
+      const auto begin = static_cast<std::uint32_t>(gaps_.size());
+      std::uint64_t until = of.start;
+      const auto found = [&](std::uint64_t to, std::uint32_t ended_by) {
+        if (to <= until) return;
+        idle_[request] += to - until;
+        const std::uint64_t length = to - until;
+        if (length < run.settings.gaps.min_ns || is_less(length, of.duration(), run.settings.gaps.min_permille)) return;
+        Gap made;
+        made.start = until;
+        made.end = to;
+        made.request = request;
+        made.ended_by = ended_by;
+        made.kind = until == of.start ? (ended_by == kNone ? GapKind::kWhole : GapKind::kHead)
+                                      : (ended_by == kNone ? GapKind::kTail : GapKind::kInner);
+        gaps_.push_back(made);
+      };
+      for (const std::uint32_t at : order) {
+        if (run.start(at) >= of.end) break;
+        found(run.start(at), at);
+        until = std::max(until, run.end(at));
+      }
+      found(of.end, kNone);
+      explain(run, begin, operations[request]);
+      first_.push_back(static_cast<std::uint32_t>(gaps_.size()));
+    }
+    busy_.resize(requests);
+    for (std::uint32_t request = 0; request < requests; ++request) busy_[request] = run.requests[request].duration() - idle_[request];
+  }
+
+  /// Those that are shown, in order of time.
+  [[nodiscard]] std::span<const Gap> of(std::uint32_t request) const noexcept {
+    return {gaps_.data() + first_[request], first_[request + 1] - first_[request]};
+  }
+  [[nodiscard]] std::span<const GapPart> parts_of(const Gap& gap) const noexcept { return {parts_.data() + gap.first_part, gap.parts}; }
+  [[nodiscard]] std::span<const std::uint32_t> others_of(const Gap& gap) const noexcept {
+    return {others_.data() + gap.first_other, gap.others};
+  }
+  /// For how long none of its callbacks ran, and any did: of all gaps, also those that are too short to be shown.
+  [[nodiscard]] std::uint64_t idle_ns(std::uint32_t request) const noexcept { return idle_[request]; }
+  [[nodiscard]] std::uint64_t busy_ns(std::uint32_t request) const noexcept { return busy_[request]; }
+
+ private:
+  /// length < permille / 1000 of whole, without overflow.
+  [[nodiscard]] static bool is_less(std::uint64_t length, std::uint64_t whole, std::uint32_t permille) noexcept {
+    const std::uint64_t share = whole / 1000 * permille + whole % 1000 * permille / 1000;
+    return length < share || (length == share && whole % 1000 * permille % 1000 != 0);
+  }
+
+  /// Causes of the gaps from `begin` on, of one request; `operations` in order of creation.
+  void explain(const Execution& run, std::uint32_t begin, std::span<const std::uint32_t> operations) {
+    struct Flight {
+      std::uint32_t row;
+      std::uint64_t start;
+      std::uint64_t end;
+    };
+    std::vector<Flight> active;
+    std::size_t next = 0;
+    for (std::uint32_t which = begin; which < gaps_.size(); ++which) {
+      Gap& gap = gaps_[which];
+      for (; next < operations.size() && run.created(operations[next]) < gap.end; ++next) {
+        const Execution::Interval time = run.operation_time(operations[next]);
+        if (time.end > gap.start) active.push_back({operations[next], time.start, time.end});
+      }
+      std::erase_if(active, [&](const Flight& flight) { return flight.end <= gap.start; });
+      gap.in_flight = static_cast<std::uint32_t>(active.size());
+      // Where no edge tells: what was settled last before the gap's end, else the most numerous type's first.
+      const auto guess = [&](std::uint64_t to) {
+        const Flight* best = nullptr;
+        for (const Flight& flight : active) {
+          if (flight.start >= to || flight.end > to || !run.settle_known[flight.row]) continue;
+          if (best == nullptr || flight.end > best->end || (flight.end == best->end && flight.row < best->row)) best = &flight;
+        }
+        if (best != nullptr) return best->row;
+        std::vector<std::uint32_t> rows;
+        for (const Flight& flight : active) {
+          if (flight.start < to) rows.push_back(flight.row);
+        }
+        std::sort(rows.begin(), rows.end(), [&](std::uint32_t a, std::uint32_t b) {
+          return run.model.type[a] != run.model.type[b] ? run.model.type[a] < run.model.type[b] : a < b;
+        });
+        std::uint32_t found = kNone;
+        std::size_t most = 0;
+        for (std::size_t at = 0; at < rows.size();) {
+          std::size_t last = at;
+          while (last < rows.size() && run.model.type[rows[last]] == run.model.type[rows[at]]) ++last;
+          if (last - at > most || (last - at == most && rows[at] < found)) {
+            most = last - at;
+            found = rows[at];
+          }
+          at = last;
+        }
+        return found;
+      };
+      find_parts(run, gap, guess);
+      gap.first_other = static_cast<std::uint32_t>(others_.size());
+      std::sort(active.begin(), active.end(), [&](const Flight& a, const Flight& b) {
+        const std::uint64_t in_a = std::min(a.end, gap.end) - std::max(a.start, gap.start);
+        const std::uint64_t in_b = std::min(b.end, gap.end) - std::max(b.start, gap.start);
+        return in_a != in_b ? in_a > in_b : a.row < b.row;
+      });
+      for (const Flight& flight : active) {
+        if (gap.others == run.settings.gaps.others_kept) break;
+        if (flight.row == gap.operation) continue;
+        others_.push_back(flight.row);
+        ++gap.others;
+      }
+    }
+  }
+
+  template <class Guess>
+  void find_parts(const Execution& run, Gap& gap, const Guess& guess) {
+    gap.first_part = static_cast<std::uint32_t>(parts_.size());
+    std::uint64_t time = gap.end;
+    const auto part = [&](std::uint64_t from, GapCause cause, std::uint32_t operation, bool guessed) {
+      from = std::max(from, gap.start);
+      if (from >= time) return;
+      // What has one cause is one part, however many steps it took.
+      if (parts_.size() > gap.first_part && parts_.back().cause == cause && parts_.back().operation == operation) {
+        parts_.back().start = from;
+        parts_.back().guessed = parts_.back().guessed || guessed;
+      } else {
+        parts_.push_back({from, time, operation, cause, guessed});
+      }
+      time = from;
+    };
+    const auto guessed_part = [&](std::uint64_t from, GapCause otherwise) {
+      const std::uint32_t row = guess(time);
+      if (row == kNone) return part(from, otherwise, kNone, false);
+      part(std::max(from, run.created(row)), gap_cause_of(run.class_of(row)), row, true);
+      part(from, otherwise, kNone, false);
+    };
+    std::uint32_t at = gap.ended_by;
+    if (at != kNone) {
+      gap.foreign_ns = run.busy(run.lane[at], gap.start, gap.end);
+      std::uint64_t paused = 0;
+      const auto pauses = run.pauses_of(run.lane[at]);
+      for (auto pause = std::lower_bound(pauses.begin(), pauses.end(), gap.start,
+                                         [](const Execution::Pause& a, std::uint64_t moment) { return a.end <= moment; });
+           pause != pauses.end() && pause->start < gap.end; ++pause) {
+        paused += std::min(pause->end, gap.end) - std::max(pause->start, gap.start);
+      }
+      if (paused > gap.length() / 2) {
+        part(gap.start, GapCause::kPaused, kNone, false);
+        at = kNone;
+      }
+    } else {
+      const Execution::Request& request = run.requests[gap.request];
+      const std::uint32_t row = request.resource;
+      if (gap.kind == GapKind::kTail && row != kNone && run.settle_known[row] && run.settle_external[row] && run.settled[row] == gap.end) {
+        part(gap.start, GapCause::kOutside, row, false);
+      } else if (gap.kind == GapKind::kWhole) {
+        guessed_part(gap.start, GapCause::kUnknown);
+      } else {
+        part(gap.start, GapCause::kTail, kNone, false);
+      }
+    }
+    for (unsigned steps = 0; at != kNone && time > gap.start && steps < kLongestChain; ++steps) {
+      part(run.end(at), GapCause::kUnknown, kNone, false);     // who did it had ended by then
+      part(run.start(at), GapCause::kPromises, kNone, false);  // of another request
+      part(run.ready[at], GapCause::kScheduling, kNone, false);
+      if (time <= gap.start) break;
+      const Execution::Cause& cause = run.cause[at];
+      const std::uint32_t row = run.resource_of(at);
+      const std::uint32_t before = run.previous[at];
+      const std::uint64_t since = before == kNone ? run.created(row) : run.end(before);
+      switch (cause.kind) {
+        case CauseOf::kRoot:
+          part(gap.start, GapCause::kScheduling, kNone, false);
+          at = kNone;
+          break;
+        case CauseOf::kCreated:
+        case CauseOf::kSettled:
+        case CauseOf::kWoken:
+        case CauseOf::kCalled:
+          part(cause.at, GapCause::kPromises, kNone, false);
+          at = cause.invocation;
+          break;
+        case CauseOf::kExternal: {
+          const std::uint32_t of = cause.resource;
+          if (of == kNone) {
+            part(since, GapCause::kOutside, kNone, false);
+            at = before == kNone ? run.creator[row] : before;
+            break;
+          }
+          const bool again = before != kNone && since > run.created(of) &&
+                             !(run.settle_known[of] && run.settled[of] <= cause.at);
+          part(again ? since : run.created(of), gap_cause_of(run.class_of(of)), run.unit[of], false);
+          at = again ? before : run.creator[of];
+          break;
+        }
+        case CauseOf::kUnknown:
+          guessed_part(since, GapCause::kUnknown);
+          at = before == kNone ? run.creator[row] : before;
+          break;
+      }
+    }
+    guessed_part(gap.start, GapCause::kUnknown);
+    std::reverse(parts_.begin() + static_cast<std::ptrdiff_t>(gap.first_part), parts_.end());
+    gap.parts = static_cast<std::uint32_t>(parts_.size()) - gap.first_part;
+    if (gap.parts != 0) {
+      const GapPart& last = parts_.back();
+      gap.cause = last.cause;
+      gap.operation = last.operation;
+      gap.guessed = last.guessed;
+    }
+  }
+
+  static constexpr unsigned kLongestChain = 256;
+
+  std::vector<Gap> gaps_;
+  std::vector<GapPart> parts_;
+  std::vector<std::uint32_t> others_;
+  std::vector<std::uint32_t> first_;
+  std::vector<std::uint64_t> idle_;
+  std::vector<std::uint64_t> busy_;
+};
+
+/// What to do about a gap: by what it waited for, and by the finding (Finding::id) that covers it, if one does.
+[[nodiscard]] constexpr std::string_view gap_advice(GapCause cause, std::string_view finding = {}) noexcept {
+  if (finding == "sequential-fetch" || finding == "waterfall-fetch") return "Start the requests together and await them at once.";
+  if (finding == "unbatched-storage") return "Read or write the keys in one call.";
+  if (finding == "duplicate-fetch") return "Ask once and share the answer.";
+  if (finding == "loop-block") return "Split the callback that held the lane, or move it to another thread.";
+  if (finding == "cache-miss") return "Find out why the cache missed: key, lifetime, or a first use.";
+  switch (cause) {
+    case GapCause::kNetwork: return "Start it earlier, or do other work meanwhile; cache the answer if it may be.";
+    case GapCause::kStorage: return "Read in one call what is read in several, or start the read earlier.";
+    case GapCause::kCache: return "A cache that is slow to answer is asked in parallel with what it caches.";
+    case GapCause::kTimer: return "The program chose to wait: is the delay needed, and on this path?";
+    case GapCause::kStream: return "The other end was slow, or the buffer small: read ahead, or pipe without touching the data.";
+    case GapCause::kSocket: return "Keep the connection open, or connect before it is needed.";
+    case GapCause::kQueue: return "Do not await what need not be confirmed before the answer.";
+    case GapCause::kCrypto: return "Start it earlier, or keep the result.";
+    case GapCause::kAi: return "Stream the result, or ask for less of it.";
+    case GapCause::kLock: return "Hold the lock for less long, or not across an await.";
+    case GapCause::kOutside: return "Name the operation in the trace to learn what was awaited.";
+    case GapCause::kPromises: return "Other requests' callbacks led here: look at what they share.";
+    case GapCause::kScheduling: return "It was ready and did not run: see what held the lane.";
+    case GapCause::kPaused: return "The collector had the lane: allocate less, or give it a larger heap.";
+    case GapCause::kTail: return "Nothing recorded explains the end: say when the response is sent.";
+    case GapCause::kUnknown: return "Record causes (wakes, settles) to learn what was awaited.";
+  }
+  return {};
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/mathematics.hpp ====
+// mathematics.hpp: logarithm, exponential and the tails of distributions, the same to the bit on every machine.
+//
+// A report that WebAssembly makes must equal the one that a native tool makes, byte for byte; the C library's log() and
+// exp() differ between the two. These use +, -, *, / and the square root only, which IEEE 754 defines exactly.
+//   const double axis = mathematics::natural_log(static_cast<double>(wait_ns));
+//   const double p = 2 * mathematics::normal_upper_tail(z);
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace mathematics {
+
+inline constexpr double kLn2 = 0.693147180559945309417232121458;
+inline constexpr double kLn10 = 2.302585092994045684017991454684;
+inline constexpr double kPi = 3.141592653589793238462643383280;
+
+/// ln x. x <= 0 gives minus infinity; relative error under 4e-16.
+[[nodiscard]] inline double natural_log(double x) noexcept {
+  if (!(x > 0)) return -std::numeric_limits<double>::infinity();
+  if (x > std::numeric_limits<double>::max()) return x;
+  int exponent = 0;
+  if (x < std::numeric_limits<double>::min()) {
+    x *= 0x1p54;
+    exponent = -54;
+  }
+  const auto bits = std::bit_cast<std::uint64_t>(x);
+  exponent += static_cast<int>(bits >> 52) - 1023;
+  double m = std::bit_cast<double>((bits & 0x000f'ffff'ffff'ffffu) | 0x3ff0'0000'0000'0000u);
+  if (m > 1.41421356237309504880) {  // m in [sqrt(1/2), sqrt(2)]
+    m *= 0.5;
+    ++exponent;
+  }
+  // ln m = 2 atanh(s), s = (m-1)/(m+1), |s| < 0.1716: eleven terms leave less than 1e-17.
+  const double s = (m - 1) / (m + 1);
+  const double z = s * s;
+  constexpr double kParts[] = {1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13,
+                               1.0 / 11, 1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3};
+  double series = 0;
+  for (const double part : kParts) series = (series + part) * z;
+  return static_cast<double>(exponent) * kLn2 + 2 * s + 2 * s * series;
+}
+
+/// e^x. Relative error under 1e-15.
+[[nodiscard]] inline double exponential(double x) noexcept {
+  if (x > 709.78) return std::numeric_limits<double>::infinity();
+  if (x < -745.2) return 0;
+  if (!(x == x)) return x;
+  constexpr double kLn2High = 6.93147180369123816490e-01;  // its low 32 bits are zero: times an exponent it is exact
+  constexpr double kLn2Low = 1.90821492927058770002e-10;
+  const double turns = std::floor(x / kLn2 + 0.5);
+  const double r = (x - turns * kLn2High) - turns * kLn2Low;
+  double sum = 1;
+  for (int k = 14; k >= 1; --k) sum = 1 + sum * r / k;
+  const int exponent = static_cast<int>(turns);
+  const auto two_to = [](int power) noexcept {
+    return std::bit_cast<double>(static_cast<std::uint64_t>(power + 1023) << 52);
+  };
+  if (exponent < -1021) return sum * two_to(exponent + 54) * 0x1p-54;
+  if (exponent > 1023) return sum * two_to(1023) * 2;
+  return sum * two_to(exponent);
+}
+
+/// P(Z > z) of the standard normal distribution, to about 1e-13 of itself.
+[[nodiscard]] inline double normal_upper_tail(double z) noexcept {
+  const double x = (z < 0 ? -z : z) * 0.70710678118654752440;  // 1/sqrt 2
+  double tail = 0;                                             // erfc(x) / 2
+  if (x < 2.5) {
+    // erf x = 2/sqrt(pi) e^(-x^2) sum of 2^n x^(2n+1) / (1*3*...*(2n+1)): all terms positive.
+    double term = x;
+    double sum = x;
+    for (int n = 1; n < 80; ++n) {
+      term *= 2 * x * x / (2 * n + 1);
+      sum += term;
+    }
+    tail = 0.5 - sum * exponential(-x * x) / std::sqrt(kPi);
+  } else {
+    // erfc x = e^(-x^2)/sqrt(pi) / (x + (1/2)/(x + 1/(x + (3/2)/(x + ...)))), from its end.
+    double fraction = x;
+    for (int n = 60; n >= 1; --n) fraction = x + 0.5 * n / fraction;
+    tail = 0.5 * exponential(-x * x) / (std::sqrt(kPi) * fraction);
+  }
+  return z < 0 ? 1 - tail : tail;
+}
+
+/// ln of the gamma function, x > 0.
+[[nodiscard]] inline double log_gamma(double x) noexcept {
+  double shift = 0;
+  while (x < 16) {
+    shift += natural_log(x);
+    x += 1;
+  }
+  const double r = 1 / x;
+  const double z = r * r;
+  const double series =
+      r * (1.0 / 12 - z * (1.0 / 360 - z * (1.0 / 1260 - z * (1.0 / 1680 - z * (1.0 / 1188 - z * 691.0 / 360360)))));
+  return (x - 0.5) * natural_log(x) - x + 0.91893853320467274178 + series - shift;
+}
+
+/// The regularised incomplete beta function I_x(a, b), 0 <= x <= 1.
+[[nodiscard]] inline double incomplete_beta(double a, double b, double x) noexcept {
+  if (!(x > 0)) return 0;
+  if (x >= 1) return 1;
+  const bool swapped = x > (a + 1) / (a + b + 2);
+  if (swapped) {
+    const double other = a;
+    a = b;
+    b = other;
+    x = 1 - x;
+  }
+  const double front = exponential(log_gamma(a + b) - log_gamma(a) - log_gamma(b) + a * natural_log(x) +
+                                   b * natural_log(1 - x)) / a;
+  // Lentz's continued fraction.
+  constexpr double kTiny = 1e-300;
+  double c = 1;
+  double d = 1 - (a + b) * x / (a + 1);
+  d = 1 / (d < kTiny && d > -kTiny ? kTiny : d);
+  double fraction = d;
+  for (int m = 1; m <= 500; ++m) {
+    const double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
+    d = 1 + even * d;
+    d = 1 / (d < kTiny && d > -kTiny ? kTiny : d);
+    c = 1 + even / c;
+    c = c < kTiny && c > -kTiny ? kTiny : c;
+    fraction *= d * c;
+    const double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
+    d = 1 + odd * d;
+    d = 1 / (d < kTiny && d > -kTiny ? kTiny : d);
+    c = 1 + odd / c;
+    c = c < kTiny && c > -kTiny ? kTiny : c;
+    const double step = d * c;
+    fraction *= step;
+    if (step - 1 < 1e-15 && 1 - step < 1e-15) break;
+  }
+  return swapped ? 1 - front * fraction : front * fraction;
+}
+
+/// P(|T| > |t|) of Student's distribution.
+[[nodiscard]] inline double student_two_sided(double t, double degrees) noexcept {
+  return incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t));
+}
+
+/// The tail of Kolmogorov's distribution: 2 sum of (-1)^(k-1) e^(-2 k^2 lambda^2).
+[[nodiscard]] inline double kolmogorov_tail(double lambda) noexcept {
+  if (!(lambda > 0.2)) return 1;  // 1 - 2e-13 at 0.2
+  double sum = 0;
+  double sign = 1;
+  for (int k = 1; k <= 100; ++k) {
+    const double term = exponential(-2.0 * k * k * lambda * lambda);
+    sum += sign * term;
+    if (term < 1e-17) break;
+    sign = -sign;
+  }
+  return sum < 0 ? 0 : sum > 0.5 ? 1 : 2 * sum;
+}
+
+}  // namespace mathematics
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/statistics.hpp ====
+// statistics.hpp: what can be said of a set of durations: its percentiles, outliers, shape and trends.
+//
+// Durations are skewed, tied and few. So percentiles are members of the data (a p99 can be clicked on), a percentile that
+// the data are too few for is not given, outliers are judged by median and MAD on the logarithm too, and a shape is drawn
+// only over the range in which there are data.
+//   std::sort(waits.begin(), waits.end());
+//   if (const auto p99 = statistics::printable_percentile(waits, 0.99)) ...
+//   const statistics::Summary all = statistics::summarise(waits);
+// Sorted means ascending. All results are the same to the bit on every machine.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace statistics {
+
+// -- percentiles ------------------------------------------------------------------------------------------------------
+
+/// Nearest rank: the index of the q-quantile of n sorted values, ceil(q n) - 1. n > 0, 0 <= q <= 1.
+/// q is taken to the millionth, so that 0.29 of 100 is the 29th whatever binary fractions make of it.
+[[nodiscard]] inline std::size_t percentile_index(std::size_t n, double q) noexcept {
+  const auto millionths = static_cast<std::uint64_t>(q * 1e6 + 0.5);
+  const std::uint64_t rank = (static_cast<std::uint64_t>(n) * millionths + 999'999) / 1'000'000;
+  return static_cast<std::size_t>(rank == 0 ? 0 : rank > n ? n - 1 : rank - 1);
+}
+
+/// Whether n values are enough for the q-quantile to mean something: n >= 1 / (1 - q), so 2 for the median, 100 for p99.
+[[nodiscard]] inline bool percentile_known(std::size_t n, double q) noexcept {
+  const auto left = 1'000'000 - static_cast<std::uint64_t>(q * 1e6 + 0.5);
+  return n != 0 && (left == 0 || static_cast<std::uint64_t>(n) * left >= 1'000'000);
+}
+
+/// The q-quantile of sorted values, which are not empty: one of them.
+template <class Number>
+[[nodiscard]] Number percentile(std::span<const Number> sorted, double q) noexcept {
+  return sorted[percentile_index(sorted.size(), q)];
+}
+template <class Number>
+[[nodiscard]] std::optional<Number> printable_percentile(std::span<const Number> sorted, double q) noexcept {
+  if (!percentile_known(sorted.size(), q)) return std::nullopt;
+  return percentile(sorted, q);
+}
+
+/// The middle one, or the mean of the middle two. Sorted, not empty.
+template <class Number>
+[[nodiscard]] double median(std::span<const Number> sorted) noexcept {
+  const std::size_t half = sorted.size() / 2;
+  if (sorted.size() % 2 != 0) return static_cast<double>(sorted[half]);
+  return (static_cast<double>(sorted[half - 1]) + static_cast<double>(sorted[half])) / 2;
+}
+
+// -- moments ----------------------------------------------------------------------------------------------------------
+
+struct Moments {
+  std::size_t n = 0;
+  double mean = 0;
+  double deviation = 0;  ///< of the sample (n - 1); 0 where n < 2
+};
+
+/// Two passes: no cancellation.
+template <class Number>
+[[nodiscard]] Moments moments(std::span<const Number> values) noexcept {
+  Moments all;
+  all.n = values.size();
+  if (all.n == 0) return all;
+  double sum = 0;
+  for (const Number value : values) sum += static_cast<double>(value);
+  all.mean = sum / static_cast<double>(all.n);
+  double squares = 0;
+  for (const Number value : values) {
+    const double apart = static_cast<double>(value) - all.mean;
+    squares += apart * apart;
+  }
+  if (all.n > 1) all.deviation = std::sqrt(squares / static_cast<double>(all.n - 1));
+  return all;
+}
+
+/// What a table prints of a group. A percentile that n is too small for is absent.
+struct Summary {
+  std::size_t n = 0;
+  std::uint64_t sum = 0;
+  std::uint64_t min = 0;
+  std::uint64_t max = 0;
+  std::uint64_t p50 = 0;  ///< given whenever n > 0
+  std::optional<std::uint64_t> p90;
+  std::optional<std::uint64_t> p95;
+  std::optional<std::uint64_t> p99;
+  std::optional<std::uint64_t> p999;
+  double mean = 0;
+  double deviation = 0;
+};
+
+[[nodiscard]] inline Summary summarise(std::span<const std::uint64_t> sorted) noexcept {
+  Summary all;
+  all.n = sorted.size();
+  if (sorted.empty()) return all;
+  for (const std::uint64_t value : sorted) all.sum += value;
+  all.min = sorted.front();
+  all.max = sorted.back();
+  all.p50 = percentile(sorted, 0.5);
+  all.p90 = printable_percentile(sorted, 0.9);
+  all.p95 = printable_percentile(sorted, 0.95);
+  all.p99 = printable_percentile(sorted, 0.99);
+  all.p999 = printable_percentile(sorted, 0.999);
+  const Moments m = moments(sorted);
+  all.mean = m.mean;
+  all.deviation = m.deviation;
+  return all;
+}
+
+/// The same of values in any order, which it puts into another one. O(n) expected.
+[[nodiscard]] inline Summary summarise_unsorted(std::span<std::uint64_t> values) noexcept {
+  Summary all;
+  all.n = values.size();
+  if (values.empty()) return all;
+  all.min = all.max = values.front();
+  for (const std::uint64_t value : values) {
+    all.sum += value;
+    all.min = std::min(all.min, value);
+    all.max = std::max(all.max, value);
+  }
+  // From the highest rank down: each selection leaves the smaller values before it.
+  std::size_t rest = values.size();
+  const auto take = [&](double q) {
+    const std::size_t at = percentile_index(values.size(), q);
+    if (at < rest) {
+      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.begin() + static_cast<std::ptrdiff_t>(rest));
+      rest = at;
+    }
+    return values[at];
+  };
+  if (percentile_known(all.n, 0.999)) all.p999 = take(0.999);
+  if (percentile_known(all.n, 0.99)) all.p99 = take(0.99);
+  if (percentile_known(all.n, 0.95)) all.p95 = take(0.95);
+  if (percentile_known(all.n, 0.9)) all.p90 = take(0.9);
+  all.p50 = take(0.5);
+  const Moments m = moments(std::span<const std::uint64_t>(values));
+  all.mean = m.mean;
+  all.deviation = m.deviation;
+  return all;
+}
+
+// -- outliers ---------------------------------------------------------------------------------------------------------
+
+/// Above it a value is an outlier by three standard deviations; absent where n < 11: the largest z that n values can reach
+/// is (n-1)/sqrt(n), under 3 up to n = 10.
+template <class Number>
+[[nodiscard]] std::optional<double> three_sigma_limit(std::span<const Number> values) noexcept {
+  if (values.size() < 11) return std::nullopt;
+  const Moments m = moments(values);
+  return m.mean + 3 * m.deviation;
+}
+
+/// How far from the middle, in robust units, on the logarithm; see `of`.
+struct ModifiedZ {
+  double median = 0;  ///< of ln x
+  double scale = 0;   ///< multiplies |ln x - median|; 0: nothing can be said
+  bool known = false;
+
+  static constexpr std::size_t kFewest = 8;
+
+  /// 0 where nothing can be said. A zero duration counts as one nanosecond, which has a logarithm.
+  [[nodiscard]] double of(std::uint64_t value) const noexcept { return known ? of_log(log_of(value)) : 0; }
+  [[nodiscard]] double of_log(double log) const noexcept { return known ? (log - median) * scale : 0; }
+  [[nodiscard]] static double log_of(std::uint64_t value) noexcept {
+    return mathematics::natural_log(static_cast<double>(value == 0 ? 1 : value));
+  }
+};
+
+/// 0.6745 (x - median) / MAD; where the MAD is 0, (x - median) / (1.2533 x mean absolute deviation from the median);
+/// where that is 0 too, or there are under 8, nothing.
+///   Cost      O(n) expected.
+[[nodiscard]] inline ModifiedZ modified_z(std::span<const double> sorted) {
+  ModifiedZ z;
+  if (sorted.size() < ModifiedZ::kFewest) return z;
+  z.median = median(sorted);
+  std::vector<double> apart;
+  apart.reserve(sorted.size());
+  double sum = 0;
+  for (const double value : sorted) {
+    apart.push_back(value < z.median ? z.median - value : value - z.median);
+    sum += apart.back();
+  }
+  const std::size_t half = apart.size() / 2;
+  std::nth_element(apart.begin(), apart.begin() + static_cast<std::ptrdiff_t>(half), apart.end());
+  double mad = apart[half];
+  if (apart.size() % 2 == 0) mad = (mad + *std::max_element(apart.begin(), apart.begin() + static_cast<std::ptrdiff_t>(half))) / 2;
+  if (mad > 0) {
+    z.scale = 0.6745 / mad;
+  } else if (sum > 0) {
+    z.scale = 1 / (1.2533 * sum / static_cast<double>(sorted.size()));
+  } else {
+    return z;
+  }
+  z.known = true;
+  return z;
+}
+/// The same of the logarithms of durations. Sorted.
+[[nodiscard]] inline ModifiedZ modified_z_of_logs(std::span<const std::uint64_t> sorted) {
+  if (sorted.size() < ModifiedZ::kFewest) return {};
+  std::vector<double> logs;
+  logs.reserve(sorted.size());
+  for (const std::uint64_t value : sorted) logs.push_back(ModifiedZ::log_of(value));
+  return modified_z(logs);
+}
+
+// -- shapes -----------------------------------------------------------------------------------------------------------
+
+inline constexpr std::uint64_t kMicrosecond = 1'000;
+
+/// max / max(min, 1 us) > 100. Sorted.
+[[nodiscard]] inline bool wants_log_axis(std::span<const std::uint64_t> sorted) noexcept {
+  if (sorted.empty()) return false;
+  const std::uint64_t low = std::max(sorted.front(), kMicrosecond);
+  return sorted.back() / low > 100 || (sorted.back() / low == 100 && sorted.back() % low != 0);
+}
+
+/// The interquartile range by nearest rank. Sorted, not empty.
+template <class Number>
+[[nodiscard]] double interquartile_range(std::span<const Number> sorted) noexcept {
+  return static_cast<double>(percentile(sorted, 0.75)) - static_cast<double>(percentile(sorted, 0.25));
+}
+
+/// Bins of equal width on the axis; bin i holds [edge i, edge i+1), the last one its upper edge too.
+struct Histogram {
+  bool log_axis = false;
+  std::uint64_t underflow = 0;  ///< zeros, which a logarithmic axis has no place for
+  double first = 0;             ///< on the axis: ns, or log10 ns
+  double width = 0;             ///< of a bin; 0 where all values are equal
+  std::vector<std::uint64_t> counts;
+};
+
+/// As many bins as Freedman and Diaconis ask for, from 10 to 60. Sorted.
+[[nodiscard]] inline Histogram histogram(std::span<const std::uint64_t> sorted) {
+  Histogram made;
+  made.log_axis = wants_log_axis(sorted);
+  std::vector<double> at;
+  at.reserve(sorted.size());
+  for (const std::uint64_t value : sorted) {
+    if (made.log_axis && value == 0) {
+      ++made.underflow;
+    } else {
+      at.push_back(made.log_axis ? mathematics::natural_log(static_cast<double>(value)) / mathematics::kLn10
+                                 : static_cast<double>(value));
+    }
+  }
+  if (at.empty()) return made;
+  made.first = at.front();
+  const double range = at.back() - at.front();
+  if (!(range > 0)) {
+    made.counts.assign(1, at.size());
+    return made;
+  }
+  // The cube root by Newton's method: n >= 1.
+  const auto n = static_cast<double>(at.size());
+  double root = 1;
+  while (root * root * root < n) root *= 2;
+  for (int step = 0; step < 60; ++step) root -= (root * root * root - n) / (3 * root * root);
+  const double wanted = 2 * interquartile_range<double>(at) / root;
+  const double bins = wanted > 0 ? std::min(60.0, std::max(10.0, std::ceil(range / wanted))) : 60;
+  made.width = range / bins;
+  made.counts.assign(static_cast<std::size_t>(bins), 0);
+  for (const double value : at) {
+    const auto bin = static_cast<std::size_t>((value - made.first) / made.width);
+    ++made.counts[std::min(bin, made.counts.size() - 1)];
+  }
+  return made;
+}
+
+/// A step of the distribution function: up to and including `value`, `count` of n.
+struct CdfStep {
+  std::uint64_t value = 0;
+  std::uint64_t count = 0;
+};
+
+/// Every step where there are at most `most`; else those at evenly spread ranks, the last one always. Sorted.
+[[nodiscard]] inline std::vector<CdfStep> cdf(std::span<const std::uint64_t> sorted, std::size_t most = 4096) {
+  std::vector<CdfStep> steps;
+  for (std::size_t at = 0; at < sorted.size(); ++at) {
+    if (at + 1 == sorted.size() || sorted[at + 1] != sorted[at]) steps.push_back({sorted[at], at + 1});
+  }
+  if (most < 2 || steps.size() <= most) return steps;
+  std::vector<CdfStep> kept;
+  kept.reserve(most);
+  for (std::size_t k = 0; k < most; ++k) kept.push_back(steps[k * (steps.size() - 1) / (most - 1)]);
+  return kept;
+}
+
+/// Half the height of the band in which the true distribution lies with 95 % (Dvoretzky, Kiefer, Wolfowitz). n > 0.
+[[nodiscard]] inline double dkw_band(std::size_t n) noexcept {
+  return std::sqrt(mathematics::natural_log(2 / 0.05) / (2 * static_cast<double>(n)));
+}
+
+/// A violin with its box. Values of `density` are at `cells` points evenly spread from `low` to `high`, on the axis, and
+/// integrate to 1 over it.
+struct Violin {
+  enum class Shape : std::uint8_t { kNothing, kDots, kLine, kViolin, kViolinAndDots };
+  Shape shape = Shape::kNothing;
+  bool log_axis = false;
+  std::uint64_t underflow = 0;  ///< zeros left out of a logarithmic axis
+  double low = 0;
+  double high = 0;
+  double bandwidth = 0;
+  std::vector<double> density;
+  std::uint64_t q1 = 0;
+  std::uint64_t q2 = 0;
+  std::uint64_t q3 = 0;
+  double mean = 0;
+};
+
+/// Gaussian kernels of Silverman's width over 512 cells, values binned linearly, reflected at both ends: no mass where
+/// there are no data. Under 5 values: dots; up to 30: dots as well; all equal: a line. Sorted.
+///   Cost      O(n + cells x kernel), at most 512 x 1024 multiplications.
+[[nodiscard]] inline Violin violin(std::span<const std::uint64_t> sorted, std::optional<bool> log_axis = std::nullopt) {
+  constexpr std::size_t kCells = 512;
+  Violin made;
+  if (sorted.empty()) return made;
+  made.log_axis = log_axis.value_or(wants_log_axis(sorted));
+  made.q1 = percentile(sorted, 0.25);
+  made.q2 = percentile(sorted, 0.5);
+  made.q3 = percentile(sorted, 0.75);
+  made.mean = moments(sorted).mean;
+  std::vector<double> at;
+  at.reserve(sorted.size());
+  for (const std::uint64_t value : sorted) {
+    if (made.log_axis && value == 0) {
+      ++made.underflow;
+    } else {
+      at.push_back(made.log_axis ? mathematics::natural_log(static_cast<double>(value)) / mathematics::kLn10
+                                 : static_cast<double>(value));
+    }
+  }
+  made.shape = Violin::Shape::kDots;
+  if (at.empty()) return made;
+  made.low = at.front();
+  made.high = at.back();
+  if (at.size() < 5) return made;
+  const double range = made.high - made.low;
+  if (!(range > 0)) {
+    made.shape = Violin::Shape::kLine;
+    return made;
+  }
+  made.shape = at.size() <= 30 ? Violin::Shape::kViolinAndDots : Violin::Shape::kViolin;
+  const Moments m = moments<double>(at);
+  const double iqr = interquartile_range<double>(at) / 1.349;
+  const double spread = iqr > 0 ? std::min(m.deviation, iqr) : m.deviation;
+  const auto n = static_cast<double>(at.size());
+  const double fifth_root = mathematics::exponential(mathematics::natural_log(n) / 5);
+  made.bandwidth = std::max(0.9 * spread / fifth_root, range / 200);
+  const double step = range / static_cast<double>(kCells - 1);
+  std::vector<double> cells(kCells, 0);
+  for (const double value : at) {
+    const double place = (value - made.low) / step;
+    const auto cell = std::min(static_cast<std::size_t>(place), kCells - 1);
+    const double part = place - static_cast<double>(cell);
+    if (cell + 1 < kCells) {
+      cells[cell] += 1 - part;
+      cells[cell + 1] += part;
+    } else {
+      cells[cell] += 1;
+    }
+  }
+  const auto reach = std::min(static_cast<std::size_t>(8 * made.bandwidth / step) + 1, 2 * (kCells - 1));
+  std::vector<double> kernel(reach + 1);
+  for (std::size_t k = 0; k <= reach; ++k) {
+    const double u = static_cast<double>(k) * step / made.bandwidth;
+    kernel[k] = mathematics::exponential(-0.5 * u * u);
+  }
+  made.density.assign(kCells, 0);
+  constexpr std::size_t kPeriod = 2 * (kCells - 1);  // mirrored at both ends, the cells repeat after that many
+  for (std::size_t from = 0; from < kCells; ++from) {
+    if (cells[from] == 0) continue;
+    for (std::size_t k = 0; k <= reach; ++k) {
+      const double mass = cells[from] * kernel[k];
+      const std::size_t up = (from + k) % kPeriod;
+      made.density[up < kCells ? up : kPeriod - up] += mass;
+      if (k == 0) continue;
+      const std::size_t down = (from + 2 * kPeriod - k) % kPeriod;
+      made.density[down < kCells ? down : kPeriod - down] += mass;
+    }
+  }
+  made.density.front() *= 2;  // an end is its own mirror image, and gets the mass from both sides
+  made.density.back() *= 2;
+  double area = 0;  // by the trapezium rule
+  for (std::size_t cell = 0; cell < kCells; ++cell) {
+    area += made.density[cell] * (cell == 0 || cell + 1 == kCells ? 0.5 : 1.0) * step;
+  }
+  for (double& value : made.density) value /= area;
+  return made;
+}
+
+// -- trends -----------------------------------------------------------------------------------------------------------
+
+/// Ranks from 1; equal values share the mean of theirs.
+[[nodiscard]] inline std::vector<double> ranks(std::span<const double> values) {
+  struct One {
+    double value;
+    std::uint32_t at;
+  };
+  std::vector<One> order(values.size());
+  for (std::uint32_t at = 0; at < order.size(); ++at) order[at] = {values[at], at};
+  std::sort(order.begin(), order.end(), [](const One& a, const One& b) { return a.value < b.value; });
+  std::vector<double> made(values.size());
+  for (std::size_t at = 0; at < order.size();) {
+    std::size_t end = at + 1;
+    while (end < order.size() && order[end].value == order[at].value) ++end;
+    const double rank = static_cast<double>(at + 1 + end) / 2;
+    for (; at < end; ++at) made[order[at].at] = rank;
+  }
+  return made;
+}
+
+struct Correlation {
+  std::size_t n = 0;
+  double rho = 0;
+  double p = 1;        ///< two-sided, by Student's distribution of n - 2 degrees
+  bool known = false;  ///< n >= 3 and neither side is constant
+};
+
+/// Spearman's rank correlation. O(n log n).
+[[nodiscard]] inline Correlation spearman(std::span<const double> x, std::span<const double> y) {
+  Correlation made;
+  made.n = std::min(x.size(), y.size());
+  if (made.n < 3) return made;
+  const std::vector<double> a = ranks(x.first(made.n));
+  const std::vector<double> b = ranks(y.first(made.n));
+  const double mean = (static_cast<double>(made.n) + 1) / 2;
+  double ab = 0;
+  double aa = 0;
+  double bb = 0;
+  for (std::size_t at = 0; at < made.n; ++at) {
+    ab += (a[at] - mean) * (b[at] - mean);
+    aa += (a[at] - mean) * (a[at] - mean);
+    bb += (b[at] - mean) * (b[at] - mean);
+  }
+  if (!(aa > 0) || !(bb > 0)) return made;
+  made.known = true;
+  made.rho = std::max(-1.0, std::min(1.0, ab / std::sqrt(aa * bb)));
+  const double degrees = static_cast<double>(made.n) - 2;
+  const double rest = 1 - made.rho * made.rho;
+  made.p = rest > 0 ? mathematics::student_two_sided(made.rho * std::sqrt(degrees / rest), degrees) : 0;
+  return made;
+}
+
+/// The median of the slopes between all pairs of points with different x; of over `most` points between those at evenly
+/// spread places. Absent where no two x differ.
+///   Cost      O(most^2).
+[[nodiscard]] inline std::optional<double> theil_sen(std::span<const double> x, std::span<const double> y,
+                                                     std::size_t most = 256) {
+  const std::size_t all = std::min(x.size(), y.size());
+  const std::size_t n = std::min(all, most);
+  if (n < 2) return std::nullopt;
+  std::vector<double> slopes;
+  slopes.reserve(n * (n - 1) / 2);
+  const auto place = [&](std::size_t k) { return n == all ? k : k * (all - 1) / (n - 1); };
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t k = i + 1; k < n; ++k) {
+      const double dx = x[place(k)] - x[place(i)];
+      if (dx != 0) slopes.push_back((y[place(k)] - y[place(i)]) / dx);
+    }
+  }
+  if (slopes.empty()) return std::nullopt;
+  const auto middle = slopes.begin() + static_cast<std::ptrdiff_t>(slopes.size() / 2);
+  std::nth_element(slopes.begin(), middle, slopes.end());
+  if (slopes.size() % 2 != 0) return *middle;
+  return (*middle + *std::max_element(slopes.begin(), middle)) / 2;
+}
+
+/// How one thing grows with another: birth order, depth. Called out where n >= 10, |rho| >= 0.5 and p < 0.05.
+struct Trend {
+  Correlation correlation;
+  std::optional<double> slope;  ///< y a unit of x; only where it is called out
+  bool called_out = false;
+};
+
+struct TrendSettings {
+  std::size_t fewest = 10;
+  double rho = 0.5;
+  double p = 0.05;
+};
+
+[[nodiscard]] inline Trend trend(std::span<const double> x, std::span<const double> y, const TrendSettings& settings = {}) {
+  Trend made;
+  made.correlation = spearman(x, y);
+  made.called_out = made.correlation.known && made.correlation.n >= settings.fewest && made.correlation.p < settings.p &&
+                    (made.correlation.rho >= settings.rho || made.correlation.rho <= -settings.rho);
+  if (made.called_out) made.slope = theil_sen(x, y);
+  return made;
+}
+
+}  // namespace statistics
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/units.hpp ====
+// units.hpp: the operations as a person counts them, with how long each waited and ran.
+//
+// One fetch is three records: the operation, its bridge between two promise systems, and the promise that the program holds.
+// Analyses that count, group or draw take the three as one unit, which stands under the row of its operation:
+//   const Units units = units_of(run);
+//   for (const std::uint32_t unit : units.rows) if (units.wait_known[unit]) total += units.wait[unit];
+// A unit's wait goes from its creation to the first callback of any of its parts; of one that never ran, to its settling;
+// of one that did neither it is not known. Requests' roots and resources that were only mentioned are no units.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Columns by resource row; they mean something at the rows of units.
+///   Shape     some 50 bytes a resource.
+///   Threads   any number of readers.
+///   Cost      units_of: O(resources + invocations + links + annotations).
+///   Lifetime  stands alone; rows mean something with their model.
+struct Units {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  /// The units in order of their first part's row: a parent comes before its children.
+  std::vector<std::uint32_t> rows;
+  std::vector<std::uint32_t> first;    ///< its first part: the lowest row
+  std::vector<std::uint32_t> parent;   ///< the unit that created it; kNone: none, or a request's root did
+  std::vector<std::uint32_t> depth;    ///< units above it
+  std::vector<std::uint64_t> created;  ///< of its first part
+  std::vector<std::uint64_t> wait;
+  std::vector<std::uint64_t> exec;     ///< self time of the callbacks of all its parts
+  std::vector<std::uint32_t> callbacks;
+  std::vector<std::uint64_t> finish;   ///< settled, else destroyed, else last heard of, else its request's end
+  std::vector<bool> wait_known;
+  std::vector<bool> settled;           ///< that any of its parts was settled is known
+  std::vector<bool> destroyed;
+  std::vector<bool> awaited;           ///< another unit awaits it, by a link
+  std::uint64_t unknown = 0;           ///< resources without a creation: left out
+
+  [[nodiscard]] bool is_unit(std::uint32_t row) const noexcept { return first[row] != kNone; }
+};
+
+[[nodiscard]] inline Units units_of(const Execution& run) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  const TraceModel& model = run.model;
+  const std::uint32_t resources = model.resources();
+  Units units;
+  units.first.assign(resources, kNone);
+  units.parent.assign(resources, kNone);
+  units.depth.assign(resources, 0);
+  units.created.assign(resources, 0);
+  units.wait.assign(resources, 0);
+  units.exec.assign(resources, 0);
+  units.callbacks.assign(resources, 0);
+  units.finish.assign(resources, 0);
+  units.wait_known.assign(resources, false);
+  units.settled.assign(resources, false);
+  units.destroyed.assign(resources, false);
+  units.awaited.assign(resources, false);
+  for (std::uint32_t row = 0; row < resources; ++row) {
+    if (!model.has(row, ResourceFlag::kCreated)) {
+      ++units.unknown;
+      continue;
+    }
+    const std::uint32_t unit = run.unit[row];
+    if (run.class_of(unit) == TypeClass::kRoot) continue;
+    if (!model.has(unit, ResourceFlag::kCreated)) {  // its operation was only mentioned
+      ++units.unknown;
+      continue;
+    }
+    if (units.first[unit] != kNone) continue;
+    units.first[unit] = row;  // rows are in order of creation
+    units.rows.push_back(unit);
+    units.created[unit] = model.created[row];
+    const std::uint32_t above = run.normal.parent[row];
+    if (above == kNone) continue;
+    const std::uint32_t of = run.unit[above];
+    if (!units.is_unit(of) || of == unit) continue;
+    units.parent[unit] = of;
+    units.depth[unit] = units.depth[of] + 1;
+  }
+  std::vector<std::uint64_t> first_start(resources, ~std::uint64_t{0});
+  for (std::uint32_t at = 0; at < model.invocations.size(); ++at) {
+    if (run.is_span(at)) continue;
+    const std::uint32_t unit = run.unit[run.resource_of(at)];
+    if (!units.is_unit(unit)) continue;
+    units.exec[unit] += run.self[at];
+    ++units.callbacks[unit];
+    first_start[unit] = std::min(first_start[unit], run.start(at));
+  }
+  for (const std::uint32_t unit : units.rows) {
+    bool ended = false;
+    std::uint64_t first_settle = ~std::uint64_t{0};
+    std::uint64_t finish = 0;
+    std::uint64_t last = 0;
+    for (const std::uint32_t part : run.members[unit]) {
+      if (run.settle_known[part]) {
+        first_settle = std::min(first_settle, run.settled[part]);
+        units.settled[unit] = true;
+      }
+      if (model.has(part, ResourceFlag::kDestroyed)) units.destroyed[unit] = true;
+      const std::uint64_t until = run.finish_of(part);
+      if (!run.open(part)) {
+        ended = true;
+        finish = std::max(finish, until);
+      }
+      last = std::max(last, until);
+    }
+    units.finish[unit] = std::max(ended ? finish : last, units.created[unit]);
+    if (units.callbacks[unit] != 0) {
+      units.wait_known[unit] = true;
+      units.wait[unit] = first_start[unit] > units.created[unit] ? first_start[unit] - units.created[unit] : 0;
+    } else if (units.settled[unit]) {
+      units.wait_known[unit] = true;
+      units.wait[unit] = first_settle > units.created[unit] ? first_settle - units.created[unit] : 0;
+    }
+  }
+  for (const TraceModel::Link& link : model.links) {
+    if (link.kind != LinkKind::kAwaits || link.cause == kNone || link.effect == kNone) continue;
+    if (run.unit[link.cause] != run.unit[link.effect]) units.awaited[run.unit[link.cause]] = true;
+  }
+  return units;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/groups.hpp ====
+// groups.hpp: many operations that came of the same code, as one.
+//
+// A loop over a hundred records makes hundreds of units that differ in nothing. They are one group if they were created by
+// the same code, of the same type, and their parents are one group too: cousins of cousins meet, however deep. Without
+// cousins only siblings meet, those of one invocation of their parent.
+//   const Groups groups = groups_of(run, units);
+//   for (const Groups::Group& group : groups.all) if (group.members >= 2) ...
+// Every unit is in one group; a group of one is shown as the unit.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct GroupSettings {
+  bool cousins = true;
+  /// Siblings whose parent's callback is not known: created at most so far apart, one from the next.
+  std::uint64_t proximity_ns = 1'000'000;
+};
+
+/// Stacks with the same frames have the same number: 0 for those without a frame of the user's code. From 1 otherwise.
+[[nodiscard]] inline std::vector<std::uint32_t> stack_keys(const TraceModel& model, const Visibility& visible) {
+  const auto count = static_cast<std::uint32_t>(model.stacks.size());
+  std::vector<std::uint32_t> order;
+  for (std::uint32_t stack = 0; stack < count; ++stack) {
+    if (visible.first_user[stack] != TraceModel::kNone) order.push_back(stack);
+  }
+  const auto less = [&](std::uint32_t a, std::uint32_t b) {
+    const auto x = model.frames_of(a);
+    const auto y = model.frames_of(b);
+    return std::lexicographical_compare(x.begin(), x.end(), y.begin(), y.end());
+  };
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    if (less(a, b)) return true;
+    return !less(b, a) && a < b;
+  });
+  std::vector<std::uint32_t> keys(count, 0);
+  std::uint32_t next = 0;
+  for (std::size_t at = 0; at < order.size(); ++at) {
+    if (at == 0 || less(order[at - 1], order[at])) ++next;
+    keys[order[at]] = next;
+  }
+  return keys;
+}
+
+struct Groups {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  struct Group {
+    std::uint32_t parent = kNone;          ///< group; kNone: its members have no unit above them
+    std::uint32_t request = kNone;         ///< row of model.roots
+    std::uint32_t representative = kNone;  ///< the unit that was created first; of several the smallest id
+    std::uint32_t members = 0;
+    std::uint16_t type = 0;
+    std::uint32_t stack = kNone;           ///< of the representative; kNone: no frame of the user's code
+    Confidence confidence = Confidence::kLow;  ///< high: siblings of one stack; medium: cousins; low: no user frame
+    std::uint64_t first = 0;               ///< created
+    std::uint64_t last = 0;
+    std::uint32_t most_at_once = 0;        ///< in flight, from creation to finish; ends before starts
+    std::uint32_t on_critical_path = 0;    ///< members; see mark_critical
+    statistics::Summary wait;              ///< of those whose wait is known
+    statistics::Summary exec;
+  };
+
+  std::vector<Group> all;              ///< in order of their first unit
+  std::vector<std::uint32_t> of;       ///< by resource: the group of its unit; kNone: it is none
+  RowIndex members;                    ///< units by group, in order of creation
+
+  /// Counts members that are on a critical path. `on_path` is by resource row of units.
+  void mark_critical(const std::vector<bool>& on_path) {
+    for (std::uint32_t group = 0; group < all.size(); ++group) {
+      all[group].on_critical_path = 0;
+      for (const std::uint32_t unit : members[group]) all[group].on_critical_path += on_path[unit] ? 1 : 0;
+    }
+  }
+};
+
+///   Cost      O(n log n).
+[[nodiscard]] inline Groups groups_of(const Execution& run, const Units& units, const GroupSettings& settings = {}) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  const TraceModel& model = run.model;
+  Groups groups;
+  groups.of.assign(model.resources(), kNone);
+  const std::vector<std::uint32_t> keys = stack_keys(model, run.visible);
+  const auto stack_key = [&](std::uint32_t unit) { return model.stack[unit] == kNone ? 0 : keys[model.stack[unit]]; };
+
+  // What is below a group is told apart by type and stack, in 32 bits.
+  IdMap kinds;
+  std::uint32_t next_kind = 0;
+  const auto kind_of = [&](std::uint32_t unit) {
+    const std::uint64_t key = (std::uint64_t{stack_key(unit)} << 16 | model.type[unit]) + 1;
+    std::uint32_t kind = kinds.find(key);
+    if (kind == IdMap::kAbsent) kinds.insert(key, kind = next_kind++);
+    return kind;
+  };
+  // What it is below of: the group of the parent, or the parent itself; without one, the request; without one, nothing.
+  const auto above = [&](std::uint32_t unit) -> std::uint64_t {
+    const std::uint32_t parent = units.parent[unit];
+    if (parent == kNone) return std::uint64_t{run.request[unit] == kNone ? 0 : run.request[unit] + 1} << 1;
+    return std::uint64_t{settings.cousins ? groups.of[parent] : parent} << 1 | 1;
+  };
+
+  IdMap aboves;
+  std::uint32_t next_above = 0;
+  IdMap interned;
+  std::vector<std::uint32_t> cluster(model.resources(), 0);
+  // Siblings: which callback of the parent made it, or which stretch of time.
+  if (!settings.cousins) {
+    struct Sibling {
+      std::uint64_t above;
+      std::uint32_t kind;
+      std::uint32_t invocation;
+      std::uint32_t unit;
+    };
+    std::vector<Sibling> siblings;
+    siblings.reserve(units.rows.size());
+    for (const std::uint32_t unit : units.rows) {
+      const std::uint32_t by = run.creator[units.first[unit]];
+      const std::uint32_t parent = run.normal.parent[units.first[unit]];
+      const bool told = by != kNone && parent != kNone && run.unit[run.resource_of(by)] == run.unit[parent];
+      siblings.push_back({above(unit), kind_of(unit), told ? by : kNone, unit});
+    }
+    std::sort(siblings.begin(), siblings.end(), [&](const Sibling& a, const Sibling& b) {
+      if (a.above != b.above) return a.above < b.above;
+      if (a.kind != b.kind) return a.kind < b.kind;
+      if (a.invocation != b.invocation) return a.invocation < b.invocation;
+      return units.first[a.unit] < units.first[b.unit];
+    });
+    std::uint32_t number = 0;
+    for (std::size_t at = 0; at < siblings.size(); ++at) {
+      const Sibling& one = siblings[at];
+      if (at != 0) {
+        const Sibling& before = siblings[at - 1];
+        const bool same = one.above == before.above && one.kind == before.kind && one.invocation == before.invocation;
+        const bool near = one.invocation != kNone ||
+                          units.created[one.unit] - units.created[before.unit] <= settings.proximity_ns;
+        if (!same || !near) ++number;
+      }
+      cluster[one.unit] = number;
+    }
+  }
+  for (const std::uint32_t unit : units.rows) {
+    std::uint64_t key = above(unit) + 1;
+    std::uint32_t over = aboves.find(key);
+    if (over == IdMap::kAbsent) aboves.insert(key, over = next_above++);
+    key = settings.cousins ? (std::uint64_t{over} << 32 | kind_of(unit)) + 1 : std::uint64_t{cluster[unit]} + 1;
+    std::uint32_t group = interned.find(key);
+    if (group == IdMap::kAbsent) {
+      group = static_cast<std::uint32_t>(groups.all.size());
+      interned.insert(key, group);
+      Groups::Group made;
+      made.parent = units.parent[unit] == kNone ? kNone : groups.of[units.parent[unit]];
+      made.request = run.request[unit];
+      made.type = model.type[unit];
+      made.stack = stack_key(unit) == 0 ? kNone : model.stack[unit];
+      groups.all.push_back(made);
+    }
+    groups.of[unit] = group;
+  }
+  groups.members.build(groups.all.size(), units.rows.size(), [&](std::uint32_t at) { return groups.of[units.rows[at]]; });
+  for (std::uint32_t& item : groups.members.items) item = units.rows[item];
+
+  std::vector<std::uint64_t> waits;
+  std::vector<std::uint64_t> execs;
+  std::vector<std::uint64_t> starts;
+  std::vector<std::uint64_t> ends;
+  for (std::uint32_t at = 0; at < groups.all.size(); ++at) {
+    Groups::Group& group = groups.all[at];
+    waits.clear();
+    execs.clear();
+    starts.clear();
+    ends.clear();
+    bool siblings = true;
+    group.first = ~std::uint64_t{0};
+    for (const std::uint32_t unit : groups.members[at]) {
+      ++group.members;
+      const std::uint64_t created = units.created[unit];
+      if (created < group.first || (created == group.first && model.id[unit] < model.id[group.representative])) {
+        group.representative = unit;
+      }
+      group.first = std::min(group.first, created);
+      group.last = std::max(group.last, created);
+      siblings = siblings && units.parent[unit] == units.parent[group.representative];
+      if (units.wait_known[unit]) waits.push_back(units.wait[unit]);
+      execs.push_back(units.exec[unit]);
+      group.most_at_once = 1;
+      if (units.finish[unit] == created) continue;  // at no moment in flight
+      starts.push_back(created);
+      ends.push_back(units.finish[unit]);
+    }
+    group.confidence = group.stack == kNone ? Confidence::kLow : siblings ? Confidence::kHigh : Confidence::kMedium;
+    group.wait = statistics::summarise_unsorted(waits);
+    group.exec = statistics::summarise_unsorted(execs);
+    if (starts.size() < 2) continue;
+    if (!std::is_sorted(starts.begin(), starts.end())) std::sort(starts.begin(), starts.end());
+    std::sort(ends.begin(), ends.end());
+    std::size_t ended = 0;
+    for (std::size_t started = 0; started < starts.size(); ++started) {
+      while (ends[ended] <= starts[started]) ++ended;  // the last end is after the last start
+      group.most_at_once = std::max(group.most_at_once, static_cast<std::uint32_t>(started + 1 - ended));
+    }
+  }
+  return groups;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/ideal_schedule.hpp ====
+// ideal_schedule.hpp: how long a request would take if nothing ever queued, and what it would save to have less of one thing.
+//
+// "Make this faster" is only worth its time in as far as nothing else then decides the end. So the request is played again:
+// every callback runs as soon as all that it needs is there, on as many lanes as there is work, operations take as long as
+// they took, and what the trace does not explain keeps its length. Played again without operation X it ends earlier by what
+// X costs, and contention is not counted as saved.
+//   IdealSchedule ideal(run, paths);
+//   ideal.bounds[request].dependency_ns;                // S_dep: without any queueing
+//   ideal.bounds[request].ideal_ns;                     // S_inf: and no lane does more than one thing at a time
+//   for (const PathMember& member : ideal.members_of(request)) ... member.saving_ns
+//   ideal.saving_of(request, units);                    // of any set of units
+//   ideal.structural_bound(request, runs);              // if these runs of operations began together
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// A unit (Execution::unit) that has time on a critical path.
+struct PathMember {
+  std::uint32_t unit = TraceModel::kNone;
+  std::uint64_t on_path_ns = 0;   ///< as kExec, kWait, kQueue
+  std::uint64_t saving_ns = 0;    ///< what the request would end earlier if it took no time at all
+  bool saving_known = false;      ///< only of the first PathSettings::savings_per_request
+};
+
+/// The ideal schedules of all requests, by row of Execution::requests.
+///   Shape     80 bytes a request, 24 a member; for one request at a time 48 bytes a node and 24 an edge of what its end needs.
+///   Threads   one: it keeps the request that was asked for last.
+///   Cost      constructor: O(n) expected, times 2 + PathSettings::savings_per_request; n is what happens during a request, summed over
+///             requests. saving_of, structural_bound: O(request), and its first time O(request) more.
+///   Errors    std::bad_alloc.
+///   Lifetime  keeps references to the Execution and the paths.
+class IdealSchedule {
+ public:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  struct Bound {
+    std::uint64_t observed_ns = 0;     ///< S
+    std::uint64_t dependency_ns = 0;   ///< S_dep
+    std::uint64_t lane_ns = 0;         ///< W_th: the most that one lane had to run for the request's end
+    std::uint64_t ideal_ns = 0;        ///< S_inf = max(S_dep, W_th) <= S
+    std::uint64_t exec_ns = 0;         ///< W: all that it ran
+    std::uint64_t operations_ns = 0;   ///< O: all its operations' time, each unit once, within the request
+
+    [[nodiscard]] double efficiency() const noexcept { return ratio(ideal_ns, observed_ns, 1); }
+    [[nodiscard]] double contention_loss() const noexcept { return 1 - efficiency(); }
+    [[nodiscard]] double average_concurrency() const noexcept { return ratio(exec_ns + operations_ns, observed_ns, 0); }
+    [[nodiscard]] double max_speed_up() const noexcept { return ratio(exec_ns + operations_ns, ideal_ns, 1); }
+
+   private:
+    [[nodiscard]] static double ratio(std::uint64_t part, std::uint64_t whole, double none) noexcept {
+      return whole == 0 ? none : static_cast<double>(part) / static_cast<double>(whole);
+    }
+  };
+  std::vector<Bound> bounds;
+
+  /// Operations that were begun one after the other and could begin together.
+  using Run = std::span<const std::uint32_t>;
+
+  IdealSchedule(const Execution& execution, const CriticalPaths& critical)
+      : run_(execution), paths_(critical), local_of_(std::size_t{invocations()} + execution.model.resources(), 0) {
+    bounds.resize(run_.requests.size());
+    member_first_.assign(1, 0);
+    slack_.assign(run_.model.resources(), kNoSlack);
+    sum_times();
+    for (std::uint32_t request = 0; request < run_.requests.size(); ++request) {
+      prepare(request);
+      Bound& bound = bounds[request];
+      bound.observed_ns = run_.requests[request].duration();
+      bound.dependency_ns = duration(evaluate());
+      bound.lane_ns = busiest_lane();
+      bound.ideal_ns = std::max(bound.dependency_ns, bound.lane_ns);
+      find_slack(request);
+      find_members(request);
+    }
+  }
+
+  /// Largest on the path first.
+  [[nodiscard]] std::span<const PathMember> members_of(std::uint32_t request) const noexcept {
+    return {members_.data() + member_first_[request], member_first_[request + 1] - member_first_[request]};
+  }
+
+  /// By how much later a unit of a request could end, in the ideal schedule, without the request ending later.
+  struct Slack {
+    std::uint64_t ns = 0;
+    bool needed = false;  ///< false: the request's end does not depend on it
+  };
+  [[nodiscard]] Slack slack_of(std::uint32_t unit) const noexcept {
+    return slack_[unit] == kNoSlack ? Slack{} : Slack{slack_[unit], true};
+  }
+
+  /// What a request would end earlier if these units took no time: neither their operations nor their callbacks.
+  [[nodiscard]] std::uint64_t saving_of(std::uint32_t request, std::span<const std::uint32_t> units) {
+    if (prepared_ != request) prepare(request);
+    if (plain_.empty()) static_cast<void>(evaluate());
+    return bounds[request].dependency_ns - duration(evaluate_without(units));
+  }
+
+  /// S_str: the ideal schedule in which the operations of each run begin when its first does.
+  [[nodiscard]] std::uint64_t structural_bound(std::uint32_t request, std::span<const Run> runs) {
+    if (prepared_ != request) prepare(request);
+    together_.clear();
+    for (const Run& run : runs) {
+      for (std::size_t at = 1; at < run.size(); ++at) together_.push_back({run[at], run[0]});
+    }
+    std::sort(together_.begin(), together_.end());
+    const std::uint64_t result = duration(evaluate());
+    together_.clear();
+    return result;
+  }
+
+  /// Concurrency in the ideal schedule: when each needed callback and operation would begin and end, from the request's begin.
+  struct Stretch {
+    std::uint64_t start = 0;
+    std::uint64_t end = 0;
+    std::uint32_t resource = kNone;
+    bool operation = false;
+  };
+  [[nodiscard]] std::vector<Stretch> stretches(std::uint32_t request) {
+    if (prepared_ != request) prepare(request);
+    static_cast<void>(evaluate());
+    const std::uint64_t zero = run_.requests[request].start;
+    std::vector<Stretch> all;
+    for (std::uint32_t at = 0; at < nodes_.size(); ++at) {
+      const std::uint32_t node = nodes_[at];
+      if (is_cut(node)) continue;
+      if (node < invocations()) {
+        const std::uint64_t length = run_.self[node];
+        const std::uint64_t start = value_[at] > zero ? value_[at] - zero : 0;
+        if (length != 0) all.push_back({start, start + length, run_.resource_of(node), false});
+        continue;
+      }
+      const std::uint32_t row = node - invocations();
+      if (!run_.operation[row] || run_.unit[row] != row) continue;
+      const std::uint64_t length = std::min(run_.settled[row] - run_.created(row), value_[at] > zero ? value_[at] - zero : 0);
+      if (length != 0) all.push_back({value_[at] - zero - length, value_[at] - zero, row, true});
+    }
+    return all;
+  }
+
+ private:
+  static constexpr std::uint64_t kNoSlack = ~std::uint64_t{0};
+
+  /// value(node) >= value(from) + offset + extra. `offset` is from the beginning of invocation `from` to a moment in it, and
+  /// shrinks with what ran in between; `extra` is an operation's duration, or time that nothing explains.
+  struct Edge {
+    std::uint64_t offset = 0;
+    std::uint64_t extra = 0;
+    std::uint32_t from = kNone;  ///< node; kNone: `offset` is a moment
+    bool is_operation = false;   ///< `extra` is the node's own operation
+  };
+  struct Zero {
+    std::uint32_t lane;
+    std::uint64_t start;
+    std::uint64_t end;
+    std::uint64_t before;  // sum of those before it on its lane
+  };
+  struct Frame {
+    std::uint32_t node;
+    std::uint32_t first;
+    std::uint32_t next;
+    std::uint32_t last;
+  };
+
+  // Nodes: the beginning of invocation i is i, the settling of resource r is invocations() + r.
+  [[nodiscard]] std::uint32_t invocations() const noexcept { return static_cast<std::uint32_t>(run_.model.invocations.size()); }
+  [[nodiscard]] std::uint64_t actual(std::uint32_t node) const noexcept {
+    return node < invocations() ? run_.start(node) : run_.settled[node - invocations()];
+  }
+  /// What was before the request began stays where it was.
+  [[nodiscard]] bool is_cut(std::uint32_t node) const noexcept { return actual(node) < run_.requests[prepared_].start; }
+
+  void from_invocation(std::uint32_t by, std::uint64_t moment, std::uint64_t until, bool is_operation = false) {
+    if (by == kNone || run_.start(by) > moment) {
+      pool_.push_back({moment, until - moment, kNone, is_operation});
+    } else {
+      pool_.push_back({moment - run_.start(by), until - moment, by, is_operation});
+    }
+  }
+  void from_settling(std::uint32_t row) { pool_.push_back({0, 0, invocations() + row, false}); }
+
+  /// All that a node needs.
+  void collect(std::uint32_t node) {
+    if (is_cut(node)) {
+      pool_.push_back({actual(node), 0, kNone, false});
+      return;
+    }
+    if (node >= invocations()) return collect_settling(node - invocations());
+    const std::uint32_t row = run_.resource_of(node);
+    const Execution::Cause& cause = run_.cause[node];
+    const std::uint32_t before = run_.previous[node];
+    const std::uint64_t ready = run_.ready[node];
+    switch (cause.kind) {
+      case CauseOf::kRoot: pool_.push_back({std::min(ready, run_.created(row)), 0, kNone, false}); break;
+      case CauseOf::kCreated:
+      case CauseOf::kWoken: from_invocation(cause.invocation, cause.at, cause.at); break;
+      case CauseOf::kCalled: from_invocation(cause.invocation, run_.start(node), run_.start(node)); break;
+      case CauseOf::kSettled: from_settling(cause.resource); break;
+      case CauseOf::kExternal: {
+        const std::uint32_t of = cause.resource;
+        if (of != kNone && run_.settle_known[of] && run_.settled[of] <= cause.at) {
+          from_settling(of);
+        } else if (before != kNone && (of == kNone || run_.end(before) > run_.created(of))) {
+          from_invocation(before, std::min(run_.end(before), ready), ready);
+        } else {
+          const std::uint32_t since = of == kNone ? row : of;
+          from_invocation(run_.creator[since], std::min(run_.created(since), ready), ready);
+        }
+        break;
+      }
+      case CauseOf::kUnknown:
+        if (before != kNone) {
+          from_invocation(before, std::min(run_.end(before), ready), ready);
+        } else {
+          from_invocation(run_.creator[row], std::min(run_.created(row), ready), ready);
+        }
+        break;
+    }
+    // One after the other; and what is called in another stays at its place there.
+    if (before != kNone && run_.end(before) <= run_.start(node)) from_invocation(before, run_.end(before), run_.end(before));
+    const std::uint32_t inside = run_.container[node];
+    if (inside != kNone && cause.kind != CauseOf::kCalled) from_invocation(inside, run_.start(node), run_.start(node));
+    const std::uint64_t since = before == kNone ? 0 : run_.end(before);
+    for (const std::uint32_t at : run_.model.links_by_effect[row]) {
+      const TraceModel::Link& link = run_.model.links[at];
+      // Said at the moment at which it began, it is of what comes after.
+      if (link.kind != LinkKind::kAwaits || link.cause == kNone || link.time >= run_.start(node)) continue;
+      if (!run_.settle_known[link.cause] || run_.settled[link.cause] > run_.start(node) || run_.settled[link.cause] < since) continue;
+      from_settling(link.cause);
+    }
+  }
+  void collect_settling(std::uint32_t row) {
+    const std::uint64_t settled = run_.settled[row], created = std::min(run_.created(row), settled);
+    if (run_.settler[row] != kNone) {
+      from_invocation(run_.settler[row], settled, settled);
+    } else {
+      from_invocation(run_.creator[row], created, settled, run_.settle_external[row] || run_.operation[row]);
+    }
+    for (const std::uint32_t at : run_.model.links_by_effect[row]) {
+      const TraceModel::Link& link = run_.model.links[at];
+      if (link.kind != LinkKind::kAwaits || link.cause == kNone || link.cause == row) continue;
+      if (!run_.settle_known[link.cause] || run_.settled[link.cause] > settled) continue;
+      from_settling(link.cause);
+    }
+  }
+
+  [[nodiscard]] bool is_local(std::uint32_t node) const noexcept {
+    const std::uint32_t at = local_of_[node];
+    return at < nodes_.size() && nodes_[at] == node;
+  }
+
+  /// Collects what the end of a request needs, causes before effects, without recursion.
+  void prepare(std::uint32_t request) {
+    prepared_ = request;
+    nodes_.clear();
+    edges_.clear();
+    edge_first_.assign(1, 0);
+    pool_.clear();
+    together_.clear();
+    plain_.clear();
+    const Execution::Request& of = run_.requests[request];
+    end_node_ = kNone;
+    end_offset_ = 0;
+    if (of.resource != kNone && run_.settle_known[of.resource] && run_.settled[of.resource] == of.end &&
+        !run_.settle_external[of.resource] && run_.settler[of.resource] != kNone) {
+      end_node_ = invocations() + of.resource;
+    } else if (of.last != kNone) {
+      end_node_ = of.last;
+      end_offset_ = of.end - std::min(of.end, run_.start(of.last));
+    }
+    if (end_node_ == kNone) return;
+    enter(end_node_);
+    while (!stack_.empty()) {
+      Frame& frame = stack_.back();
+      if (frame.next != frame.last) {
+        Edge& edge = pool_[frame.next++];
+        if (edge.from == kNone || is_local(edge.from)) continue;
+        if (open_mark(edge.from)) {  // needs itself, at one moment: without this edge, or, if it has no other, where it was
+          edge = {frame.last - frame.first > 1 ? 0 : actual(frame.node), 0, kNone, false};
+          continue;
+        }
+        enter(edge.from);
+        continue;
+      }
+      leave();
+    }
+  }
+  void enter(std::uint32_t node) {
+    const auto first = static_cast<std::uint32_t>(pool_.size());
+    collect(node);
+    const auto last = static_cast<std::uint32_t>(pool_.size());
+    local_of_[node] = static_cast<std::uint32_t>(kOpen + stack_.size());
+    stack_.push_back({node, first, first, last});
+  }
+  [[nodiscard]] bool open_mark(std::uint32_t node) const noexcept {
+    const std::uint32_t at = local_of_[node];
+    return at >= kOpen && at - kOpen < stack_.size() && stack_[at - kOpen].node == node;
+  }
+  void leave() {
+    const Frame frame = stack_.back();
+    stack_.pop_back();
+    local_of_[frame.node] = static_cast<std::uint32_t>(nodes_.size());
+    nodes_.push_back(frame.node);
+    for (std::uint32_t at = frame.first; at < frame.last; ++at) {
+      Edge edge = pool_[at];
+      if (edge.from != kNone) edge.from = local_of_[edge.from];
+      edges_.push_back(edge);
+    }
+    edge_first_.push_back(static_cast<std::uint32_t>(edges_.size()));
+    pool_.resize(frame.first);
+  }
+
+  /// The values of all nodes, in `value_`; returns the end's.
+  std::uint64_t evaluate() { return evaluate_without({}); }
+
+  std::uint64_t evaluate_without(std::span<const std::uint32_t> units) {
+    if (end_node_ == kNone) return run_.requests[prepared_].end;
+    collect_zeros(units);
+    std::uint32_t first = 0;
+    if (!units.empty() && together_.empty()) {  // what comes before the first change stays as it was
+      first = first_changed();
+      value_ = plain_;
+    } else {
+      value_.resize(nodes_.size());
+    }
+    for (std::uint32_t at = first; at < nodes_.size(); ++at) {
+      const std::uint32_t node = nodes_[at];
+      const bool zero = !units.empty() && node >= invocations() && is_zero(node - invocations());
+      std::uint64_t value = 0;
+      for (std::uint32_t next = edge_first_[at]; next < edge_first_[at + 1]; ++next) {
+        Edge edge = edges_[next];
+        if (edge.is_operation && !together_.empty()) begin_together(node - invocations(), edge);
+        std::uint64_t moment = edge.offset;
+        if (edge.from != kNone) {
+          const std::uint32_t from = nodes_[edge.from];
+          if (!zeros_.empty() && edge.offset != 0) moment -= zero_within(from, edge.offset);
+          moment += value_[edge.from];
+        }
+        if (!(zero && edge.is_operation)) moment += edge.extra;
+        value = std::max(value, moment);
+      }
+      value_[at] = value;
+    }
+    if (units.empty() && together_.empty()) plain_ = value_;
+    std::uint64_t offset = end_offset_;
+    if (!zeros_.empty() && offset != 0) offset -= zero_within(end_node_, offset);
+    return value_[local_of_[end_node_]] + offset;
+  }
+  [[nodiscard]] std::uint64_t duration(std::uint64_t end) const noexcept {
+    const std::uint64_t start = run_.requests[prepared_].start;
+    return end > start ? end - start : 0;
+  }
+
+  /// The first node whose value these units can change: those before it, causes before effects, do not depend on them.
+  [[nodiscard]] std::uint32_t first_changed() const noexcept {
+    auto first = static_cast<std::uint32_t>(nodes_.size());
+    const auto consider = [&](std::uint32_t node) {
+      if (is_local(node)) first = std::min(first, local_of_[node]);
+    };
+    for (const std::uint32_t unit : zero_units_) {
+      for (const std::uint32_t row : run_.members[unit]) {
+        consider(invocations() + row);
+        for (const std::uint32_t at : run_.model.invocations_of(row)) {
+          // Its time is in the offsets of all in which it is nested.
+          for (std::uint32_t around = at; around != kNone && !run_.is_span(around); around = run_.container[around]) consider(around);
+        }
+      }
+    }
+    return first;
+  }
+
+  /// The operation of `row` begins when the first of its run does.
+  void begin_together(std::uint32_t row, Edge& edge) const {
+    const auto found = std::lower_bound(together_.begin(), together_.end(), std::pair<std::uint32_t, std::uint32_t>{row, 0});
+    if (found == together_.end() || found->first != row) return;
+    const std::uint32_t first = found->second;
+    const std::uint32_t by = run_.creator[first];
+    if (by == kNone || !is_local(by) || run_.start(by) > run_.created(first)) {
+      edge.from = kNone;
+      edge.offset = run_.created(first);
+    } else {
+      edge.from = local_of_[by];
+      edge.offset = run_.created(first) - run_.start(by);
+    }
+  }
+
+  [[nodiscard]] bool is_zero(std::uint32_t row) const noexcept {
+    return std::binary_search(zero_units_.begin(), zero_units_.end(), run_.unit[row]);
+  }
+  /// The time that callbacks of these units owned.
+  void collect_zeros(std::span<const std::uint32_t> units) {
+    zeros_.clear();
+    zero_units_.assign(units.begin(), units.end());
+    if (units.empty()) return;
+    std::sort(zero_units_.begin(), zero_units_.end());
+    for (const std::uint32_t unit : zero_units_) {
+      for (const std::uint32_t row : run_.members[unit]) {
+        for (const std::uint32_t at : run_.model.invocations_of(row)) {
+          if (run_.is_span(at)) continue;
+          const std::uint32_t lane = run_.lane[at];
+          for (std::uint32_t next = run_.first_segment[at]; next < run_.segment_first[lane + 1]; ++next) {
+            const Execution::Segment& segment = run_.segments[next];
+            if (segment.start >= run_.end(at)) break;
+            if (segment.owner == at) zeros_.push_back({lane, segment.start, segment.end, 0});
+          }
+        }
+      }
+    }
+    std::sort(zeros_.begin(), zeros_.end(), [](const Zero& a, const Zero& b) {
+      return a.lane != b.lane ? a.lane < b.lane : a.start < b.start;
+    });
+    for (std::size_t at = 1; at < zeros_.size(); ++at) {
+      if (zeros_[at].lane == zeros_[at - 1].lane) zeros_[at].before = zeros_[at - 1].before + (zeros_[at - 1].end - zeros_[at - 1].start);
+    }
+  }
+  /// How much of [start, start + offset) of an invocation is zero.
+  [[nodiscard]] std::uint64_t zero_within(std::uint32_t node, std::uint64_t offset) const noexcept {
+    if (node >= invocations()) return 0;
+    const std::uint64_t from = run_.start(node), to = std::min(from + offset, run_.end(node));
+    if (to <= from) return 0;
+    return zero_until(run_.lane[node], to) - zero_until(run_.lane[node], from);
+  }
+  [[nodiscard]] std::uint64_t zero_until(std::uint32_t lane, std::uint64_t time) const noexcept {
+    const auto found = std::lower_bound(zeros_.begin(), zeros_.end(), time, [&](const Zero& zero, std::uint64_t wanted) {
+      return zero.lane != lane ? zero.lane < lane : zero.start < wanted;
+    });
+    if (found == zeros_.begin()) return 0;
+    const Zero& last = *(found - 1);
+    return last.lane != lane ? 0 : last.before + (std::min(last.end, time) - last.start);
+  }
+
+  // -- bounds ---------------------------------------------------------------------------------------------------------
+
+  void sum_times() {
+    for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
+      for (const Execution::Segment& segment : run_.segments_of(lane)) {
+        const std::uint32_t request = run_.request_of(segment.owner);
+        if (request != kNone) bounds[request].exec_ns += within(request, segment.start, segment.end);
+      }
+    }
+    for (std::uint32_t row = 0; row < run_.model.resources(); ++row) {
+      if (!run_.operation[row] || run_.unit[row] != row || run_.request[row] == kNone) continue;
+      const Execution::Interval time = run_.operation_time(row);
+      bounds[run_.request[row]].operations_ns += within(run_.request[row], time.start, time.end);
+    }
+  }
+  [[nodiscard]] std::uint64_t within(std::uint32_t request, std::uint64_t start, std::uint64_t end) const noexcept {
+    start = std::max(start, run_.requests[request].start);
+    end = std::min(end, run_.requests[request].end);
+    return end > start ? end - start : 0;
+  }
+
+  /// Of each needed callback the part before the last moment that is needed of it, added up by lane.
+  std::uint64_t busiest_lane() {
+    if (end_node_ == kNone) return 0;
+    needed_.assign(nodes_.size(), 0);
+    for (const Edge& edge : edges_) {
+      if (edge.from != kNone) needed_[edge.from] = std::max(needed_[edge.from], edge.offset);
+    }
+    std::uint64_t& last = needed_[local_of_[end_node_]];
+    last = std::max(last, end_offset_);
+    const Execution::Request& of = run_.requests[prepared_];
+    if (loads_.empty()) loads_.assign(run_.lanes(), 0);
+    lanes_used_.clear();
+    for (std::uint32_t at = 0; at < nodes_.size(); ++at) {
+      const std::uint32_t node = nodes_[at];
+      if (node >= invocations() || needed_[at] == 0 || run_.is_span(node)) continue;
+      const std::uint64_t from = std::max(of.start, run_.start(node));
+      const std::uint64_t to = std::min({run_.start(node) + needed_[at], run_.end(node), of.end});
+      if (to <= from) continue;
+      std::uint64_t sum = 0;
+      const std::uint32_t lane = run_.lane[node];
+      for (std::uint32_t next = run_.first_segment[node]; next < run_.segment_first[lane + 1]; ++next) {
+        const Execution::Segment& segment = run_.segments[next];
+        if (segment.start >= to) break;
+        if (segment.owner != node || segment.end <= from) continue;
+        sum += std::min(segment.end, to) - std::max(segment.start, from);
+      }
+      std::uint64_t& load = loads_[lane];
+      if (load == 0 && sum != 0) lanes_used_.push_back(lane);
+      load += sum;
+    }
+    std::uint64_t most = 0;
+    for (const std::uint32_t lane : lanes_used_) {
+      most = std::max(most, loads_[lane]);
+      loads_[lane] = 0;
+    }
+    return most;
+  }
+
+  /// Backwards through the values that were evaluated last: the latest that each may be.
+  void find_slack(std::uint32_t request) {
+    if (end_node_ == kNone) return;
+    needed_.assign(nodes_.size(), kNoSlack);  // the slack of each node
+    needed_[local_of_[end_node_]] = 0;
+    for (std::size_t at = nodes_.size(); at-- > 0;) {
+      if (needed_[at] == kNoSlack) continue;
+      for (std::uint32_t next = edge_first_[at]; next < edge_first_[at + 1]; ++next) {
+        const Edge& edge = edges_[next];
+        if (edge.from == kNone) continue;
+        const std::uint64_t room = value_[at] - (value_[edge.from] + edge.offset + edge.extra) + needed_[at];
+        needed_[edge.from] = std::min(needed_[edge.from], room);
+      }
+    }
+    for (std::size_t at = 0; at < nodes_.size(); ++at) {
+      if (needed_[at] == kNoSlack || is_cut(nodes_[at])) continue;
+      const std::uint32_t row = nodes_[at] < invocations() ? run_.resource_of(nodes_[at]) : nodes_[at] - invocations();
+      if (run_.request[row] != request) continue;
+      std::uint64_t& slack = slack_[run_.unit[row]];
+      slack = std::min(slack, needed_[at]);
+    }
+  }
+
+  void find_members(std::uint32_t request) {
+    const auto begin = static_cast<std::ptrdiff_t>(members_.size());
+    if (on_path_.empty()) on_path_.assign(run_.model.resources(), 0);
+    for (const PathSegment& part : paths_.of(request)) {
+      if (part.resource == kNone || part.unnamed) continue;
+      if (part.kind != PathKind::kExec && part.kind != PathKind::kWait && part.kind != PathKind::kQueue) continue;
+      std::uint64_t& sum = on_path_[run_.unit[part.resource]];
+      if (sum == 0) members_.push_back({run_.unit[part.resource], 0, 0, false});
+      sum += part.length();
+    }
+    for (auto at = members_.begin() + begin; at != members_.end(); ++at) {
+      at->on_path_ns = on_path_[at->unit];
+      on_path_[at->unit] = 0;
+    }
+    std::sort(members_.begin() + begin, members_.end(), [](const PathMember& a, const PathMember& b) {
+      return a.on_path_ns != b.on_path_ns ? a.on_path_ns > b.on_path_ns : a.unit < b.unit;
+    });
+    const auto some = std::min<std::size_t>(run_.settings.path.savings_per_request, members_.size() - static_cast<std::size_t>(begin));
+    for (std::size_t at = 0; at < some; ++at) {
+      PathMember& member = members_[static_cast<std::size_t>(begin) + at];
+      const std::uint32_t unit[] = {member.unit};
+      member.saving_ns = bounds[request].dependency_ns - duration(evaluate_without(unit));
+      member.saving_known = true;
+    }
+    member_first_.push_back(static_cast<std::uint32_t>(members_.size()));
+  }
+
+  static constexpr std::uint32_t kOpen = std::uint32_t{1} << 31;
+
+  const Execution& run_;
+  const CriticalPaths& paths_;
+  std::vector<PathMember> members_;
+  std::vector<std::uint32_t> member_first_;
+  std::vector<std::uint64_t> slack_;
+
+  // The request that was asked for last.
+  std::uint32_t prepared_ = kNone;
+  std::uint32_t end_node_ = kNone;
+  std::uint64_t end_offset_ = 0;
+  std::vector<std::uint32_t> nodes_;  // causes before effects
+  std::vector<Edge> edges_;
+  std::vector<std::uint32_t> edge_first_;
+  std::vector<std::uint32_t> local_of_;  // by node: its place in nodes_, if that says so too
+  std::vector<std::uint64_t> value_;
+  std::vector<std::uint64_t> plain_;  // as it is, with nothing taken away
+  std::vector<std::uint64_t> needed_;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> together_;  // operation, the first of its run
+  std::vector<std::uint64_t> loads_;      // by lane; zeros between two requests
+  std::vector<std::uint32_t> lanes_used_;
+  std::vector<std::uint64_t> on_path_;    // by unit; zeros between two requests
+  std::vector<Zero> zeros_;
+  std::vector<std::uint32_t> zero_units_;
+  std::vector<Frame> stack_;
+  std::vector<Edge> pool_;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/latency.hpp ====
+// latency.hpp: how long operations waited, by the code that made them, and whether it grows.
+//
+// Which code waits longest in all, how it is spread, and whether the later ones of a crowd wait longer (a queue) or the
+// deeper ones do:
+//   const LatencyReport latency = latency_of(run, units, where);
+//   for (const LatencyGroup& group : latency.by_location) {
+//     where.entries[group.location].text, group.wait.p50;      // the largest total first
+//     const auto shape = statistics::violin(latency.waits_of(group));
+//   }
+//   latency.row_at(group, 0.99)                                // the very operation that is the p99
+// Operations whose code is not known, or whose wait is not, are left out and counted.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct LatencyGroup {
+  std::uint32_t location = TraceModel::kNone;  ///< of Locations::entries
+  std::uint32_t begin = 0;                     ///< of LatencyReport::rows
+  std::uint32_t end = 0;
+  statistics::Summary wait;
+  statistics::Summary exec;
+  std::uint64_t three_sigma_outliers = 0;
+  std::uint64_t robust_outliers = 0;           ///< modified z over 3.5
+};
+
+/// Children of one unit or request: does the wait grow with the order of their births?
+struct BirthOrder {
+  std::uint32_t parent = TraceModel::kNone;    ///< unit, or the resource of a request
+  std::uint64_t children = 0;
+  statistics::Trend trend;                     ///< slope: ns a sibling
+};
+
+struct LatencyReport {
+  statistics::Summary wait;                 ///< of all whose wait is known
+  statistics::Summary exec;
+  std::vector<LatencyGroup> by_location;    ///< the largest total wait first; of equals by name
+  std::vector<std::uint32_t> rows;          ///< units of the groups, each group in order of wait, then of creation
+  std::vector<std::uint64_t> waits;         ///< beside `rows`
+  std::vector<BirthOrder> birth_orders;     ///< those that are called out, the strongest first
+  std::uint64_t birth_orders_tried = 0;     ///< parents with enough children
+  statistics::Trend by_depth;               ///< slope: ns a level; of at most 65,536 units, evenly spread
+  std::uint64_t location_unknown = 0;
+  std::uint64_t wait_unknown = 0;
+
+  [[nodiscard]] std::span<const std::uint64_t> waits_of(const LatencyGroup& group) const noexcept {
+    return {waits.data() + group.begin, group.end - group.begin};
+  }
+  [[nodiscard]] std::span<const std::uint32_t> rows_of(const LatencyGroup& group) const noexcept {
+    return {rows.data() + group.begin, group.end - group.begin};
+  }
+  /// The unit whose wait is the q-quantile of its group.
+  [[nodiscard]] std::uint32_t row_at(const LatencyGroup& group, double q) const noexcept {
+    return rows[group.begin + statistics::percentile_index(group.end - group.begin, q)];
+  }
+};
+
+///   Cost      O(n log n).
+[[nodiscard]] inline LatencyReport latency_of(const Execution& run, const Units& units, const Locations& where,
+                                              const statistics::TrendSettings& trends = {}) {
+  LatencyReport made;
+  struct One {
+    std::uint32_t location;
+    std::uint32_t unit;
+    std::uint64_t wait;
+  };
+  std::vector<One> all;
+  std::vector<std::uint64_t> waits;
+  std::vector<std::uint64_t> execs;
+  for (const std::uint32_t unit : units.rows) {
+    execs.push_back(units.exec[unit]);
+    if (!units.wait_known[unit]) {
+      ++made.wait_unknown;
+      continue;
+    }
+    waits.push_back(units.wait[unit]);
+    if (!where[unit].known) {
+      ++made.location_unknown;
+      continue;
+    }
+    all.push_back({where.of[unit], unit, units.wait[unit]});
+  }
+  made.wait = statistics::summarise_unsorted(waits);
+  made.exec = statistics::summarise_unsorted(execs);
+  // By place first, which costs nothing; then each place by itself.
+  RowIndex by_place;
+  by_place.build(where.entries.size(), all.size(), [&](std::uint32_t at) { return all[at].location; });
+  std::vector<One> placed;
+  placed.reserve(all.size());
+  for (const std::uint32_t at : by_place.items) placed.push_back(all[at]);
+  all.swap(placed);
+  for (std::uint32_t place = 0; place < where.entries.size(); ++place) {
+    std::sort(all.begin() + static_cast<std::ptrdiff_t>(by_place.first[place]), all.begin() + static_cast<std::ptrdiff_t>(by_place.first[place + 1]),
+              [](const One& a, const One& b) { return a.wait != b.wait ? a.wait < b.wait : a.unit < b.unit; });
+  }
+  for (const One& one : all) {
+    const auto at = static_cast<std::uint32_t>(made.rows.size());
+    if (made.by_location.empty() || made.by_location.back().location != one.location) {
+      made.by_location.push_back({});
+      made.by_location.back().location = one.location;
+      made.by_location.back().begin = at;
+    }
+    made.by_location.back().end = at + 1;
+    made.rows.push_back(one.unit);
+    made.waits.push_back(one.wait);
+  }
+  for (LatencyGroup& group : made.by_location) {
+    const auto sorted = made.waits_of(group);
+    group.wait = statistics::summarise(sorted);
+    execs.clear();
+    for (const std::uint32_t unit : made.rows_of(group)) execs.push_back(units.exec[unit]);
+    group.exec = statistics::summarise_unsorted(execs);
+    if (const auto limit = statistics::three_sigma_limit(sorted)) {
+      group.three_sigma_outliers = static_cast<std::uint64_t>(std::count_if(
+          sorted.begin(), sorted.end(), [&](std::uint64_t value) { return static_cast<double>(value) > *limit; }));
+    }
+    const statistics::ModifiedZ z = statistics::modified_z_of_logs(sorted);
+    // Sorted: from the largest down to the first that is none.
+    for (std::size_t at = sorted.size(); z.known && at-- > 0 && z.of(sorted[at]) > 3.5;) ++group.robust_outliers;
+  }
+  std::sort(made.by_location.begin(), made.by_location.end(), [&](const LatencyGroup& a, const LatencyGroup& b) {
+    if (a.wait.sum != b.wait.sum) return a.wait.sum > b.wait.sum;
+    return where.entries[a.location].text < where.entries[b.location].text;
+  });
+
+  // Siblings in order of their births.
+  RowIndex children;
+  children.build(run.model.resources(), units.rows.size(), [&](std::uint32_t at) {
+    const std::uint32_t parent = run.normal.parent[units.first[units.rows[at]]];
+    return parent == TraceModel::kNone ? parent : run.unit[parent];
+  });
+  std::vector<std::uint32_t> born;
+  std::vector<double> x;
+  std::vector<double> y;
+  for (std::uint32_t parent = 0; parent < run.model.resources(); ++parent) {
+    const auto of = children[parent];
+    if (of.size() < trends.fewest) continue;
+    born.assign(of.begin(), of.end());
+    std::sort(born.begin(), born.end(), [&](std::uint32_t a, std::uint32_t b) {
+      const std::uint32_t one = units.rows[a];
+      const std::uint32_t other = units.rows[b];
+      if (units.created[one] != units.created[other]) return units.created[one] < units.created[other];
+      return run.model.id[one] < run.model.id[other];
+    });
+    x.clear();
+    y.clear();
+    for (std::size_t at = 0; at < born.size(); ++at) {
+      const std::uint32_t unit = units.rows[born[at]];
+      if (!units.wait_known[unit]) continue;
+      x.push_back(static_cast<double>(at));
+      y.push_back(static_cast<double>(units.wait[unit]));
+    }
+    if (x.size() < trends.fewest) continue;
+    ++made.birth_orders_tried;
+    BirthOrder order;
+    order.parent = parent;
+    order.children = x.size();
+    order.trend = statistics::trend(x, y, trends);
+    if (order.trend.called_out) made.birth_orders.push_back(order);
+  }
+  std::sort(made.birth_orders.begin(), made.birth_orders.end(), [](const BirthOrder& a, const BirthOrder& b) {
+    const double x1 = a.trend.correlation.rho < 0 ? -a.trend.correlation.rho : a.trend.correlation.rho;
+    const double x2 = b.trend.correlation.rho < 0 ? -b.trend.correlation.rho : b.trend.correlation.rho;
+    if (x1 != x2) return x1 > x2;
+    return a.children != b.children ? a.children > b.children : a.parent < b.parent;
+  });
+  // Of very many, as many as tell it, evenly spread.
+  x.clear();
+  y.clear();
+  constexpr std::size_t kDepthPoints = 65'536;
+  const std::size_t step = (units.rows.size() + kDepthPoints - 1) / kDepthPoints;
+  for (std::size_t at = 0; at < units.rows.size(); at += step) {
+    const std::uint32_t unit = units.rows[at];
+    if (!units.wait_known[unit]) continue;
+    x.push_back(static_cast<double>(units.depth[unit]));
+    y.push_back(static_cast<double>(units.wait[unit]));
+  }
+  made.by_depth = statistics::trend(x, y, trends);
+  return made;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/url.hpp ====
+// url.hpp: when two URLs are the same, come from the same place, or differ in an id only.
+//
+//   normalised_url("HTTP://API.Example.com:80/a?b#c")      // "http://api.example.com/a?b"
+//   origin_of("https://api.example.com/users/1")           // "https://api.example.com"
+//   url_template("https://api.example.com/users/1?full")   // "https://api.example.com/users/{}?full"
+//   key_prefix("perms:user:12345")                         // "perms:user:"
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+namespace detail {
+[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+[[nodiscard]] constexpr bool is_hex(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+[[nodiscard]] constexpr bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+[[nodiscard]] constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+/// Where the host and port of a URL end; npos: it has none.
+[[nodiscard]] constexpr std::size_t authority_end(std::string_view url) noexcept {
+  const std::size_t scheme = url.find("://");
+  if (scheme == std::string_view::npos) return scheme;
+  const std::size_t end = url.find_first_of("/?#", scheme + 3);
+  return end == std::string_view::npos ? url.size() : end;
+}
+}  // namespace detail
+
+/// Scheme and host in lower case, without the scheme's own port and the fragment; the query as it is, in its order. Without
+/// `://` only the fragment goes.
+[[nodiscard]] inline std::string normalised_url(std::string_view url) {
+  std::string made;
+  const std::size_t end = detail::authority_end(url);
+  if (end != std::string_view::npos) {
+    for (const char c : url.substr(0, end)) made += detail::lower(c);
+    const std::size_t port = made.rfind(':');
+    if (port > made.find("://") && port != std::string::npos) {
+      const std::string_view number = std::string_view(made).substr(port + 1);
+      const bool plain = made.starts_with("http://") || made.starts_with("ws://");
+      const bool secure = made.starts_with("https://") || made.starts_with("wss://");
+      if (number.empty() || (plain && number == "80") || (secure && number == "443")) made.resize(port);
+    }
+    url.remove_prefix(end);
+    if (url.empty() || url.front() != '/') made += '/';
+  }
+  made.append(url.substr(0, url.find('#')));
+  return made;
+}
+
+/// Scheme, host and port; empty: the URL does not say them.
+[[nodiscard]] inline std::string origin_of(std::string_view url) {
+  const std::size_t end = detail::authority_end(url);
+  if (end == std::string_view::npos) return {};
+  std::string made = normalised_url(url.substr(0, end));
+  made.pop_back();  // the slash
+  return made;
+}
+
+/// Whether a redaction has taken a part of it away: then two that look the same may differ.
+[[nodiscard]] inline bool is_redacted(std::string_view url) noexcept { return url.find("***") != std::string_view::npos; }
+
+/// With {} for what tells one thing from another of its kind: words of digits, of eight or more hexadecimal digits with at
+/// least one decimal one, and UUIDs. A word is what stands between characters that are neither letters nor digits.
+[[nodiscard]] inline std::string url_template(std::string_view text) {
+  std::string made;
+  std::size_t at = 0;
+  const std::size_t authority = detail::authority_end(text);
+  if (authority != std::string_view::npos) {  // a host's name has no ids
+    made.append(text.substr(0, authority));
+    at = authority;
+  }
+  const auto word_end = [&](std::size_t from) {
+    while (from < text.size() && (detail::is_letter(text[from]) || detail::is_digit(text[from]))) ++from;
+    return from;
+  };
+  const auto is_uuid = [&](std::size_t from) {
+    constexpr std::size_t parts[] = {8, 4, 4, 4, 12};
+    for (std::size_t part = 0; part < 5; ++part) {
+      if (part != 0 && (from >= text.size() || text[from++] != '-')) return false;
+      for (std::size_t k = 0; k < parts[part]; ++k, ++from) {
+        if (from >= text.size() || !detail::is_hex(text[from])) return false;
+      }
+    }
+    return word_end(from) == from;
+  };
+  while (at < text.size()) {
+    const std::size_t end = word_end(at);
+    if (end == at) {
+      made += text[at++];
+      continue;
+    }
+    if (is_uuid(at)) {
+      made += "{}";
+      at += 36;
+      continue;
+    }
+    const std::string_view word = text.substr(at, end - at);
+    bool digits = true;
+    bool hex = word.size() >= 8;
+    bool any = false;
+    for (const char c : word) {
+      digits = digits && detail::is_digit(c);
+      hex = hex && detail::is_hex(c);
+      any = any || detail::is_digit(c);
+    }
+    if (digits || (hex && any)) {
+      made += "{}";
+    } else {
+      made.append(word);
+    }
+    at = end;
+  }
+  return made;
+}
+
+/// What keys of one kind have in common: up to the last : or / before the end, of a URL without its query.
+[[nodiscard]] inline std::string_view key_prefix(std::string_view key) noexcept {
+  const std::size_t scheme = key.find("://");
+  const std::size_t query = key.find_first_of("?#");
+  if (query != std::string_view::npos) key = key.substr(0, query);
+  std::size_t cut = key.find_last_of(":/");
+  if (cut == key.size() - 1 && cut != 0 && cut != std::string_view::npos) cut = key.find_last_of(":/", cut - 1);
+  if (cut == std::string_view::npos) return key;
+  if (scheme != std::string_view::npos && cut < scheme + 3) return key;
+  return key.substr(0, cut + 1);
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/pattern_context.hpp ====
+// pattern_context.hpp: what the detectors of patterns share: who followed whom, what an operation was for, what it cost.
+//
+// "The second fetch came after the first" is a matter of causes, not of times: from the callback that made the second one
+// back over what made that callback ready, to the operation whose completion began it all.
+//   PatternContext context(run, units, groups, where, paths, &ideal, gaps, coverage);
+//   context.after[fetch2].unit == fetch1;               // nothing but callbacks in between ...
+//   context.after[fetch2].exec_ns <= 5'000'000;         // ... that ran so long
+//   context.on_path[fetch1];                            // its time on the request's critical path
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Tables by row of resources (of units) and of invocations.
+///   Threads   one: it asks the ideal schedule.
+///   Cost      constructor: O(resources + invocations + annotations + critical paths).
+///   Lifetime  keeps references to all that it is made of.
+class PatternContext {
+ public:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  /// The operation after whose completion something came, with nothing but callbacks in between.
+  struct After {
+    std::uint32_t unit = kNone;   ///< kNone: none, or not known
+    std::uint64_t exec_ns = 0;    ///< that those callbacks ran
+    bool told = true;             ///< false: a step in between is not told, only that one was created by the other
+  };
+
+  /// `schedule` may be null: then no saving is replayed.
+  PatternContext(const Execution& execution, const Units& all_units, const Groups& all_groups, const Locations& locations,
+                 const CriticalPaths& critical, IdealSchedule* schedule, const Gaps& all_gaps, const Coverage& what_is_there)
+      : run(execution), units(all_units), groups(all_groups), where(locations), paths(critical), ideal(schedule),
+        gaps(all_gaps), coverage(what_is_there), model(execution.model), settings(execution.settings.patterns) {
+    find_keys();
+    follow_causes();
+    add_up_paths();
+  }
+
+  const Execution& run;
+  const Units& units;
+  const Groups& groups;
+  const Locations& where;
+  const CriticalPaths& paths;
+  IdealSchedule* ideal;
+  const Gaps& gaps;
+  const Coverage& coverage;
+  const TraceModel& model;
+  const PatternSettings& settings;
+
+  std::vector<After> after;                     ///< by unit
+  std::vector<After> after_invocation;          ///< what an invocation's beginning came after
+  std::vector<std::uint64_t> on_path;           ///< by unit: time on the critical path of its request
+  std::vector<std::uint64_t> invocation_on_path;
+  std::vector<std::uint32_t> caller;            ///< by stack: the function that made the call, numbered; see caller_of
+
+  // -- operations -----------------------------------------------------------------------------------------------------
+
+  [[nodiscard]] TypeClass class_of(std::uint32_t unit) const noexcept { return run.class_of(unit); }
+  [[nodiscard]] std::uint64_t duration(std::uint32_t unit) const noexcept {
+    const Execution::Interval time = run.operation_time(unit);
+    return time.end - time.start;
+  }
+  [[nodiscard]] bool completed(std::uint32_t unit) const noexcept { return run.settle_known[unit]; }
+  [[nodiscard]] std::uint64_t completion(std::uint32_t unit) const noexcept { return run.operation_time(unit).end; }
+  /// S of the request of a resource; of a resource without one, the whole trace.
+  [[nodiscard]] std::uint64_t request_time(std::uint32_t row) const noexcept {
+    const std::uint32_t request = run.request[row];
+    return request == kNone ? model.last_time - model.first_time : run.requests[request].duration();
+  }
+  /// Requests by number, with one more for what belongs to none.
+  [[nodiscard]] std::uint32_t request_number(std::uint32_t row) const noexcept {
+    return std::min(run.request[row], static_cast<std::uint32_t>(run.requests.size()));
+  }
+  /// The function of the user's that made the call: the innermost user frame, but where that is the call itself (`fetch`,
+  /// called by a function of the user's) the one that called it. 0: not known. Equal numbers: same function of the same file.
+  [[nodiscard]] std::uint32_t caller_of(std::uint32_t unit) const noexcept {
+    const std::uint32_t stack = model.stack[unit];
+    return stack == kNone ? 0 : caller[stack];
+  }
+  /// Function of the innermost user frame, numbered likewise.
+  [[nodiscard]] std::uint32_t callee_of(std::uint32_t unit) const noexcept {
+    const std::uint32_t stack = model.stack[unit];
+    return stack == kNone ? 0 : callee_[stack];
+  }
+  /// How many functions there are: numbers go from 1 to it.
+  [[nodiscard]] std::uint32_t functions() const noexcept { return functions_; }
+  /// Equal: the same frames, of which one at least is the user's. 0: not known.
+  [[nodiscard]] std::uint32_t stack_key(std::uint32_t unit) const noexcept {
+    const std::uint32_t stack = model.stack[unit];
+    return stack == kNone ? 0 : stack_keys_[stack];
+  }
+
+  // -- annotations ----------------------------------------------------------------------------------------------------
+
+  /// Keys that detectors ask for.
+  enum Key : unsigned {
+    kUrl, kUrlHash, kMethod, kVary, kRange, kKey, kResult, kCache, kDelay, kType, kNamespace, kBinding, kDoName, kBucket,
+    kDatabase, kQueue, kCpu, kKeys
+  };
+  /// The first annotation of a unit's parts with that key; null: none.
+  [[nodiscard]] const TraceModel::Note* note(std::uint32_t unit, Key key) const noexcept {
+    if (key_text_[key] == 0) return nullptr;
+    for (const std::uint32_t part : run.members[unit]) {
+      for (const TraceModel::Note& one : model.notes_of(part)) {
+        if (one.key == key_text_[key]) return &one;
+      }
+    }
+    return nullptr;
+  }
+  [[nodiscard]] std::string_view note_text(std::uint32_t unit, Key key) const noexcept {
+    const TraceModel::Note* const found = note(unit, key);
+    return found != nullptr && found->kind == ValueKind::kString ? found->text : std::string_view{};
+  }
+  /// What tells equal requests: the normalised URL, or its hash where it was redacted; empty: not known in full.
+  [[nodiscard]] std::string full_url(std::uint32_t unit) const {
+    const std::string_view hash = note_text(unit, kUrlHash);
+    if (!hash.empty()) return std::string(hash);
+    const TraceModel::Note* const found = note(unit, kUrl);
+    if (found == nullptr || found->kind != ValueKind::kString || found->cut || is_redacted(found->text)) return {};
+    return normalised_url(found->text);
+  }
+  [[nodiscard]] std::string method(std::uint32_t unit) const {
+    std::string made;
+    for (const char c : note_text(unit, kMethod)) made += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+    return made.empty() ? "GET" : made;
+  }
+
+  // -- findings -------------------------------------------------------------------------------------------------------
+
+  /// A finding of these units, in their order, with location and request of the first.
+  [[nodiscard]] Finding finding(std::string_view id, Severity severity, Confidence confidence,
+                                std::span<const std::uint32_t> resources) const {
+    Finding made;
+    made.id = id;
+    made.severity = severity;
+    made.confidence = confidence;
+    made.resources.assign(resources.begin(), resources.end());
+    if (resources.empty()) return made;
+    const std::uint32_t first = resources.front();
+    made.request = run.request[first];
+    made.location = location_of(first);
+    made.start_ns = ~std::uint64_t{0};
+    for (const std::uint32_t unit : resources) {
+      made.start_ns = std::min(made.start_ns, units.is_unit(unit) ? units.created[unit] : run.created(unit));
+      made.end_ns = std::max(made.end_ns, units.is_unit(unit) ? units.finish[unit] : run.finish_of(unit));
+    }
+    return made;
+  }
+  [[nodiscard]] std::uint32_t location_of(std::uint32_t unit) const noexcept {
+    std::uint32_t found = run.visible.user_frame(model, unit);
+    if (found != kNone) return found;
+    for (const std::uint32_t part : run.members[unit]) {
+      found = run.visible.user_frame(model, part);
+      if (found != kNone) return found;
+    }
+    return kNone;
+  }
+  [[nodiscard]] std::string location_name(std::uint32_t unit) const { return location_text(model, location_of(unit)); }
+
+  /// Sets a saving that is at most `bound`, and at most the request. What lies where the path is not explained saves nothing
+  /// that is known: that is said instead.
+  void saves(Finding& finding, std::uint64_t bound) const {
+    if (finding.request == kNone) return;  // no request, no end that could come earlier
+    const std::uint64_t dark = bound != 0 ? 0 : unexplained(finding.request, finding.start_ns, finding.end_ns);
+    if (dark != 0) {
+      finding.says(kNotExplained, Evidence::Unit::kNanoseconds, dark);
+      return;
+    }
+    finding.saving_known = true;
+    finding.saving_ns = std::min(bound, run.requests[finding.request].duration());
+  }
+  static constexpr std::string_view kNotExplained = "path not explained";
+  /// How much of a stretch the critical path does not explain. O(log n + segments in it).
+  [[nodiscard]] std::uint64_t unexplained(std::uint32_t request, std::uint64_t from, std::uint64_t to) const noexcept {
+    const auto path = paths.of(request);
+    auto at = std::upper_bound(path.begin(), path.end(), from, [](std::uint64_t time, const PathSegment& part) { return time < part.end; });
+    std::uint64_t sum = 0;
+    for (; at != path.end() && at->start < to; ++at) {
+      if (at->kind == PathKind::kUnknown || at->kind == PathKind::kTail) sum += std::min(to, at->end) - std::max(from, at->start);
+    }
+    return sum;
+  }
+
+ private:
+  void find_keys() {
+    constexpr std::string_view names[kKeys - 1] = {"url", "url_hash", "method", "vary", "range", "key", "result", "cache",
+                                                  "delay", "type", "namespace", "binding", "doName", "bucket", "database",
+                                                  "queue"};
+    TextNumbers numbers;
+    for (const std::string_view name : names) static_cast<void>(numbers.number_of(name));
+    static_cast<void>(numbers.number_of(settings.cpu_key));
+    std::vector<std::uint8_t> seen(model.texts.texts(), 0);
+    for (const TraceModel::Note& one : model.notes) {
+      if (seen[one.key] != 0) continue;
+      seen[one.key] = 1;
+      const std::uint32_t at = numbers.find(model.text(one.key));
+      if (at != IdMap::kAbsent && at < kKeys) key_text_[at] = one.key;
+    }
+    stack_keys_ = stack_keys(model, run.visible);
+    number_functions();
+  }
+
+  void number_functions() {
+    caller.assign(model.stacks.size(), 0);
+    callee_.assign(model.stacks.size(), 0);
+    IdMap functions;
+    std::uint32_t next = 0;
+    // A function without a name is known by its place.
+    const auto number_of = [&](std::uint32_t row) {
+      const TraceModel::Frame& frame = model.frames[row];
+      const std::string_view name = model.text(frame.function);
+      const bool named = !name.empty() && name != "<anonymous>" && name != "(anonymous)";
+      const std::uint64_t key = named ? (std::uint64_t{frame.function} << 32 | frame.file) + 1 : ~std::uint64_t{row};
+      std::uint32_t found = functions.find(key);
+      if (found == IdMap::kAbsent) functions.insert(key, found = ++next);
+      return found;
+    };
+    for (std::uint32_t stack = 0; stack < model.stacks.size(); ++stack) {
+      std::uint32_t first = kNone;
+      std::uint32_t second = kNone;
+      for (const std::uint32_t frame : model.frames_of(stack)) {
+        if (run.visible.frame_owner[frame] != FrameOwner::kUser) continue;
+        if (first == kNone) {
+          first = frame;
+        } else {
+          second = frame;
+          break;
+        }
+      }
+      if (first == kNone) continue;
+      callee_[stack] = number_of(first);
+      const bool the_call = model.text(model.frames[first].function) == "fetch";
+      caller[stack] = number_of(the_call && second != kNone ? second : first);
+    }
+    functions_ = next;
+  }
+
+  /// In order of their beginnings: a cause began before its effect.
+  void follow_causes() {
+    after_invocation.resize(model.invocations.size());
+    std::vector<std::uint8_t> done(model.invocations.size(), 0);
+    for (std::uint32_t at = 0; at < model.invocations.size(); ++at) {
+      After& made = after_invocation[at];
+      done[at] = 1;
+      if (run.is_span(at)) {
+        made.told = false;
+        continue;
+      }
+      const Execution::Cause& cause = run.cause[at];
+      const std::uint32_t row = run.resource_of(at);
+      switch (cause.kind) {
+        case CauseOf::kRoot: break;
+        case CauseOf::kExternal:
+          if (cause.resource != kNone) made.unit = run.unit[cause.resource];
+          if (made.unit != kNone && !units.is_unit(made.unit)) made.unit = kNone;
+          break;
+        case CauseOf::kCreated:
+        case CauseOf::kSettled:
+        case CauseOf::kWoken:
+        case CauseOf::kCalled: made = behind(cause.invocation, cause.at, done); break;
+        case CauseOf::kUnknown:
+          made = run.previous[at] != kNone ? behind(run.previous[at], run.end(run.previous[at]), done)
+                                           : behind(run.creator[row], run.created(row), done);
+          made.told = false;
+          break;
+      }
+    }
+    after.assign(model.resources(), {});
+    for (const std::uint32_t unit : units.rows) after[unit] = behind(run.creator[units.first[unit]], units.created[unit], done);
+  }
+  /// What a moment of an invocation came after.
+  [[nodiscard]] After behind(std::uint32_t at, std::uint64_t moment, const std::vector<std::uint8_t>& done) const noexcept {
+    After made;
+    if (at == kNone || done[at] == 0 || run.is_span(at)) {
+      made.told = false;
+      return made;
+    }
+    made = after_invocation[at];
+    made.exec_ns += std::min(run.self[at], moment > run.start(at) ? moment - run.start(at) : 0);
+    return made;
+  }
+
+  void add_up_paths() {
+    on_path.assign(model.resources(), 0);
+    invocation_on_path.assign(model.invocations.size(), 0);
+    for (std::uint32_t request = 0; request < run.requests.size(); ++request) {
+      for (const PathSegment& part : paths.of(request)) {
+        if (part.resource == kNone || part.unnamed) continue;
+        if (part.kind != PathKind::kExec && part.kind != PathKind::kWait && part.kind != PathKind::kQueue) continue;
+        on_path[run.unit[part.resource]] += part.length();
+        if (part.kind == PathKind::kExec && part.invocation != kNone) invocation_on_path[part.invocation] += part.length();
+      }
+    }
+  }
+
+  TraceModel::Text key_text_[kKeys] = {};
+  std::vector<std::uint32_t> stack_keys_;
+  std::vector<std::uint32_t> callee_;
+  std::uint32_t functions_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/patterns_loop.hpp ====
+// patterns_loop.hpp: callbacks that hold the loop, alone or as a crowd, and code that runs too often.
+//
+//   loop-block       one callback, or one drain of the microtask queue, that is long     (2, high)
+//   descheduled      ... which the processor did not run for most of it                  (2, medium)
+//   promise-flood    promises made faster than anything can use them                     (8a, medium)
+//   callback-flood   many callbacks at once that keep the loop busy                      (8b, medium)
+//   hot-callback     one place that has a great part of all callbacks                    (13, low)
+// Definitions: docs/analyses.md.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+namespace detail {
+
+/// A number of a note, in ns; false: it has none.
+[[nodiscard]] inline bool number_of_note(const TraceModel::Note* note, std::uint64_t& value) noexcept {
+  if (note == nullptr) return false;
+  if (note->kind == ValueKind::kUint || note->kind == ValueKind::kInt) {
+    if (note->kind == ValueKind::kInt && static_cast<std::int64_t>(note->bits) < 0) return false;
+    value = note->bits;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace detail
+
+inline void find_loop_blocks(const PatternContext& in, std::vector<Finding>& out) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  struct Block {
+    std::uint32_t request;
+    std::uint32_t location;
+    std::uint64_t ns;
+    bool descheduled;
+    std::vector<std::uint32_t> invocations;  // one, or those of a checkpoint
+  };
+  std::vector<Block> blocks;
+  std::vector<bool> is_block(in.model.invocations.size(), false);
+  const auto location_of = [&](std::uint32_t at) {
+    const std::uint32_t stack = in.model.invocations[at].stack;
+    if (stack != kNone && in.run.visible.first_user[stack] != kNone) return in.run.visible.first_user[stack];
+    return in.location_of(in.run.unit[in.run.resource_of(at)]);
+  };
+  for (std::uint32_t at = 0; at < in.model.invocations.size(); ++at) {
+    if (in.run.is_span(at) || in.run.self[at] <= in.settings.loop_block_ns) continue;
+    const std::uint32_t row = in.run.resource_of(at);
+    if (in.run.class_of(row) == TypeClass::kRoot) continue;
+    is_block[at] = true;
+    // Only where the resource has one callback is the annotation that callback's.
+    std::uint64_t cpu = 0;
+    const bool cpu_known = in.model.invocations_of(row).size() == 1 && detail::number_of_note(in.note(in.run.unit[row], PatternContext::kCpu), cpu);
+    const bool descheduled = cpu_known && cpu * 100 < in.run.self[at] * in.settings.descheduled_cpu_percent;
+    blocks.push_back({in.request_number(row), location_of(at), in.run.self[at], descheduled, {at}});
+  }
+  // Drains of JavaScript's microtask queue: promise callbacks and microtasks one right after the other, none begun from outside.
+  std::vector<bool> drains(in.model.type_names.size(), false);
+  for (std::size_t type = 0; type < drains.size(); ++type) {
+    const std::string_view name = in.model.name_of(static_cast<TypeId>(type));
+    drains[type] = name == "js-promise" || name == "microtask";
+  }
+  for (std::uint32_t lane = 0; lane < in.run.lanes(); ++lane) {
+    std::vector<std::uint32_t> checkpoint;
+    std::uint64_t busy = 0;
+    std::uint64_t until = 0;
+    const auto close = [&] {
+      bool blocked = false;
+      std::uint32_t most = kNone;
+      for (const std::uint32_t at : checkpoint) {
+        blocked = blocked || is_block[at];
+        if (most == kNone || in.run.self[at] > in.run.self[most]) most = at;
+      }
+      if (busy > in.settings.loop_block_ns && checkpoint.size() > 1 && !blocked) {
+        std::vector<std::uint32_t> all{most};
+        for (const std::uint32_t at : checkpoint) {
+          if (at != most) all.push_back(at);
+        }
+        blocks.push_back({in.request_number(in.run.resource_of(most)), location_of(most), busy, false, std::move(all)});
+      }
+      checkpoint.clear();
+      busy = 0;
+    };
+    for (const std::uint32_t at : in.run.on_lane[lane]) {
+      if (in.run.is_span(at)) continue;
+      const std::uint32_t row = in.run.resource_of(at);
+      const bool nested = in.run.container[at] != kNone && !checkpoint.empty();
+      const bool drained = in.model.has(row, ResourceFlag::kCreated) && in.model.type[row] < drains.size() && drains[in.model.type[row]];
+      const bool outside = in.run.cause[at].kind == CauseOf::kExternal || in.run.cause[at].kind == CauseOf::kRoot;
+      const bool apart = checkpoint.empty() || in.run.start(at) - std::min(in.run.start(at), until) >= in.settings.checkpoint_gap_ns;
+      if (!nested && (!drained || outside || apart)) {
+        close();
+        if (!drained) {
+          until = 0;
+          continue;
+        }
+      }
+      checkpoint.push_back(at);
+      busy += in.run.self[at];
+      until = std::max(until, in.run.end(at));
+    }
+    close();
+  }
+  // One finding a place and request.
+  std::vector<std::uint32_t> named(in.model.resources(), 0);
+  std::uint32_t number = 0;
+  std::stable_sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
+    if (a.request != b.request) return a.request < b.request;
+    if (a.location != b.location) return a.location < b.location;
+    return a.descheduled < b.descheduled;
+  });
+  for (std::size_t at = 0; at < blocks.size();) {
+    ++number;
+    std::size_t end = at;
+    std::uint64_t sum = 0;
+    std::uint64_t path = 0;
+    const Block* worst = &blocks[at];
+    std::vector<std::uint32_t> resources;
+    std::vector<std::uint32_t> invocations;
+    for (; end < blocks.size() && blocks[end].request == blocks[at].request && blocks[end].location == blocks[at].location &&
+           blocks[end].descheduled == blocks[at].descheduled; ++end) {
+      sum += blocks[end].ns;
+      if (blocks[end].ns > worst->ns) worst = &blocks[end];
+      for (const std::uint32_t one : blocks[end].invocations) path += in.invocation_on_path[one];
+    }
+    const auto add = [&](const Block& block) {
+      for (const std::uint32_t one : block.invocations) {
+        invocations.push_back(one);
+        const std::uint32_t unit = in.run.unit[in.run.resource_of(one)];
+        if (named[unit] != number) resources.push_back(unit);
+        named[unit] = number;
+      }
+    };
+    add(*worst);
+    for (std::size_t n = at; n < end; ++n) {
+      if (&blocks[n] != worst) add(blocks[n]);
+    }
+    const bool descheduled = worst->descheduled;
+    Finding made = in.finding(descheduled ? "descheduled" : "loop-block", descheduled ? Severity::kMedium : Severity::kHigh,
+                              Confidence::kHigh, resources);
+    made.location = worst->location;
+    made.lane = in.run.lane[worst->invocations.front()];
+    made.start_ns = ~std::uint64_t{0};
+    made.end_ns = 0;
+    for (const std::uint32_t one : invocations) {
+      made.start_ns = std::min(made.start_ns, in.run.start(one));
+      made.end_ns = std::max(made.end_ns, in.run.end(one));
+    }
+    made.invocations = std::move(invocations);
+    in.saves(made, path);
+    made.says("longest", Evidence::Unit::kNanoseconds, worst->ns);
+    made.says("in all", Evidence::Unit::kNanoseconds, sum);
+    made.says("times", Evidence::Unit::kCount, end - at);
+    made.says("callbacks in the longest", Evidence::Unit::kCount, worst->invocations.size());
+    const std::string place = location_text(in.model, worst->location);
+    if (descheduled) {
+      made.summary = "A callback at " + place + " took " + report::duration_text(worst->ns) + ", most of it without a processor.";
+      made.advice = "The machine is short of processors, or the thread is throttled: look outside of this program.";
+    } else if (worst->invocations.size() > 1) {
+      made.summary = report::number_text(worst->invocations.size()) + " callbacks without a break held the loop for " +
+                     report::duration_text(worst->ns) + ", most of it at " + place + ".";
+      made.advice = "Let the loop breathe: yield to a timer between pieces, or do less in each.";
+    } else {
+      made.summary = "A callback at " + place + " held the loop for " + report::duration_text(worst->ns) +
+                     (end - at > 1 ? " (" + report::number_text(end - at) + " times over the limit)." : std::string("."));
+      made.advice = "Split the work into pieces, or move it off the loop.";
+    }
+    out.push_back(std::move(made));
+    at = end;
+  }
+}
+
+inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& out) {
+  std::vector<std::uint32_t> promises;
+  std::uint64_t native = 0;
+  for (const std::uint32_t unit : in.units.rows) {
+    if (in.class_of(unit) != TypeClass::kPromise) continue;
+    promises.push_back(unit);
+    if (in.model.type_name(unit) != "js-promise") ++native;
+  }
+  const bool is_native = native * 2 > promises.size();
+  const std::uint64_t fewest = is_native ? in.settings.promise_flood_native_min : in.settings.promise_flood_min;
+  const std::uint64_t window = std::max<std::uint64_t>(in.settings.promise_flood_window_ns, 1);
+  if (promises.size() < fewest) return;
+  // The median of how many are made in each window's length from the trace's begin to its end, empty ones too.
+  const std::uint64_t spans = (in.model.last_time - in.model.first_time) / window + 1;
+  std::vector<std::uint64_t> places;
+  places.reserve(promises.size());
+  for (const std::uint32_t unit : promises) {
+    const std::uint64_t created = in.units.created[unit];
+    places.push_back(created > in.model.first_time ? (created - in.model.first_time) / window : 0);
+  }
+  std::sort(places.begin(), places.end());
+  std::vector<std::uint64_t> counts;
+  for (std::size_t at = 0; at < places.size();) {
+    std::size_t end = at;
+    while (end < places.size() && places[end] == places[at]) ++end;
+    counts.push_back(end - at);
+    at = end;
+  }
+  std::sort(counts.begin(), counts.end());
+  // Nearest rank of the median among `spans` counts, of which all but these are 0.
+  const std::uint64_t rank = (spans + 1) / 2;
+  const std::uint64_t empty = spans > counts.size() ? spans - counts.size() : 0;
+  const std::uint64_t median = rank <= empty ? 0 : counts[static_cast<std::size_t>(rank - empty - 1)];
+
+  std::sort(promises.begin(), promises.end(), [&](std::uint32_t a, std::uint32_t b) {
+    const std::uint32_t lane_a = in.model.created_lane[a];
+    const std::uint32_t lane_b = in.model.created_lane[b];
+    if (lane_a != lane_b) return lane_a < lane_b;
+    if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
+    return in.model.id[a] < in.model.id[b];
+  });
+  const auto flood = [&](std::size_t begin, std::size_t end, std::uint64_t peak) {
+    std::vector<std::uint32_t> all(promises.begin() + static_cast<std::ptrdiff_t>(begin), promises.begin() + static_cast<std::ptrdiff_t>(end));
+    // The place that made most of them speaks for all.
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> at;
+    for (const std::uint32_t unit : all) at.push_back({in.where.of[unit], unit});
+    std::stable_sort(at.begin(), at.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::size_t most = 0;
+    std::uint32_t speaker = all.front();
+    for (std::size_t from = 0; from < at.size();) {
+      std::size_t to = from;
+      while (to < at.size() && at[to].first == at[from].first) ++to;
+      const bool known = in.where.entries[at[from].first].known;
+      if (known && to - from > most) {
+        most = to - from;
+        speaker = at[from].second;
+      }
+      from = to;
+    }
+    Finding made = in.finding("promise-flood", Severity::kMedium, Confidence::kMedium, all);
+    made.request = in.run.request[speaker];
+    made.location = in.location_of(speaker);
+    made.lane = in.model.created_lane[all.front()];
+    made.start_ns = in.units.created[all.front()];
+    made.end_ns = in.units.created[all.back()];
+    made.says("peak in the window", Evidence::Unit::kCount, peak);
+    made.says("window", Evidence::Unit::kNanoseconds, window);
+    made.says("in all", Evidence::Unit::kCount, all.size());
+    made.says("median of the trace", Evidence::Unit::kCount, median);
+    made.summary = report::number_text(all.size()) + " promises within " + report::duration_text(made.end_ns - made.start_ns) +
+                   ", up to " + report::number_text(peak) + " in " + report::duration_text(window) + ", most at " + in.location_name(speaker) + ".";
+    made.advice = "Make them in batches, or hand the whole list to one operation.";
+    out.push_back(std::move(made));
+  };
+  std::size_t left = 0;
+  std::size_t begin = 0;
+  std::size_t reach = 0;
+  std::uint64_t peak = 0;
+  for (std::size_t right = 0; right < promises.size(); ++right) {
+    if (in.model.created_lane[promises[left]] != in.model.created_lane[promises[right]]) left = right;
+    while (in.units.created[promises[right]] - in.units.created[promises[left]] > window) ++left;
+    const std::uint64_t count = right + 1 - left;
+    if (count < fewest || count < median * in.settings.promise_flood_factor) continue;
+    if (peak != 0 && left >= reach) {
+      flood(begin, reach, peak);
+      peak = 0;
+    }
+    if (peak == 0) begin = left;
+    peak = std::max(peak, count);
+    reach = right + 1;
+  }
+  if (peak != 0) flood(begin, reach, peak);
+}
+
+inline void find_callback_floods(const PatternContext& in, std::vector<Finding>& out) {
+  std::vector<std::uint32_t> all;
+  for (std::uint32_t lane = 0; lane < in.run.lanes(); ++lane) {
+    all.clear();
+    for (const std::uint32_t at : in.run.on_lane[lane]) {
+      const std::uint32_t unit = in.run.unit[in.run.resource_of(at)];
+      if (in.run.is_span(at) || !in.units.is_unit(unit) || in.location_of(unit) == TraceModel::kNone) continue;
+      all.push_back(at);
+    }
+    const auto flood = [&](std::size_t begin, std::size_t end, std::uint64_t peak) {
+      const std::uint64_t from = in.run.start(all[begin]);
+      std::uint64_t to = from;
+      for (std::size_t n = begin; n < end; ++n) to = std::max(to, in.run.end(all[n]));
+      const std::uint64_t busy = in.run.busy(lane, from, to);
+      if (busy < in.settings.callback_flood_busy_ns) return;
+      std::vector<std::uint32_t> resources;
+      std::uint32_t longest = all[begin];
+      for (std::size_t n = begin; n < end; ++n) {
+        resources.push_back(in.run.unit[in.run.resource_of(all[n])]);
+        if (in.run.self[all[n]] > in.run.self[longest]) longest = all[n];
+      }
+      std::sort(resources.begin(), resources.end());
+      resources.erase(std::unique(resources.begin(), resources.end()), resources.end());
+      Finding made = in.finding("callback-flood", Severity::kMedium, Confidence::kMedium, resources);
+      const std::uint32_t speaker = in.run.unit[in.run.resource_of(longest)];
+      made.request = in.run.request[speaker];
+      made.location = in.location_of(speaker);
+      made.lane = lane;
+      made.start_ns = from;
+      made.end_ns = to;
+      made.invocations.assign(all.begin() + static_cast<std::ptrdiff_t>(begin), all.begin() + static_cast<std::ptrdiff_t>(end));
+        made.says("callbacks", Evidence::Unit::kCount, end - begin);
+      made.says("peak in the window", Evidence::Unit::kCount, peak);
+      made.says("window", Evidence::Unit::kNanoseconds, in.settings.callback_flood_window_ns);
+      made.says("busy", Evidence::Unit::kNanoseconds, busy);
+      made.summary = report::number_text(end - begin) + " callbacks at once kept the loop busy for " + report::duration_text(busy) +
+                     ", the longest at " + in.location_name(speaker) + ".";
+      made.advice = "Spread them: handle a few, then yield; or handle them as one batch.";
+      out.push_back(std::move(made));
+    };
+    std::size_t left = 0;
+    std::size_t begin = 0;
+    std::size_t reach = 0;
+    std::uint64_t peak = 0;
+    for (std::size_t right = 0; right < all.size(); ++right) {
+      while (in.run.start(all[right]) - in.run.start(all[left]) > in.settings.callback_flood_window_ns) ++left;
+      const std::uint64_t count = right + 1 - left;
+      if (count < in.settings.callback_flood_min) continue;
+      if (peak != 0 && left >= reach) {
+        flood(begin, reach, peak);
+        peak = 0;
+      }
+      if (peak == 0) begin = left;
+      peak = std::max(peak, count);
+      reach = right + 1;
+    }
+    if (peak != 0) flood(begin, reach, peak);
+  }
+}
+
+inline void find_hot_callbacks(const PatternContext& in, std::vector<Finding>& out) {
+  struct Place {
+    std::uint64_t runs = 0;
+    std::uint64_t exec = 0;
+    std::uint64_t most_children = 0;
+    std::uint32_t speaker = TraceModel::kNone;
+    std::uint32_t parent = TraceModel::kNone;  // the invocation that made the most
+  };
+  std::vector<Place> places(in.where.entries.size());
+  std::uint64_t runs = 0;
+  std::uint64_t exec = 0;
+  for (std::uint32_t at = 0; at < in.model.invocations.size(); ++at) {
+    if (in.run.is_span(at)) continue;
+    ++runs;
+    exec += in.run.self[at];
+    const std::uint32_t unit = in.run.unit[in.run.resource_of(at)];
+    if (!in.units.is_unit(unit)) continue;
+    Place& place = places[in.where.of[unit]];
+    ++place.runs;
+    place.exec += in.run.self[at];
+    if (place.speaker == TraceModel::kNone) place.speaker = unit;
+  }
+  std::vector<std::uint32_t> children(in.model.invocations.size(), 0);
+  for (const std::uint32_t unit : in.units.rows) {
+    const std::uint32_t by = in.run.creator[in.units.first[unit]];
+    // Of one moment, it may seem to have begun before it was made.
+    if (by != TraceModel::kNone && !in.run.is_span(by) && in.run.unit[in.run.resource_of(by)] != unit) ++children[by];
+  }
+  for (std::uint32_t at = 0; at < children.size(); ++at) {
+    const std::uint32_t unit = in.run.unit[in.run.resource_of(at)];
+    if (children[at] <= in.settings.hot_children || !in.units.is_unit(unit)) continue;
+    Place& place = places[in.where.of[unit]];
+    if (children[at] > place.most_children) {
+      place.most_children = children[at];
+      place.parent = at;
+    }
+  }
+  for (std::uint32_t at = 0; at < places.size(); ++at) {
+    const Place& place = places[at];
+    if (!in.where.entries[at].known || place.speaker == TraceModel::kNone) continue;
+    const bool often = place.runs >= in.settings.hot_min ||
+                       (place.runs >= in.settings.hot_percent_min && place.runs * 100 >= runs * in.settings.hot_percent);
+    const bool costly = place.exec * 100 >= exec * in.settings.hot_exec_percent && place.exec != 0;
+    if (!(often && costly) && place.most_children == 0) continue;
+    const std::uint32_t speaker = place.most_children != 0 ? in.run.unit[in.run.resource_of(place.parent)] : place.speaker;
+    const std::uint32_t one[] = {speaker};
+    Finding made = in.finding("hot-callback", Severity::kLow, Confidence::kMedium, one);
+    if (place.parent != TraceModel::kNone) made.invocations.push_back(place.parent);
+    made.says("callbacks", Evidence::Unit::kCount, place.runs);
+    made.says("of all callbacks", Evidence::Unit::kPermille, report::permille(place.runs, runs));
+    made.says("ran", Evidence::Unit::kNanoseconds, place.exec);
+    made.says("of all running", Evidence::Unit::kPermille, report::permille(place.exec, exec));
+    if (place.most_children != 0) made.says("created by one callback", Evidence::Unit::kCount, place.most_children);
+    made.summary = often && costly ? report::number_text(place.runs) + " callbacks at " + in.where.entries[at].text + ", " +
+                                         report::percent_text(report::permille(place.runs, runs)) + " of all, ran " +
+                                         report::duration_text(place.exec) + "."
+                                   : "One callback at " + in.where.entries[at].text + " created " +
+                                         report::number_text(place.most_children) + " operations.";
+    made.advice = "Run it less often (debounce, batch), or make each run cheaper: a little saved here is saved many times.";
+    out.push_back(std::move(made));
+  }
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/patterns_network.hpp ====
+// patterns_network.hpp: requests to others that wait for each other, repeat each other, or crowd each other.
+//
+//   sequential-fetch   one after the other where they could go together        (1, high)
+//   duplicate-fetch    the same thing twice                                    (4, medium)
+//   waterfall-fetch    a chain across functions that is a good part of it all  (6, medium)
+//   fetch-concurrency  more at once to one origin than it takes                (9, medium)
+// Definitions, and where they differ from the first ones and why: docs/analyses.md.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Runs of network operations that were begun one after the other, by one function, with nothing but short callbacks in
+/// between: each could have begun with the first. In order of their first one's creation.
+struct SequentialRuns {
+  std::vector<std::vector<std::uint32_t>> runs;  ///< units; of 2 and more
+  std::vector<bool> in_run;                      ///< by resource
+};
+
+/// O(units + invocations).
+[[nodiscard]] inline SequentialRuns sequential_runs(const PatternContext& in) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  SequentialRuns made;
+  const std::uint32_t resources = in.model.resources();
+  made.in_run.assign(resources, false);
+  // How many network operations of one function an invocation made: two and more are a batch, meant to be together.
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> batches;
+  for (const std::uint32_t unit : in.units.rows) {
+    const std::uint32_t by = in.run.creator[in.units.first[unit]];
+    if (in.class_of(unit) == TypeClass::kNetwork && by != kNone) {
+      batches.push_back({std::uint64_t{by} << 32 | in.caller_of(unit), unit});
+    }
+  }
+  std::sort(batches.begin(), batches.end());
+  std::vector<bool> batched(resources, false);
+  for (std::size_t at = 1; at < batches.size(); ++at) {
+    if (batches[at].first != batches[at - 1].first) continue;
+    // A plain document's root is no callback: what it "created" may have come of many.
+    if (in.run.is_span(static_cast<std::uint32_t>(batches[at].first >> 32))) continue;
+    batched[batches[at].second] = batched[batches[at - 1].second] = true;
+  }
+  std::vector<std::uint32_t> next(resources, kNone);
+  std::vector<std::uint32_t> before(resources, kNone);
+  for (const std::uint32_t unit : in.units.rows) {  // in order of creation: the earliest successor is taken
+    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+    const PatternContext::After& after = in.after[unit];
+    const std::uint32_t from = after.unit;
+    if (from == kNone || from == unit || in.class_of(from) != TypeClass::kNetwork || next[from] != kNone) continue;
+    if (!in.run.same_request(from, unit) || !in.completed(from) || in.units.created[unit] < in.completion(from)) continue;
+    if (after.exec_ns > in.settings.sequential_between_exec_ns) continue;
+    if (in.caller_of(unit) == 0 || in.caller_of(unit) != in.caller_of(from)) continue;
+    if (batched[unit] && batched[from]) continue;
+    next[from] = unit;
+    before[unit] = from;
+  }
+  for (const std::uint32_t unit : in.units.rows) {
+    if (before[unit] != kNone || next[unit] == kNone) continue;
+    std::vector<std::uint32_t> run;
+    for (std::uint32_t at = unit; at != kNone; at = next[at]) run.push_back(at);
+    if (run.size() < std::max<std::size_t>(2, in.settings.sequential_min)) continue;
+    if (run.size() == 2 && in.callee_of(run[0]) != in.callee_of(run[1])) continue;
+    for (const std::uint32_t member : run) made.in_run[member] = true;
+    made.runs.push_back(std::move(run));
+  }
+  return made;
+}
+
+namespace detail {
+
+/// What operations that go one after the other would save by going together: all but the longest, as far as the time is on
+/// the critical path.
+[[nodiscard]] inline std::uint64_t saving_together(const PatternContext& in, const std::vector<std::uint32_t>& run) {
+  std::uint64_t sum = 0;
+  std::uint64_t longest = 0;
+  std::uint64_t path = 0;
+  for (const std::uint32_t unit : run) {
+    const std::uint64_t took = in.duration(unit);
+    sum += took;
+    longest = std::max(longest, took);
+    path += std::min(in.on_path[unit], took);
+  }
+  return std::min(sum - longest, path);
+}
+
+[[nodiscard]] inline std::uint64_t total_duration(const PatternContext& in, const std::vector<std::uint32_t>& units) {
+  std::uint64_t sum = 0;
+  for (const std::uint32_t unit : units) sum += in.duration(unit);
+  return sum;
+}
+
+}  // namespace detail
+
+inline void find_sequential_fetches(PatternContext& in, const SequentialRuns& sequential, std::vector<Finding>& out) {
+  // The savings that are worth a replay, by request: those of the largest bounds.
+  std::vector<std::uint32_t> replay(sequential.runs.size());
+  for (std::uint32_t at = 0; at < replay.size(); ++at) replay[at] = at;
+  std::vector<std::uint64_t> bounds;
+  for (const auto& run : sequential.runs) bounds.push_back(detail::saving_together(in, run));
+  std::sort(replay.begin(), replay.end(), [&](std::uint32_t a, std::uint32_t b) {
+    const std::uint32_t x = in.request_number(sequential.runs[a].front());
+    const std::uint32_t y = in.request_number(sequential.runs[b].front());
+    if (x != y) return x < y;
+    return bounds[a] != bounds[b] ? bounds[a] > bounds[b] : a < b;
+  });
+  std::uint32_t of_request = 0;
+  for (std::size_t at = 0; at < replay.size(); ++at) {
+    const std::vector<std::uint32_t>& run = sequential.runs[replay[at]];
+    const std::uint32_t request = in.request_number(run.front());
+    of_request = at != 0 && request == in.request_number(sequential.runs[replay[at - 1]].front()) ? of_request + 1 : 0;
+    bool same_stack = true;
+    bool told = true;
+    const TraceModel::Note* const first_url = in.note(run.front(), PatternContext::kUrl);
+    const std::string pattern = first_url == nullptr ? std::string() : url_template(first_url->text);
+    bool same_template = !pattern.empty();
+    for (std::size_t n = 1; n < run.size(); ++n) {
+      same_stack = same_stack && in.stack_key(run[n]) != 0 && in.stack_key(run[n]) == in.stack_key(run.front());
+      told = told && in.after[run[n]].told;
+      const TraceModel::Note* const url = in.note(run[n], PatternContext::kUrl);
+      same_template = same_template && url != nullptr && url_template(url->text) == pattern;
+    }
+    Confidence confidence = same_stack || same_template ? Confidence::kHigh
+                            : in.callee_of(run.front()) == in.callee_of(run.back()) ? Confidence::kMedium : Confidence::kLow;
+    if (!told && confidence == Confidence::kHigh && !same_stack) confidence = Confidence::kMedium;
+    Finding made = in.finding("sequential-fetch", Severity::kHigh, confidence, run);
+    std::uint64_t bound = bounds[replay[at]];
+    if (in.ideal != nullptr && made.request != TraceModel::kNone && bound != 0 && of_request < in.settings.savings_per_pattern) {
+      const IdealSchedule::Run together[] = {run};
+      const std::uint64_t now = in.ideal->bounds[made.request].dependency_ns;
+      const std::uint64_t then = in.ideal->structural_bound(made.request, together);
+      bound = std::min(bound, now > then ? now - then : 0);
+      made.says("replayed", Evidence::Unit::kCount, 1);
+    }
+    in.saves(made, bound);
+    const std::uint64_t sum = detail::total_duration(in, run);
+    made.says("operations", Evidence::Unit::kCount, run.size());
+    made.says("one after the other", Evidence::Unit::kNanoseconds, sum);
+    std::uint64_t longest = 0;
+    for (const std::uint32_t unit : run) longest = std::max(longest, in.duration(unit));
+    made.says("longest", Evidence::Unit::kNanoseconds, longest);
+    if (same_template) made.says("url", pattern);
+    made.summary = report::number_text(run.size()) + " requests one after the other at " + in.location_name(run.front()) + " take " +
+                   report::duration_text(sum) + "; the longest alone " + report::duration_text(longest) + ".";
+    made.advice = "Start them together (Promise.all) unless each needs the one before, or ask for all in one request.";
+    out.push_back(std::move(made));
+  }
+}
+
+inline void find_duplicate_fetches(const PatternContext& in, std::vector<Finding>& out) {
+  struct One {
+    std::uint32_t request;
+    std::uint32_t key;
+    std::uint32_t unit;
+  };
+  std::vector<One> all;
+  TextNumbers keys;
+  for (const std::uint32_t unit : in.units.rows) {
+    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+    const std::string method = in.method(unit);
+    if (method != "GET" && method != "HEAD") continue;
+    std::string key = in.full_url(unit);
+    if (key.empty()) continue;
+    key += '\n';
+    key += method;
+    for (const PatternContext::Key which : {PatternContext::kVary, PatternContext::kRange}) {
+      key += '\n';
+      key += in.note_text(unit, which);
+    }
+    all.push_back({in.request_number(unit), keys.number_of(key), unit});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const One& a, const One& b) {
+    return a.request != b.request ? a.request < b.request : a.key < b.key;
+  });
+  for (std::size_t at = 0; at < all.size();) {
+    std::size_t end = at + 1;
+    while (end < all.size() && all[end].request == all[at].request && all[end].key == all[at].key) ++end;
+    if (end - at >= std::max<std::size_t>(2, in.settings.duplicate_min)) {
+      std::vector<std::uint32_t> same;
+      std::uint64_t repeated = 0;
+      std::uint64_t path = 0;
+      for (std::size_t n = at; n < end; ++n) {
+        same.push_back(all[n].unit);
+        if (n == at) continue;
+        repeated += in.duration(all[n].unit);
+        path += in.on_path[all[n].unit];
+      }
+      Finding made = in.finding("duplicate-fetch", Severity::kMedium, Confidence::kHigh, same);
+      in.saves(made, path);
+      made.says("times", Evidence::Unit::kCount, same.size());
+      made.says("repeated", Evidence::Unit::kNanoseconds, repeated);
+      const std::string_view url = in.note_text(same.front(), PatternContext::kUrl);
+      if (!url.empty()) made.says("url", url);
+      made.summary = std::string(url.empty() ? std::string_view("The same resource") : url) + " is fetched " +
+                     report::number_text(same.size()) + " times; all but the first take " + report::duration_text(repeated) + ".";
+      made.advice = "Fetch it once and pass the result on, or keep the promise of the first fetch for those who ask again.";
+      out.push_back(std::move(made));
+    }
+    at = end;
+  }
+}
+
+/// Chains of network operations, each begun because of the completion of the one before, whatever else came in between.
+inline void find_waterfalls(const PatternContext& in, const SequentialRuns& sequential, std::vector<Finding>& out) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  const std::uint32_t resources = in.model.resources();
+  // The nearest network operation up the chain of operations; what belongs to a run of #1 cuts it.
+  std::vector<std::uint32_t> above(resources, kNone);
+  std::vector<std::uint32_t> network(resources, kNone);  // of any operation: itself if it is one, else the nearest above
+  std::vector<std::uint64_t> total(resources, 0);
+  std::vector<std::uint32_t> length(resources, 0);
+  std::vector<bool> functions(resources, false);  // there are two at least in the chain
+  std::vector<std::uint32_t> order;
+  for (const std::uint32_t unit : in.units.rows) {
+    if (is_operation(in.class_of(unit)) || in.run.operation[unit]) order.push_back(unit);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return in.units.created[a] < in.units.created[b]; });
+  std::vector<std::uint32_t> hops;
+  for (const std::uint32_t unit : order) {
+    const std::uint32_t from = in.after[unit].unit;
+    const bool follows = from != kNone && from != unit && in.run.same_request(from, unit) && in.completed(from) &&
+                         in.units.created[unit] >= in.completion(from);
+    const std::uint32_t up = follows ? network[from] : kNone;
+    if (in.class_of(unit) != TypeClass::kNetwork) {
+      network[unit] = up;
+      continue;
+    }
+    if (sequential.in_run[unit]) continue;
+    network[unit] = unit;
+    above[unit] = up;
+    total[unit] = in.duration(unit) + (up == kNone ? 0 : total[up]);
+    length[unit] = 1 + (up == kNone ? 0 : length[up]);
+    functions[unit] = up != kNone && (functions[up] || in.caller_of(unit) != in.caller_of(up));
+    hops.push_back(unit);
+  }
+  // The heaviest first, and no operation in two.
+  std::vector<std::uint32_t> leaves;
+  for (const std::uint32_t unit : hops) {
+    if (length[unit] >= 2) leaves.push_back(unit);
+  }
+  std::sort(leaves.begin(), leaves.end(), [&](std::uint32_t a, std::uint32_t b) {
+    if (total[a] != total[b]) return total[a] > total[b];
+    if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
+    return in.model.id[a] < in.model.id[b];
+  });
+  std::vector<bool> used(resources, false);
+  for (const std::uint32_t leaf : leaves) {
+    if (!functions[leaf]) continue;
+    const std::uint64_t whole = in.request_time(leaf);
+    const bool many = length[leaf] >= in.settings.waterfall_min && total[leaf] * 100 > whole * in.settings.waterfall_percent;
+    const std::uint64_t shorter = std::min(in.duration(leaf), in.duration(above[leaf]));
+    const bool two = length[leaf] == 2 && total[leaf] * 100 > whole * in.settings.waterfall_two_hop_percent &&
+                     shorter * 100 > whole * in.settings.waterfall_two_hop_shorter_percent;
+    if (!many && !two) continue;
+    std::vector<std::uint32_t> chain;
+    bool fresh = true;
+    for (std::uint32_t at = leaf; at != kNone && fresh; at = above[at]) {
+      fresh = !used[at];
+      used[at] = true;
+      chain.push_back(at);
+    }
+    if (!fresh) continue;
+    std::reverse(chain.begin(), chain.end());
+    bool told = true;
+    for (std::size_t n = 1; n < chain.size(); ++n) told = told && in.after[chain[n]].told;
+    Finding made = in.finding("waterfall-fetch", Severity::kMedium, told ? Confidence::kMedium : Confidence::kLow, chain);
+    in.saves(made, detail::saving_together(in, chain));
+    made.says("operations", Evidence::Unit::kCount, chain.size());
+    made.says("in all", Evidence::Unit::kNanoseconds, total[leaf]);
+    made.says("share", Evidence::Unit::kPermille, report::permille(total[leaf], whole));
+    made.summary = report::number_text(chain.size()) + " requests wait for each other from " + in.location_name(chain.front()) +
+                   " to " + in.location_name(chain.back()) + ": " + report::duration_text(total[leaf]) + ", " +
+                   report::percent_text(report::permille(total[leaf], whole)) + " of the request.";
+    made.advice = "Begin each request as soon as what it needs is known; what needs nothing of the others can start at once.";
+    out.push_back(std::move(made));
+  }
+}
+
+inline void find_crowded_origins(const PatternContext& in, std::vector<Finding>& out) {
+  struct Edge {
+    std::uint32_t request;
+    std::uint32_t origin;
+    std::uint64_t time;
+    std::uint32_t unit;
+    bool begins;
+  };
+  std::vector<Edge> edges;
+  TextNumbers origins;
+  static_cast<void>(origins.number_of({}));
+  for (const std::uint32_t unit : in.units.rows) {
+    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+    const Execution::Interval time = in.run.operation_time(unit);
+    if (time.end == time.start) continue;
+    const std::uint32_t origin = origins.number_of(origin_of(in.note_text(unit, PatternContext::kUrl)));
+    edges.push_back({in.request_number(unit), origin, time.start, unit, true});
+    edges.push_back({in.request_number(unit), origin, time.end, unit, false});
+  }
+  std::sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) {
+    if (a.request != b.request) return a.request < b.request;
+    if (a.origin != b.origin) return a.origin < b.origin;
+    if (a.time != b.time) return a.time < b.time;
+    if (a.begins != b.begins) return b.begins;  // ends come before starts
+    return a.unit < b.unit;
+  });
+  std::vector<bool> ended(in.model.resources(), false);
+  for (std::size_t at = 0; at < edges.size();) {
+    std::size_t end = at;
+    std::size_t open = 0;
+    std::size_t peak = 0;
+    std::size_t peak_at = at;
+    std::uint64_t queued = 0;
+    std::uint64_t over_ns = 0;
+    std::uint64_t over_since = 0;
+    for (; end < edges.size() && edges[end].request == edges[at].request && edges[end].origin == edges[at].origin; ++end) {
+      const Edge& edge = edges[end];
+      const bool was_over = open > in.settings.concurrency_limit;
+      if (edge.begins) {
+        if (++open > in.settings.concurrency_limit) ++queued;
+        if (open > peak) {
+          peak = open;
+          peak_at = end;
+        }
+      } else {
+        --open;
+      }
+      const bool is_over = open > in.settings.concurrency_limit;
+      if (is_over && !was_over) over_since = edge.time;
+      if (!is_over && was_over) over_ns += edge.time - over_since;
+    }
+    std::vector<std::uint32_t> at_peak;
+    for (std::size_t n = at; n <= peak_at && peak > in.settings.concurrency_limit; ++n) {
+      if (!edges[n].begins) ended[edges[n].unit] = true;
+    }
+    for (std::size_t n = at; n <= peak_at && peak > in.settings.concurrency_limit; ++n) {
+      if (edges[n].begins && !ended[edges[n].unit]) at_peak.push_back(edges[n].unit);
+    }
+    if (peak > in.settings.concurrency_limit) {
+      const std::string origin(origins[edges[at].origin]);
+      Finding made = in.finding("fetch-concurrency", Severity::kMedium, origin.empty() ? Confidence::kLow : Confidence::kMedium, at_peak);
+      made.says("at once", Evidence::Unit::kCount, peak);
+      made.says("limit", Evidence::Unit::kCount, in.settings.concurrency_limit);
+      made.says("over the limit", Evidence::Unit::kNanoseconds, over_ns);
+      made.says("begun over the limit", Evidence::Unit::kCount, queued);
+      made.says("origin", origin.empty() ? std::string_view("not known") : std::string_view(origin));
+      made.summary = report::number_text(peak) + " requests at once to " + (origin.empty() ? std::string("origins that are not known") : origin) +
+                     "; over " + report::number_text(in.settings.concurrency_limit) + " they queue. " + report::number_text(queued) +
+                     " were begun over the limit, for " + report::duration_text(over_ns) + ".";
+      made.advice = "Ask for several things in one request, or keep the number in flight under the limit yourself, most important first.";
+      out.push_back(std::move(made));
+    }
+    at = end;
+  }
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/patterns_promise.hpp ====
+// patterns_promise.hpp: promises that wait for promises that wait for promises, and those that wait for ever.
+//
+//   deep-chain            a long chain of awaits                                   (5, medium)
+//   unresolved            never settled, though the request has ended              (10, low)
+//   collected-unresolved  gone without having been settled                         (10, note)
+// Definitions: docs/analyses.md.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// How many units that a person sees wait for each other, up to each unit, and which.
+struct AwaitChains {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+  struct Link {
+    std::uint32_t unit = kNone;
+    std::uint32_t before = kNone;   ///< of `links`
+    std::uint32_t length = 0;
+    std::uint64_t released = 0;     ///< when the one before let it go on
+  };
+  std::vector<Link> links;
+  std::vector<std::uint32_t> longest;  ///< by unit: the link that ends the longest chain to it
+  std::vector<bool> goes_on;           ///< by link: it is within the longest chain to another unit
+  bool by_creation = false;            ///< the trace tells no awaits and no settlers: distinct functions along the creations
+};
+
+/// A chain is of units that wait at the same time: each was waiting for the one before when that one, in turn, was let go
+/// on. A loop that awaits one thing after the other makes no chain: its second wait begins when the first is over.
+///   Cost      O(n log n).
+[[nodiscard]] inline AwaitChains await_chains(const PatternContext& in) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  AwaitChains made;
+  const std::uint32_t resources = in.model.resources();
+  made.longest.assign(resources, kNone);
+  std::vector<std::uint8_t> visible(resources, 0);
+  for (const std::uint32_t unit : in.units.rows) visible[unit] = in.location_of(unit) != kNone || is_operation(in.class_of(unit)) ? 1 : 0;
+  const auto seen = [&](std::uint32_t unit) { return std::uint32_t{visible[unit]}; };
+  struct Edge {
+    std::uint64_t time;
+    std::uint64_t since;  // when the wait began
+    std::uint32_t from;
+    std::uint32_t to;
+  };
+  std::vector<Edge> edges;
+  const auto add = [&](std::uint64_t time, std::uint64_t since, std::uint32_t cause, std::uint32_t effect) {
+    if (cause == kNone || effect == kNone) return;
+    const std::uint32_t from = in.run.unit[cause];
+    const std::uint32_t to = in.run.unit[effect];
+    if (from != to && in.units.is_unit(from) && in.units.is_unit(to)) edges.push_back({time, since, from, to});
+  };
+  for (const TraceModel::Link& link : in.model.links) {
+    if (link.kind != LinkKind::kAwaits || link.cause == kNone || link.effect == kNone) continue;
+    if (in.run.settle_known[link.cause]) add(std::max(in.run.settled[link.cause], link.time), link.time, link.cause, link.effect);
+  }
+  for (std::uint32_t row = 0; row < resources; ++row) {
+    if (!in.run.settle_known[row] || in.run.settler[row] == kNone) continue;
+    add(in.run.settled[row], in.run.created(row), in.run.resource_of(in.run.settler[row]), row);
+  }
+  for (std::uint32_t at = 0; at < in.model.invocations.size(); ++at) {
+    const Execution::Cause& cause = in.run.cause[at];
+    if (in.run.is_span(at) || cause.inferred || cause.resource == kNone) continue;
+    if (cause.kind != CauseOf::kSettled && cause.kind != CauseOf::kExternal) continue;
+    const std::uint32_t row = in.run.resource_of(at);
+    const std::uint32_t before = in.run.previous[at];
+    add(in.run.start(at), before == kNone ? in.run.created(row) : in.run.end(before), cause.resource, row);
+  }
+  // The first links are the units alone.
+  for (const std::uint32_t unit : in.units.rows) {
+    made.longest[unit] = static_cast<std::uint32_t>(made.links.size());
+    made.links.push_back({unit, kNone, seen(unit), 0});
+  }
+  if (!edges.empty()) {
+    const std::vector<std::uint32_t> alone(made.longest);
+    std::sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) {
+      if (a.time != b.time) return a.time < b.time;
+      if (a.from != b.from) return a.from < b.from;
+      return a.to != b.to ? a.to < b.to : a.since < b.since;
+    });
+    const auto relax = [&](const Edge& edge) {
+      std::uint32_t from = made.longest[edge.from];
+      if (made.links[from].before != kNone && edge.since > made.links[from].released) from = alone[edge.from];
+      const std::uint32_t length = made.links[from].length + seen(edge.to);
+      if (length <= made.links[made.longest[edge.to]].length) return;
+      made.longest[edge.to] = static_cast<std::uint32_t>(made.links.size());
+      made.links.push_back({edge.to, from, length, edge.time});
+    };
+    // Within one moment nobody can say which came first: forwards, then backwards.
+    for (std::size_t at = 0; at < edges.size();) {
+      std::size_t end = at;
+      while (end < edges.size() && edges[end].time == edges[at].time) relax(edges[end++]);
+      for (std::size_t n = end; end - at > 1 && n-- > at;) relax(edges[n]);
+      at = end;
+    }
+  } else {
+    // Creations only: a loop makes its chain longer each time round, and so does each await of a flat function. So functions
+    // count, each once.
+    made.by_creation = true;
+    RowIndex children;
+    children.build(resources, in.units.rows.size(), [&](std::uint32_t at) { return in.units.parent[in.units.rows[at]]; });
+    std::vector<std::uint32_t> times(std::size_t{in.functions()} + 1, 0);  // a function is on the way from the top to here
+    struct Visit {
+      std::uint32_t unit;
+      std::uint32_t next;
+    };
+    std::vector<Visit> way;
+    std::uint32_t distinct = 0;
+    const auto enter = [&](std::uint32_t unit) {
+      if (times[in.callee_of(unit)]++ == 0 && in.callee_of(unit) != 0) ++distinct;
+      AwaitChains::Link& link = made.links[made.longest[unit]];
+      link.length = distinct;
+      if (!way.empty()) link.before = made.longest[way.back().unit];
+      way.push_back({unit, 0});
+    };
+    for (const std::uint32_t top : in.units.rows) {
+      if (in.units.parent[top] != kNone) continue;
+      enter(top);
+      while (!way.empty()) {
+        Visit& here = way.back();
+        const auto below = children[here.unit];
+        if (here.next < below.size()) {
+          enter(in.units.rows[below[here.next++]]);
+          continue;
+        }
+        if (--times[in.callee_of(here.unit)] == 0 && in.callee_of(here.unit) != 0) --distinct;
+        way.pop_back();
+      }
+    }
+  }
+  made.goes_on.assign(made.links.size(), false);
+  for (const std::uint32_t unit : in.units.rows) {
+    const std::uint32_t before = made.links[made.longest[unit]].before;
+    if (before != kNone) made.goes_on[before] = true;
+  }
+  return made;
+}
+
+inline void find_deep_chains(const PatternContext& in, std::vector<Finding>& out) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  const AwaitChains chains = await_chains(in);
+  const auto length = [&](std::uint32_t unit) { return chains.links[chains.longest[unit]].length; };
+  std::vector<std::uint32_t> leaves;
+  for (const std::uint32_t unit : in.units.rows) {
+    if (!chains.goes_on[chains.longest[unit]] && length(unit) > in.settings.chain_depth) leaves.push_back(unit);
+  }
+  std::sort(leaves.begin(), leaves.end(), [&](std::uint32_t a, std::uint32_t b) {
+    const std::uint32_t x = in.request_number(a);
+    const std::uint32_t y = in.request_number(b);
+    if (x != y) return x < y;
+    if (length(a) != length(b)) return length(a) > length(b);
+    if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
+    return in.model.id[a] < in.model.id[b];
+  });
+  // The deepest of each request; those that leave a chain that was reported are branches of it.
+  std::vector<bool> reported(in.model.resources(), false);
+  std::uint32_t request = kNone;
+  std::uint32_t of_request = 0;
+  for (const std::uint32_t leaf : leaves) {
+    if (in.request_number(leaf) != request) of_request = 0;
+    request = in.request_number(leaf);
+    if (of_request >= in.settings.chains_reported) continue;
+    std::vector<std::uint32_t> chain;
+    bool branch = false;
+    for (std::uint32_t at = chains.longest[leaf]; at != kNone && !branch; at = chains.links[at].before) {
+      branch = reported[chains.links[at].unit];
+      chain.push_back(chains.links[at].unit);
+    }
+    for (const std::uint32_t unit : chain) reported[unit] = true;
+    if (branch) continue;
+    ++of_request;
+    Finding made = in.finding("deep-chain", Severity::kMedium, chains.by_creation ? Confidence::kLow : Confidence::kMedium, chain);
+    made.says("links", Evidence::Unit::kCount, length(leaf));
+    made.says("known by", chains.by_creation ? std::string_view("creations: distinct functions") : std::string_view("awaits and settlings"));
+    made.summary = std::string(chains.by_creation ? "A chain through " : "A chain of ") + report::number_text(length(leaf)) +
+                   (chains.by_creation ? " functions, each begun by the one before, ends at " : " operations that wait for each other ends at ") +
+                   in.location_name(leaf) + ".";
+    made.advice = "Flatten it: async functions instead of nested callbacks, and no wrappers that only pass a promise on.";
+    out.push_back(std::move(made));
+  }
+}
+
+/// By place: what nobody settled before its request ended.
+inline void find_unresolved(const PatternContext& in, std::vector<Finding>& out) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  // What is lost may have been a settling: a trace with losses says nothing.
+  if (in.coverage.lost != 0 || !in.model.losses.empty()) return;
+  const bool plain = in.run.normal.inferred;
+  bool settles = false;
+  for (std::uint32_t row = 0; row < in.model.resources() && !settles; ++row) settles = in.model.has(row, ResourceFlag::kSettled);
+  if (!settles && !plain) return;  // nor one that tells no settlings
+  // A plain document tells a settling by its callback only. Where a promise without one has children that ran, it was
+  // settled and not shown so: that document tells nothing by what is not in it.
+  std::vector<bool> ran_below(in.model.resources(), false);
+  for (std::size_t n = in.units.rows.size(); n-- > 0;) {
+    const std::uint32_t unit = in.units.rows[n];
+    if (in.units.parent[unit] != kNone && (ran_below[unit] || in.units.callbacks[unit] != 0)) ran_below[in.units.parent[unit]] = true;
+  }
+  for (const std::uint32_t unit : in.units.rows) {
+    if (plain && in.class_of(unit) == TypeClass::kPromise && in.units.callbacks[unit] == 0 && ran_below[unit]) return;
+  }
+  struct One {
+    std::uint32_t request;
+    std::uint32_t place;
+    bool collected;
+    std::uint32_t unit;
+  };
+  std::vector<One> all;
+  for (const std::uint32_t unit : in.units.rows) {
+    if (in.units.settled[unit] || in.run.request[unit] == kNone) continue;
+    const Execution::Request& request = in.run.requests[in.run.request[unit]];
+    if (!request.is_ended && !plain) continue;
+    const TypeClass which = in.class_of(unit);
+    if (which == TypeClass::kStream || which == TypeClass::kSocket) continue;
+    const std::string_view type = in.note_text(unit, PatternContext::kType);
+    if (which == TypeClass::kTimer && type == "setInterval") continue;
+    if (in.units.callbacks[unit] != 0 && (plain || !in.units.awaited[unit])) continue;  // it ran, and nobody waits for its result
+    if (!in.units.awaited[unit] && in.location_of(unit) == kNone) continue;
+    if (in.units.created[unit] > request.end) continue;
+    if (in.units.destroyed[unit] && plain) continue;
+    all.push_back({in.request_number(unit), in.where.of[unit], in.units.destroyed[unit], unit});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const One& a, const One& b) {
+    if (a.request != b.request) return a.request < b.request;
+    return a.place != b.place ? a.place < b.place : a.collected < b.collected;
+  });
+  for (std::size_t at = 0; at < all.size();) {
+    std::size_t end = at;
+    std::vector<std::uint32_t> same;
+    std::uint64_t awaited = 0;
+    for (; end < all.size() && all[end].request == all[at].request && all[end].place == all[at].place &&
+           all[end].collected == all[at].collected; ++end) {
+      same.push_back(all[end].unit);
+      awaited += in.units.awaited[all[end].unit] ? 1 : 0;
+    }
+    const bool collected = all[at].collected;
+    Finding made = in.finding(collected ? "collected-unresolved" : "unresolved", collected ? Severity::kNote : Severity::kLow,
+                              plain ? Confidence::kLow : awaited != 0 ? Confidence::kHigh : Confidence::kMedium, same);
+    made.says("operations", Evidence::Unit::kCount, same.size());
+    made.says("awaited by others", Evidence::Unit::kCount, awaited);
+    made.summary = report::number_text(same.size()) + " of type " + std::string(in.model.type_name(same.front())) + " from " +
+                   in.where[same.front()].text +
+                   (collected ? (same.size() == 1 ? " was" : " were") + std::string(" destroyed without having been settled.")
+                              : (same.size() == 1 ? " was" : " were") + std::string(" not settled when the request ended."));
+    made.advice = collected ? "Whoever waited for it waited in vain; see that every way out settles it."
+                            : "See that every way out settles it, or cancel it; what waits for it is kept alive.";
+    out.push_back(std::move(made));
+    at = end;
+  }
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/patterns_storage.hpp ====
+// patterns_storage.hpp: many keys asked for one by one, and caches that do not hold what is asked of them.
+//
+//   unbatched-storage  several keys, a call each, where one call takes them all   (3, high)
+//   cache-miss         what was not there, and how often                          (12, low)
+// Definitions: docs/analyses.md.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Operations of one type, namespace and request: begun together by one piece of code, or each after the one before.
+inline void find_unbatched_storage(const PatternContext& in, std::vector<Finding>& out) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  constexpr unsigned kLongestWay = 16;  // operations between two of a run
+  std::vector<bool> batch_type(in.model.type_names.size(), false);
+  for (std::size_t type = 0; type < batch_type.size(); ++type) {
+    const std::string_view name = in.model.name_of(static_cast<TypeId>(type));
+    batch_type[type] = std::find(in.settings.batch_types.begin(), in.settings.batch_types.end(), name) != in.settings.batch_types.end();
+  }
+  // What must be equal for one call to do: request, type, namespace; numbered.
+  std::vector<std::uint32_t> kind(in.model.resources(), kNone);
+  std::vector<std::uint32_t> all;
+  TextNumbers spaces;
+  IdMap of_type;
+  IdMap of_request;
+  const auto number = [](IdMap& numbers, std::uint64_t key) {
+    std::uint32_t found = numbers.find(key + 1);
+    if (found == IdMap::kAbsent) numbers.insert(key + 1, found = static_cast<std::uint32_t>(numbers.size()));
+    return found;
+  };
+  std::string key;
+  for (const std::uint32_t unit : in.units.rows) {
+    if (in.model.type[unit] >= batch_type.size() || !batch_type[in.model.type[unit]]) continue;
+    key.clear();
+    for (unsigned which = PatternContext::kNamespace; which <= PatternContext::kQueue; ++which) {
+      const std::string_view text = in.note_text(unit, static_cast<PatternContext::Key>(which));
+      if (!text.empty()) key.append(1, static_cast<char>(which)).append(text);
+    }
+    const std::uint32_t type = number(of_type, std::uint64_t{spaces.number_of(key)} << 16 | in.model.type[unit]);
+    kind[unit] = number(of_request, std::uint64_t{in.request_number(unit)} << 32 | type);
+    all.push_back(unit);
+  }
+  std::vector<bool> taken(in.model.resources(), false);
+  const auto report_run = [&](const std::vector<std::uint32_t>& run, bool one_after_the_other) {
+    for (const std::uint32_t unit : run) taken[unit] = true;
+    bool same_stack = true;
+    for (const std::uint32_t unit : run) {
+      same_stack = same_stack && in.stack_key(unit) != 0 && in.stack_key(unit) == in.stack_key(run.front());
+    }
+    Finding made = in.finding("unbatched-storage", Severity::kHigh, same_stack ? Confidence::kHigh : Confidence::kMedium, run);
+    const std::uint64_t sum = detail::total_duration(in, run);
+    in.saves(made, one_after_the_other ? detail::saving_together(in, run) : 0);
+    made.says("round trips", Evidence::Unit::kCount, run.size());
+    made.says("in all", Evidence::Unit::kNanoseconds, sum);
+    made.says("one after the other", Evidence::Unit::kCount, one_after_the_other ? 1 : 0);
+    made.summary = report::number_text(run.size()) + " " + std::string(in.model.type_name(run.front())) + " calls " +
+                   (one_after_the_other ? "one after the other" : "at once") + " at " + in.location_name(run.front()) + ": " +
+                   report::number_text(run.size()) + " round trips, " + report::duration_text(sum) + " in all.";
+    made.advice = "Ask for all keys in one call.";
+    out.push_back(std::move(made));
+  };
+
+  // One after the other: the nearest operation of the same kind up the chain, by the same function.
+  std::vector<std::uint32_t> next(in.model.resources(), kNone);
+  std::vector<std::uint32_t> before(in.model.resources(), kNone);
+  for (const std::uint32_t unit : all) {
+    std::uint32_t at = unit;
+    for (unsigned steps = 0; steps < kLongestWay; ++steps) {
+      const std::uint32_t from = in.after[at].unit;
+      if (from == kNone || from == at || !in.completed(from) || in.units.created[at] < in.completion(from)) break;
+      at = from;
+      if (kind[at] != kind[unit]) continue;
+      if (next[at] == kNone && in.callee_of(at) != 0 && in.callee_of(at) == in.callee_of(unit)) {
+        next[at] = unit;
+        before[unit] = at;
+      }
+      break;
+    }
+  }
+  for (const std::uint32_t unit : all) {
+    if (before[unit] != kNone || next[unit] == kNone) continue;
+    std::vector<std::uint32_t> run;
+    for (std::uint32_t at = unit; at != kNone; at = next[at]) run.push_back(at);
+    if (run.size() >= in.settings.unbatched_min) report_run(run, true);
+  }
+  // At once: of one group, within the window.
+  std::vector<std::uint32_t> order;
+  for (const std::uint32_t unit : all) {
+    if (!taken[unit]) order.push_back(unit);
+  }
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    if (kind[a] != kind[b]) return kind[a] < kind[b];
+    if (in.groups.of[a] != in.groups.of[b]) return in.groups.of[a] < in.groups.of[b];
+    if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
+    return in.model.id[a] < in.model.id[b];
+  });
+  for (std::size_t at = 0; at < order.size();) {
+    std::size_t end = at;
+    while (end < order.size() && kind[order[end]] == kind[order[at]] && in.groups.of[order[end]] == in.groups.of[order[at]]) ++end;
+    // Windows that hold enough, merged where they overlap.
+    std::vector<std::uint32_t> run;
+    std::size_t left = at;
+    std::size_t reach = at;  // behind the last one that a window holds
+    for (std::size_t right = at; right < end; ++right) {
+      while (in.units.created[order[right]] - in.units.created[order[left]] > in.settings.unbatched_window_ns) ++left;
+      if (right + 1 - left < in.settings.unbatched_min) continue;
+      if (!run.empty() && left >= reach) {
+        report_run(run, false);
+        run.clear();
+      }
+      for (std::size_t n = std::max(left, run.empty() ? left : reach); n <= right; ++n) run.push_back(order[n]);
+      reach = right + 1;
+    }
+    if (!run.empty()) report_run(run, false);
+    at = end;
+  }
+}
+
+inline void find_cache_misses(const PatternContext& in, std::vector<Finding>& out) {
+  enum State : std::uint8_t { kAssumedHit, kHit, kWaited, kFollowed, kMiss };
+  struct Look {
+    std::uint32_t request;
+    std::uint32_t prefix;
+    std::uint32_t unit;
+    State state;
+  };
+  // Which lookups a request to the origin came after, for the same thing.
+  std::vector<bool> followed(in.model.resources(), false);
+  const auto key_of = [&](std::uint32_t unit) {
+    std::string_view key = in.note_text(unit, PatternContext::kUrl);
+    if (key.empty()) key = in.note_text(unit, PatternContext::kKey);
+    return key;
+  };
+  const auto is_lookup = [&](std::uint32_t unit) {
+    return in.class_of(unit) == TypeClass::kCache && in.model.type_name(unit) == "cache-get";
+  };
+  for (const std::uint32_t unit : in.units.rows) {
+    const std::uint32_t from = in.after[unit].unit;
+    if (in.class_of(unit) != TypeClass::kNetwork || from == TraceModel::kNone || !is_lookup(from)) continue;
+    const std::string_view asked = key_of(from);
+    if (!asked.empty() && normalised_url(asked) == normalised_url(key_of(unit))) followed[from] = true;
+  }
+  const auto says = [](std::string_view text, std::string_view word) {
+    if (text.size() < word.size()) return false;
+    for (std::size_t at = 0; at < word.size(); ++at) {
+      if (detail::lower(text[at]) != word[at]) return false;
+    }
+    return true;
+  };
+  std::vector<Look> looks;
+  TextNumbers prefixes;
+  for (const std::uint32_t unit : in.units.rows) {
+    if (!is_lookup(unit)) continue;
+    State state = kAssumedHit;
+    bool told = false;
+    for (const PatternContext::Key which : {PatternContext::kResult, PatternContext::kCache}) {
+      const std::string_view text = in.note_text(unit, which);
+      if (says(text, "miss") || says(text, "expired") || says(text, "stale")) {
+        state = kMiss;
+        told = true;
+      } else if (says(text, "hit")) {
+        state = kHit;
+        told = true;
+      }
+      if (told) break;
+    }
+    if (!told && followed[unit]) {
+      state = kFollowed;
+    } else if (!told && in.duration(unit) > in.settings.cache_wait_ns) {
+      state = kWaited;
+    }
+    looks.push_back({in.request_number(unit), prefixes.number_of(key_prefix(key_of(unit))), unit, state});
+  }
+  std::stable_sort(looks.begin(), looks.end(), [](const Look& a, const Look& b) {
+    return a.request != b.request ? a.request < b.request : a.prefix < b.prefix;
+  });
+  for (std::size_t at = 0; at < looks.size();) {
+    std::size_t end = at;
+    std::vector<std::uint32_t> missed;
+    std::uint64_t hits = 0;
+    std::uint64_t path = 0;
+    State surest = kAssumedHit;
+    for (; end < looks.size() && looks[end].request == looks[at].request && looks[end].prefix == looks[at].prefix; ++end) {
+      if (looks[end].state <= kHit) {
+        ++hits;
+        continue;
+      }
+      missed.push_back(looks[end].unit);
+      path += in.on_path[looks[end].unit];
+      surest = std::max(surest, looks[end].state);
+    }
+    const std::uint64_t total = end - at;
+    if (!missed.empty() && hits * 100 < total * in.settings.cache_hit_percent) {
+      Finding made = in.finding("cache-miss", Severity::kLow,
+                                surest == kMiss ? Confidence::kHigh : surest == kFollowed ? Confidence::kMedium : Confidence::kLow, missed);
+      in.saves(made, path);
+      made.says("lookups", Evidence::Unit::kCount, total);
+      made.says("misses", Evidence::Unit::kCount, missed.size());
+      made.says("hit ratio", Evidence::Unit::kPermille, report::permille(hits, total));
+      const std::string_view prefix = prefixes[looks[at].prefix];
+      made.says("keys", prefix.empty() ? std::string_view("not known") : prefix);
+      made.says("known by", surest == kMiss       ? std::string_view("the annotation")
+                            : surest == kFollowed ? std::string_view("the request to the origin that followed")
+                                                  : std::string_view("the wait alone"));
+      made.summary = report::number_text(missed.size()) + " of " + report::number_text(total) + " cache lookups" +
+                     (prefix.empty() ? std::string() : " under " + std::string(prefix)) + " miss.";
+      made.advice = "Look at the key, the time to live and who fills it; a lookup that always misses only costs.";
+      out.push_back(std::move(made));
+    }
+    at = end;
+  }
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/patterns_waiting.hpp ====
+// patterns_waiting.hpp: silences that are long, and timers that are one too many.
+//
+//   long-gap         nothing of the request ran for long                           (7, medium)
+//   redundant-timer  timers of one place for one time, or made again and again     (11, low)
+// Definitions: docs/analyses.md.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+inline void find_long_gaps(const PatternContext& in, std::vector<Finding>& out) {
+  for (std::uint32_t request = 0; request < in.run.requests.size(); ++request) {
+    const std::uint64_t whole = in.run.requests[request].duration();
+    for (const Gap& gap : in.gaps.of(request)) {
+      const std::uint64_t length = gap.length();
+      const bool is_long = length > in.settings.long_gap_ns ||
+                           (length > in.settings.long_gap_share_ns && length * 100 > whole * in.settings.long_gap_percent);
+      if (!is_long || gap.kind == GapKind::kWhole) continue;
+      std::vector<std::uint32_t> resources;
+      if (gap.operation != TraceModel::kNone) {
+        resources.push_back(in.run.unit[gap.operation]);
+      } else if (gap.ended_by != TraceModel::kNone) {
+        resources.push_back(in.run.unit[in.run.resource_of(gap.ended_by)]);
+      } else if (in.run.requests[request].resource != TraceModel::kNone) {
+        resources.push_back(in.run.requests[request].resource);
+      }
+      Finding made = in.finding("long-gap", Severity::kMedium,
+                                gap.guessed || gap.cause == GapCause::kUnknown ? Confidence::kLow : Confidence::kHigh, resources);
+      made.request = request;
+      made.start_ns = gap.start;
+      made.end_ns = gap.end;
+      if (gap.operation != TraceModel::kNone) in.saves(made, std::min(length, in.on_path[in.run.unit[gap.operation]]));
+      made.says("idle", Evidence::Unit::kNanoseconds, length);
+      made.says("share", Evidence::Unit::kPermille, report::permille(length, whole));
+      made.says("ended by", word(gap.cause));
+      if (gap.foreign_ns != 0) made.says("others ran", Evidence::Unit::kNanoseconds, gap.foreign_ns);
+      made.says("in flight", Evidence::Unit::kCount, gap.in_flight);
+      made.summary = "Nothing of the request ran for " + report::duration_text(length) + " (" +
+                     report::percent_text(report::permille(length, whole)) + "); what ended it: " +
+                     (gap.operation != TraceModel::kNone
+                          ? std::string(in.model.type_name(gap.operation)) + " of " + in.location_name(in.run.unit[gap.operation])
+                          : std::string(word(gap.cause))) + ".";
+      made.advice = gap.cause == GapCause::kTimer ? std::string_view("Is this pause needed? Wait for the event itself, not for a time.")
+                    : gap.foreign_ns * 2 > length ? std::string_view("Others had the loop: see what they ran.")
+                                                  : std::string_view("Begin it earlier, do something else meanwhile, or make it faster.");
+      out.push_back(std::move(made));
+    }
+  }
+}
+
+namespace detail {
+
+/// `50`, `50ms`, `1.5 s` in ns; a bare number is milliseconds. False: none.
+[[nodiscard]] inline bool delay_of(const TraceModel::Note* note, std::uint64_t& ns) noexcept {
+  if (note == nullptr) return false;
+  if (note->kind == ValueKind::kString) {
+    std::uint64_t whole = 0;
+    std::uint64_t thousandths = 0;
+    std::uint64_t scale = 1000;
+    std::size_t at = 0;
+    bool any = false;
+    bool fraction = false;
+    for (; at < note->text.size() && (is_digit(note->text[at]) || (note->text[at] == '.' && !fraction)); ++at) {
+      if (note->text[at] == '.') {
+        fraction = true;
+      } else if (!fraction) {
+        if (whole > std::uint64_t{1'000'000'000'000}) return false;
+        whole = whole * 10 + static_cast<std::uint64_t>(note->text[at] - '0');
+        any = true;
+      } else if (scale > 1) {
+        scale /= 10;
+        thousandths += scale * static_cast<std::uint64_t>(note->text[at] - '0');
+      }
+    }
+    while (at < note->text.size() && note->text[at] == ' ') ++at;
+    const std::string_view unit = note->text.substr(at);
+    const std::uint64_t one = unit == "us" ? 1'000 : unit.empty() || unit == "ms" ? 1'000'000 : unit == "s" ? 1'000'000'000 : 0;
+    if (!any || one == 0 || whole > ~std::uint64_t{0} / 2 / one) return false;
+    ns = whole * one + thousandths * (one / 1000);
+    return true;
+  }
+  std::uint64_t value = 0;
+  if (note->kind == ValueKind::kDouble) {
+    const double real = TraceModel::value_of(*note).real;
+    if (!(real >= 0) || real > 1e12) return false;
+    ns = static_cast<std::uint64_t>(real * 1e6);
+    return true;
+  }
+  if (!number_of_note(note, value) || value > std::uint64_t{1'000'000'000'000}) return false;
+  ns = value * 1'000'000;
+  return true;
+}
+
+}  // namespace detail
+
+inline void find_redundant_timers(const PatternContext& in, std::vector<Finding>& out) {
+  struct Timer {
+    std::uint32_t request;
+    std::uint32_t stack;      // equal: the same code, callers and all
+    bool annotated;
+    std::uint64_t delay;
+    std::uint32_t unit;
+    std::uint64_t end;        // when it fired or was cancelled
+    bool ended;
+    bool cancelled;
+  };
+  std::vector<Timer> timers;
+  for (const std::uint32_t unit : in.units.rows) {
+    if (in.class_of(unit) != TypeClass::kTimer || in.stack_key(unit) == 0) continue;
+    if (in.note_text(unit, PatternContext::kType) == "setInterval" || in.units.callbacks[unit] > 1) continue;
+    Timer timer{in.request_number(unit), in.stack_key(unit), false, 0, unit, 0, false, false};
+    timer.annotated = detail::delay_of(in.note(unit, PatternContext::kDelay), timer.delay);
+    timer.ended = in.completed(unit) || in.units.destroyed[unit];
+    timer.end = in.completion(unit);
+    timer.cancelled = in.model.outcome(unit) == Outcome::kCancelled || (!in.completed(unit) && in.units.destroyed[unit]);
+    if (!timer.annotated) {
+      if (!timer.ended || timer.cancelled) continue;  // how long it was to wait is not known
+      timer.delay = timer.end - in.units.created[unit];
+    }
+    timers.push_back(timer);
+  }
+  std::sort(timers.begin(), timers.end(), [&](const Timer& a, const Timer& b) {
+    if (a.request != b.request) return a.request < b.request;
+    if (a.stack != b.stack) return a.stack < b.stack;
+    if (a.annotated != b.annotated) return b.annotated;
+    if (a.annotated && a.delay != b.delay) return a.delay < b.delay;
+    if (in.units.created[a.unit] != in.units.created[b.unit]) return in.units.created[a.unit] < in.units.created[b.unit];
+    return in.model.id[a.unit] < in.model.id[b.unit];
+  });
+  const auto report_timers = [&](const std::vector<std::uint32_t>& units, std::uint64_t delay, bool again) {
+    Finding made = in.finding("redundant-timer", Severity::kLow, Confidence::kMedium, units);
+    made.says("timers", Evidence::Unit::kCount, units.size());
+    made.says("delay", Evidence::Unit::kNanoseconds, delay);
+    made.says("cancelled and made again", Evidence::Unit::kCount, again ? 1 : 0);
+    made.summary = report::number_text(units.size()) + " timers of " + report::duration_text(delay) + " at " + in.location_name(units.front()) +
+                   (again ? " were cancelled and made again before they could fire." : " run at the same time.");
+    made.advice = again ? "Keep one timer and move its time, or note the time and look at it when the timer fires."
+                        : "One timer can serve them all.";
+    out.push_back(std::move(made));
+  };
+  for (std::size_t at = 0; at < timers.size();) {
+    std::size_t end = at;
+    while (end < timers.size() && timers[end].request == timers[at].request && timers[end].stack == timers[at].stack &&
+           timers[end].annotated == timers[at].annotated && (!timers[at].annotated || timers[end].delay == timers[at].delay)) {
+      ++end;
+    }
+    // From each that is not in a crowd yet: those that begin within the window and run beside it.
+    std::vector<bool> taken(end - at, false);
+    for (std::size_t first = at; first < end; ++first) {
+      const Timer& one = timers[first];
+      if (taken[first - at] || !one.ended || one.cancelled) continue;
+      std::vector<std::uint32_t> crowd{one.unit};
+      std::vector<std::size_t> places{first};
+      for (std::size_t n = first + 1; n < end; ++n) {
+        const Timer& other = timers[n];
+        if (in.units.created[other.unit] - in.units.created[one.unit] > in.settings.redundant_timer_window_ns) break;
+        if (taken[n - at] || !other.ended || other.cancelled) continue;
+        const std::uint64_t apart = one.delay > other.delay ? one.delay - other.delay : other.delay - one.delay;
+        const std::uint64_t slack = std::max(in.settings.redundant_timer_slack_ns, one.delay * in.settings.redundant_timer_slack_percent / 100);
+        if (!one.annotated && apart > slack) continue;
+        const std::uint64_t from = in.units.created[other.unit];
+        const std::uint64_t to = std::min(one.end, other.end);
+        const std::uint64_t both = to > from ? to - from : 0;
+        const std::uint64_t shorter = std::min(one.end - in.units.created[one.unit], other.end - from);
+        if (shorter == 0 || both * 100 < shorter * in.settings.redundant_timer_overlap_percent) continue;
+        crowd.push_back(other.unit);
+        places.push_back(n);
+      }
+      if (crowd.size() < std::max<std::size_t>(2, in.settings.redundant_timer_min)) continue;
+      for (const std::size_t place : places) taken[place - at] = true;
+      report_timers(crowd, one.delay, false);
+    }
+    // Cancelled, and the next one made before the first could have fired.
+    std::vector<std::uint32_t> churn;
+    for (std::size_t n = at; n <= end; ++n) {
+      const bool goes_on = n < end && !churn.empty() && timers[n - 1].annotated &&
+                           in.units.created[timers[n].unit] - in.units.created[churn.front()] <= timers[at].delay;
+      if (!goes_on) {
+        if (churn.size() > in.settings.timer_recreate_min) report_timers(churn, timers[at].delay, true);
+        churn.clear();
+      }
+      if (n == end) break;
+      if (churn.empty() ? timers[n].cancelled : (timers[n - 1].cancelled && in.units.created[timers[n].unit] >= timers[n - 1].end)) {
+        churn.push_back(timers[n].unit);
+      } else if (!churn.empty()) {
+        if (churn.size() > in.settings.timer_recreate_min) report_timers(churn, timers[at].delay, true);
+        churn.clear();
+        if (timers[n].cancelled) churn.push_back(timers[n].unit);
+      }
+    }
+    at = end;
+  }
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/patterns.hpp ====
+// patterns.hpp: the fourteen patterns, sought in a whole trace.
+//
+// What makes a request slow is seldom new: requests in a row, keys one by one, a callback that holds the loop. Each
+// detector looks for one of these and speaks with evidence: which operations, what it costs, how sure it is, what to do.
+//   std::vector<Finding> found = find_patterns(context);
+//   for (const Finding& one : found) ... one.id, one.summary, one.saving_ns, one.advice, one.mute_key
+// Sorted: worst first. A finding that saves next to nothing and is not sure is one step less severe; where the path does not
+// explain the time in question, nothing is known of what it saves, and it keeps its severity.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Their ids, in the order of docs/analyses.md. `descheduled` and `collected-unresolved` are other readings of #2 and #10.
+inline constexpr std::string_view kPatternIds[] = {
+    "sequential-fetch", "loop-block",  "unbatched-storage", "duplicate-fetch",   "deep-chain", "waterfall-fetch", "long-gap",
+    "promise-flood",    "callback-flood", "fetch-concurrency", "unresolved",     "redundant-timer", "cache-miss", "hot-callback"};
+
+///   Cost      O(n log n), and PatternSettings::savings_per_pattern replays of each request for sequential-fetch.
+[[nodiscard]] inline std::vector<Finding> find_patterns(PatternContext& in) {
+  std::vector<Finding> found;
+  const SequentialRuns sequential = sequential_runs(in);
+  find_sequential_fetches(in, sequential, found);
+  find_loop_blocks(in, found);
+  find_unbatched_storage(in, found);
+  find_duplicate_fetches(in, found);
+  find_deep_chains(in, found);
+  find_waterfalls(in, sequential, found);
+  find_long_gaps(in, found);
+  find_promise_floods(in, found);
+  find_callback_floods(in, found);
+  find_crowded_origins(in, found);
+  find_unresolved(in, found);
+  find_redundant_timers(in, found);
+  find_cache_misses(in, found);
+  find_hot_callbacks(in, found);
+  for (Finding& one : found) {
+    const std::uint64_t whole = one.request == TraceModel::kNone ? in.model.last_time - in.model.first_time
+                                                                 : in.run.requests[one.request].duration();
+    const std::uint64_t trivial = std::max(in.settings.trivial_saving_ns, whole / 100 * in.settings.trivial_saving_percent);
+    const bool dark = std::any_of(one.evidence.begin(), one.evidence.end(),
+                                  [](const Evidence& fact) { return fact.name == PatternContext::kNotExplained; });
+    if (one.confidence == Confidence::kLow && !dark && one.saving_ns < trivial && one.severity > Severity::kNote) {
+      one.severity = static_cast<Severity>(static_cast<unsigned>(one.severity) - 1);
+    }
+    finish(in.model, one);
+  }
+  std::sort(found.begin(), found.end(), FindingOrder{&in.model});
+  return found;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/time_split.hpp ====
+// time_split.hpp: where the time of one resource, or of one request, went: a sum without a remainder.
+//
+//   elapsed = running + blocked + waiting (for whom) + scheduling + unknown
+// to the nanosecond. Unknown is a part of the sum, and is printed:
+//   const TimeSplits splits(run, paths);
+//   const TimeSplit& split = splits.of_resource(row);
+//   for (const Waited& part : splits.waits_of(row)) ...      // part.on, part.ns
+//   splits.of_request(request).waiting_ns;  splits.request_waits(request)
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct TimeSplit {
+  std::uint64_t running_ns = 0;     ///< in its own callbacks, with all that these called
+  std::uint64_t blocked_ns = 0;     ///< ready, and its lane was running something else
+  std::uint64_t waiting_ns = 0;     ///< for somebody or something: see the waits
+  std::uint64_t scheduling_ns = 0;  ///< ready, and its lane was free
+  std::uint64_t unknown_ns = 0;     ///< the trace does not tell
+
+  [[nodiscard]] std::uint64_t elapsed_ns() const noexcept {
+    return running_ns + blocked_ns + waiting_ns + scheduling_ns + unknown_ns;
+  }
+  friend bool operator==(const TimeSplit&, const TimeSplit&) = default;
+};
+
+/// A part of the waiting: for which resource. Its own row: for its own operation to be done.
+struct Waited {
+  std::uint32_t on = TraceModel::kNone;  ///< kNone: for the outside, by an operation that the trace does not name
+  std::uint64_t ns = 0;
+};
+
+/// The splits of all resources and requests.
+///   Shape     48 bytes a resource, and 16 for each one it waited for.
+///   Threads   any number of readers.
+///   Cost      constructor: O(n log n). The rest O(1).
+///   Lifetime  stands alone.
+class TimeSplits {
+ public:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  TimeSplits(const Execution& run, const CriticalPaths& paths) {
+    const std::uint32_t resources = run.model.resources();
+    splits_.resize(resources);
+    wait_first_.reserve(resources + std::size_t{1});
+    wait_first_.assign(1, 0);
+    waits_.reserve(resources);
+    for (std::uint32_t row = 0; row < resources; ++row) {
+      split(run, row);
+      wait_first_.push_back(static_cast<std::uint32_t>(waits_.size()));
+    }
+    request_wait_first_.assign(1, 0);
+    for (std::uint32_t request = 0; request < run.requests.size(); ++request) {
+      TimeSplit made;
+      const std::size_t begin = request_waits_.size();
+      for (const PathSegment& part : paths.of(request)) {
+        switch (part.kind) {
+          case PathKind::kExec: made.running_ns += part.length(); break;
+          case PathKind::kBlocked:
+          case PathKind::kPause: made.blocked_ns += part.length(); break;
+          case PathKind::kWait:
+          case PathKind::kQueue:
+            made.waiting_ns += part.length();
+            request_waits_.push_back({part.unnamed ? kNone : run.unit[part.resource], part.length()});
+            break;
+          case PathKind::kHop:
+          case PathKind::kSched: made.scheduling_ns += part.length(); break;
+          case PathKind::kUnknown:
+          case PathKind::kTail: made.unknown_ns += part.length(); break;
+        }
+      }
+      merge(request_waits_, begin);
+      requests_.push_back(made);
+      request_wait_first_.push_back(static_cast<std::uint32_t>(request_waits_.size()));
+    }
+  }
+
+  /// From its creation until it was settled or its last callback ended, whichever was later; where it was not settled until
+  /// it was destroyed, or until the end of its request if it never ran.
+  [[nodiscard]] const TimeSplit& of_resource(std::uint32_t row) const noexcept { return splits_[row]; }
+  /// By row of what it waited for.
+  [[nodiscard]] std::span<const Waited> waits_of(std::uint32_t row) const noexcept {
+    return {waits_.data() + wait_first_[row], wait_first_[row + 1] - wait_first_[row]};
+  }
+  /// From T0 to T1, along its critical path.
+  [[nodiscard]] const TimeSplit& of_request(std::uint32_t request) const noexcept { return requests_[request]; }
+  [[nodiscard]] std::span<const Waited> request_waits(std::uint32_t request) const noexcept {
+    return {request_waits_.data() + request_wait_first_[request], request_wait_first_[request + 1] - request_wait_first_[request]};
+  }
+
+ private:
+  void split(const Execution& run, std::uint32_t row) {
+    TimeSplit& made = splits_[row];
+    const std::size_t begin = waits_.size();
+    if (!run.model.has(row, ResourceFlag::kCreated)) return;  // since when, nobody knows
+    std::uint64_t time = run.created(row);
+    const auto waited = [&](std::uint32_t on, std::uint64_t until) {
+      if (until <= time) return;
+      waits_.push_back({on, until - time});
+      made.waiting_ns += until - time;
+      time = until;
+    };
+    const auto unknown = [&](std::uint64_t until) {
+      if (until <= time) return;
+      made.unknown_ns += until - time;
+      time = until;
+    };
+    const auto all = run.model.invocations_of(row);
+    for (const std::uint32_t at : all) {
+      if (run.is_span(at)) continue;
+      const std::uint64_t start = run.start(at);
+      if (start > time) {
+        const Execution::Cause& cause = run.cause[at];
+        switch (cause.kind) {
+          case CauseOf::kUnknown: unknown(run.ready[at]); break;
+          case CauseOf::kExternal: waited(cause.resource == kNone ? kNone : run.unit[cause.resource], run.ready[at]); break;
+          case CauseOf::kSettled: waited(cause.resource, run.ready[at]); break;
+          case CauseOf::kRoot:
+          case CauseOf::kCreated:
+          case CauseOf::kWoken:
+          case CauseOf::kCalled:
+            waited(cause.invocation == kNone ? kNone : run.resource_of(cause.invocation), run.ready[at]);
+            break;
+        }
+        if (start > time) {
+          const std::uint64_t busy = run.busy_ahead_of(at, time);
+          made.blocked_ns += busy;
+          made.scheduling_ns += start - time - busy;
+          time = start;
+        }
+      }
+      if (run.end(at) > time) {
+        made.running_ns += run.end(at) - time;
+        time = run.end(at);
+      }
+    }
+    const std::uint64_t finish = run.finish_of(row);
+    if (finish > time) {
+      if (run.settle_known[row] && !run.settle_external[row] && run.settler[row] != kNone) {
+        waited(run.resource_of(run.settler[row]), finish);
+      } else if (run.settle_known[row] ? run.settle_external[row] || run.operation[row] : run.operation[row]) {
+        waited(run.unit[row], finish);
+      } else {
+        unknown(finish);
+      }
+    }
+    merge(waits_, begin);
+  }
+
+  static void merge(std::vector<Waited>& waits, std::size_t begin) {
+    if (waits.size() - begin < 2) return;
+    const auto from = waits.begin() + static_cast<std::ptrdiff_t>(begin);
+    std::sort(from, waits.end(), [](const Waited& a, const Waited& b) { return a.on < b.on; });
+    auto kept = from;
+    for (auto at = from + 1; at != waits.end(); ++at) {
+      if (kept->on == at->on) {
+        kept->ns += at->ns;
+      } else {
+        *++kept = *at;
+      }
+    }
+    waits.erase(kept + 1, waits.end());
+  }
+
+  std::vector<TimeSplit> splits_;
+  std::vector<Waited> waits_;
+  std::vector<std::uint32_t> wait_first_;
+  std::vector<TimeSplit> requests_;
+  std::vector<Waited> request_waits_;
+  std::vector<std::uint32_t> request_wait_first_;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/analysis.hpp ====
+// analysis.hpp: everything that can be told from a trace, by one call.
+//
+//   TraceModel model = builder.build();
+//   const Analysis all(model);
+//   for (const Finding& found : all.findings) std::puts(found.summary.c_str());      // worst first
+//   for (std::uint32_t request : all.by_duration) ...                                // slowest first
+//   write_json(all, sink);                                                           // json_report.hpp
+// Each part is a header of its own and can be made alone; this makes them in the order in which they need each other.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// All analyses of one trace.
+///   Shape     some 500 bytes a resource.
+///   Threads   made by one; then any number of readers, but for `ideal` and `context`, whose questions are for one at a time.
+///   Cost      constructor: O(n log n); under a second for a million resources (benchmarks/analysis).
+///   Errors    std::bad_alloc.
+///   Lifetime  not movable; the model outlives it.
+class Analysis {
+ public:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  explicit Analysis(const TraceModel& trace, AnalysisSettings with = {})
+      : model(trace),
+        settings(std::move(with)),
+        normal(normalise(trace)),
+        coverage(coverage_of(trace, normal)),
+        run(trace, normal, settings),
+        where(locations_of(trace, run.visible)),
+        units(units_of(run)),
+        groups(groups_of(run, units)),
+        paths(run),
+        ideal(run, paths),
+        splits(run, paths),
+        gaps(run),
+        scheduling(scheduling_of(run, where, coverage)),
+        loop(event_loop_of(run, where, scheduling, coverage)),
+        latency(latency_of(run, units, where)),
+        context(run, units, groups, where, paths, &ideal, gaps, coverage) {
+    order_requests();
+    collect_findings();
+  }
+  Analysis(const Analysis&) = delete;
+  Analysis& operator=(const Analysis&) = delete;
+
+  const TraceModel& model;
+  const AnalysisSettings settings;
+  const Normalised normal;
+  const Coverage coverage;
+  const Execution run;
+  const Locations where;
+  const Units units;
+  const Groups groups;
+  const CriticalPaths paths;
+  IdealSchedule ideal;
+  const TimeSplits splits;
+  const Gaps gaps;
+  const Scheduling scheduling;
+  const EventLoop loop;
+  const LatencyReport latency;
+  PatternContext context;                   ///< for bottlenecks_of, profile_of: one question at a time
+
+  /// Rows of run.requests, in order of their beginning; those whose resource was not seen created are left out. See number_of.
+  std::vector<std::uint32_t> requests;
+  std::vector<std::uint32_t> by_duration;   ///< the same, the slowest first
+  std::uint64_t requests_unknown = 0;       ///< left out
+  std::vector<Finding> findings;            ///< all of all analyses, the worst first
+
+  /// How long they took, without those that have not ended.
+  [[nodiscard]] Durations request_durations() const {
+    std::vector<std::uint64_t> values;
+    for (const std::uint32_t request : requests) {
+      if (run.requests[request].is_ended) values.push_back(run.requests[request].duration());
+    }
+    return durations_of(values);
+  }
+  /// The number by which people call a request, from 1, in order of beginning, as `info` and `--request` count; 0: it has none.
+  [[nodiscard]] std::uint32_t number_of(std::uint32_t request) const noexcept {
+    return request < numbers_.size() ? numbers_[request] : 0;
+  }
+  /// Nearest rank: a request that is the q-quantile of those that have ended, in thousandths; kNone of none.
+  [[nodiscard]] std::uint32_t request_at(std::uint32_t thousandths) const {
+    std::vector<std::uint32_t> ended;
+    for (const std::uint32_t request : by_duration) {
+      if (run.requests[request].is_ended) ended.push_back(request);
+    }
+    if (ended.empty()) return by_duration.empty() ? kNone : by_duration.front();
+    const std::size_t rank = (ended.size() * std::size_t{thousandths} + 999) / 1000;
+    return ended[ended.size() - std::max<std::size_t>(rank, 1)];
+  }
+  /// What a resource is called by: its url, name or key, else nothing.
+  [[nodiscard]] std::string_view label_of(std::uint32_t row) const noexcept {
+    for (const std::string_view wanted : {"url", "name", "key", "path", "method"}) {
+      for (const TraceModel::Note& note : model.notes_of(row)) {
+        if (note.kind == ValueKind::kString && model.text(note.key) == wanted) return note.text;
+      }
+    }
+    return {};
+  }
+
+ private:
+  void order_requests() {
+    std::vector<std::uint32_t> rows;
+    std::vector<std::uint64_t> began(run.requests.size(), ~std::uint64_t{0});
+    for (std::uint32_t request = 0; request < run.requests.size(); ++request) {
+      rows.push_back(request);
+      const std::uint32_t resource = run.requests[request].resource;
+      if (resource != kNone) {
+        began[request] = model.created[resource];
+        continue;
+      }
+      for (const std::uint32_t one : model.resources_by_root[request]) began[request] = std::min(began[request], model.created[one]);
+    }
+    std::stable_sort(rows.begin(), rows.end(), [&](std::uint32_t a, std::uint32_t b) {
+      return began[a] != began[b] ? began[a] < began[b] : number(model.roots[a].id) < number(model.roots[b].id);
+    });
+    numbers_.assign(rows.size(), 0);
+    for (std::uint32_t n = 0; n < rows.size(); ++n) {
+      numbers_[rows[n]] = n + 1;
+      if (run.requests[rows[n]].resource == kNone) {
+        ++requests_unknown;
+      } else {
+        requests.push_back(rows[n]);
+      }
+    }
+    by_duration = requests;
+    std::stable_sort(by_duration.begin(), by_duration.end(), [&](std::uint32_t a, std::uint32_t b) {
+      return run.requests[a].duration() > run.requests[b].duration();
+    });
+  }
+
+  void collect_findings() {
+    findings = find_patterns(context);
+    const auto take = [&](const std::vector<Finding>& more) { findings.insert(findings.end(), more.begin(), more.end()); };
+    take(scheduling.findings);
+    take(loop.findings);
+    std::sort(findings.begin(), findings.end(), FindingOrder{&model});
+  }
+
+  std::vector<std::uint32_t> numbers_;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/anomalies.hpp ====
+// anomalies.hpp: what is unlike the rest: one operation among its own kind, one trace among many.
+//
+// Nothing is trained and nothing is asked of a network: an operation is odd if it lies far from the median of its kind, by
+// the median of the distances; a trace is odd if its neighbours are far. Each says why.
+//   for (const Anomaly& odd : anomalies_of(run, units, where, gaps)) ... odd.unit, odd.kind, odd.z
+//   for (const OddTrace& odd : odd_traces(features)) ... odd.trace, odd.reasons[0].feature, odd.reasons[0].z
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+enum class AnomalyKind : std::uint8_t { kLongWait, kLongExec, kNeverSettled, kLongGap };
+
+[[nodiscard]] constexpr std::string_view word(AnomalyKind kind) noexcept {
+  switch (kind) {
+    case AnomalyKind::kLongWait: return "long wait";
+    case AnomalyKind::kLongExec: return "long run";
+    case AnomalyKind::kNeverSettled: return "never settled";
+    case AnomalyKind::kLongGap: return "long gap";
+  }
+  return "long wait";
+}
+
+struct Anomaly {
+  AnomalyKind kind = AnomalyKind::kLongWait;
+  std::uint32_t unit = TraceModel::kNone;     ///< kLongGap: the operation that ended it; kNone: not known
+  std::uint32_t request = TraceModel::kNone;  ///< row of `roots`
+  std::uint64_t value_ns = 0;
+  std::uint64_t usual_ns = 0;                 ///< the median of its kind, by nearest rank
+  std::size_t kin = 0;                        ///< how many are of its kind, itself among them
+  double z = 0;                               ///< modified; kNeverSettled: 0
+};
+
+struct AnomalySettings {
+  std::size_t fewest = 8;
+  double z = 3.5;
+};
+
+/// By type and code location; the gaps of each request among themselves. The farthest first.
+///   Cost      O(n log n).
+[[nodiscard]] inline std::vector<Anomaly> anomalies_of(const Execution& run, const Units& units, const Locations& where,
+                                                       const Gaps& gaps, const AnomalySettings& settings = {}) {
+  std::vector<Anomaly> found;
+  RowIndex by_place;
+  by_place.build(where.entries.size(), units.rows.size(), [&](std::uint32_t at) { return where.of[units.rows[at]]; });
+  std::vector<std::uint32_t> order;
+  order.reserve(units.rows.size());
+  for (const std::uint32_t at : by_place.items) order.push_back(units.rows[at]);
+  // Most places make things of one type only.
+  const auto by_type = [&](std::uint32_t a, std::uint32_t b) { return run.model.type[a] < run.model.type[b]; };
+  for (std::uint32_t place = 0; place < where.entries.size(); ++place) {
+    const auto from = order.begin() + static_cast<std::ptrdiff_t>(by_place.first[place]);
+    const auto to = order.begin() + static_cast<std::ptrdiff_t>(by_place.first[place + 1]);
+    if (!std::is_sorted(from, to, by_type)) std::stable_sort(from, to, by_type);
+  }
+  std::vector<std::uint64_t> values;
+  const auto outliers = [&](std::span<const std::uint32_t> kin, AnomalyKind kind, auto&& known, auto&& value_of) {
+    values.clear();
+    for (const std::uint32_t unit : kin) {
+      if (known(unit)) values.push_back(value_of(unit));
+    }
+    if (values.size() < settings.fewest) return;
+    std::sort(values.begin(), values.end());
+    const statistics::ModifiedZ z = statistics::modified_z_of_logs(values);
+    if (!z.known || !(z.of(values.back()) > settings.z)) return;
+    const std::uint64_t usual = statistics::percentile<std::uint64_t>(values, 0.5);
+    for (const std::uint32_t unit : kin) {
+      if (!known(unit) || !(z.of(value_of(unit)) > settings.z)) continue;
+      found.push_back({kind, unit, run.request[unit], value_of(unit), usual, values.size(), z.of(value_of(unit))});
+    }
+  };
+  for (std::size_t at = 0; at < order.size();) {
+    std::size_t end = at;
+    while (end < order.size() && run.model.type[order[end]] == run.model.type[order[at]] && where.of[order[end]] == where.of[order[at]]) ++end;
+    const std::span<const std::uint32_t> kin(order.data() + at, end - at);
+    at = end;
+    outliers(kin, AnomalyKind::kLongWait, [&](std::uint32_t unit) { return bool{units.wait_known[unit]}; },
+             [&](std::uint32_t unit) { return units.wait[unit]; });
+    outliers(kin, AnomalyKind::kLongExec, [&](std::uint32_t unit) { return units.callbacks[unit] != 0; },
+             [&](std::uint32_t unit) { return units.exec[unit]; });
+    // One that was not settled is odd where its kin are.
+    if (run.normal.inferred || kin.size() < settings.fewest) continue;
+    const auto open = [&](std::uint32_t unit) {
+      return !units.settled[unit] && !units.destroyed[unit] && run.request[unit] != TraceModel::kNone &&
+             run.requests[run.request[unit]].is_ended;
+    };
+    const auto count = static_cast<std::size_t>(std::count_if(kin.begin(), kin.end(), open));
+    const auto settled = static_cast<std::size_t>(std::count_if(kin.begin(), kin.end(), [&](std::uint32_t unit) { return bool{units.settled[unit]}; }));
+    if (count == 0 || settled + 1 < settings.fewest || count * 10 > kin.size()) continue;
+    for (const std::uint32_t unit : kin) {
+      if (!open(unit)) continue;
+      found.push_back({AnomalyKind::kNeverSettled, unit, run.request[unit], units.finish[unit] - units.created[unit], 0, kin.size(), 0});
+    }
+  }
+  for (std::uint32_t request = 0; request < run.requests.size(); ++request) {
+    values.clear();
+    for (const Gap& gap : gaps.of(request)) values.push_back(gap.length());
+    if (values.size() < settings.fewest) continue;
+    std::sort(values.begin(), values.end());
+    const statistics::ModifiedZ z = statistics::modified_z_of_logs(values);
+    const std::uint64_t usual = statistics::percentile<std::uint64_t>(values, 0.5);
+    for (const Gap& gap : gaps.of(request)) {
+      if (!z.known || !(z.of(gap.length()) > settings.z)) continue;
+      const std::uint32_t unit = gap.operation == TraceModel::kNone ? TraceModel::kNone : run.unit[gap.operation];
+      found.push_back({AnomalyKind::kLongGap, unit, request, gap.length(), usual, values.size(), z.of(gap.length())});
+    }
+  }
+  std::sort(found.begin(), found.end(), [](const Anomaly& a, const Anomaly& b) {
+    if (a.z != b.z) return a.z > b.z;
+    if (a.value_ns != b.value_ns) return a.value_ns > b.value_ns;
+    if (a.kind != b.kind) return a.kind < b.kind;
+    return a.unit != b.unit ? a.unit < b.unit : a.request < b.request;
+  });
+  return found;
+}
+
+// -- among many traces --------------------------------------------------------------------------------------------------
+
+inline constexpr std::size_t kPatterns = std::size(kPatternIds);
+/// ln S; the shares of the critical path; a count for each pattern; the greatest concurrency; the efficiency.
+inline constexpr std::size_t kTraceFeatures = 1 + kPathKinds + kPatterns + 2;
+
+struct TraceFeatures {
+  std::array<double, kTraceFeatures> values{};
+
+  [[nodiscard]] static std::string_view name(std::size_t feature) noexcept {
+    if (feature == 0) return "duration";
+    feature -= 1;
+    if (feature < kPathKinds) return word(static_cast<PathKind>(feature));
+    feature -= kPathKinds;
+    if (feature < kPatterns) return kPatternIds[feature];
+    return feature == kPatterns ? "most at once" : "efficiency";
+  }
+};
+
+/// Of one request (a trace of one request, or one of many in a trace). `findings`: all of the trace.
+[[nodiscard]] inline TraceFeatures features_of(const CriticalPaths::Totals& path, std::uint64_t duration_ns, std::span<const Finding> findings,
+                                               std::uint32_t request, double most_at_once, double efficiency) noexcept {
+  TraceFeatures made;
+  std::size_t at = 0;
+  made.values[at++] = mathematics::natural_log(static_cast<double>(duration_ns == 0 ? 1 : duration_ns));
+  // Shares add up to one: the centred logarithms of their ratios are free to move. A share of nothing counts as a thousandth.
+  double logs[kPathKinds];
+  double mean = 0;
+  for (unsigned kind = 0; kind < kPathKinds; ++kind) {
+    const double share = path.all == 0 ? 0 : static_cast<double>(path.by_kind[kind]) / static_cast<double>(path.all);
+    logs[kind] = mathematics::natural_log(share < 0.001 ? 0.001 : share);
+    mean += logs[kind] / kPathKinds;
+  }
+  for (unsigned kind = 0; kind < kPathKinds; ++kind) made.values[at++] = logs[kind] - mean;
+  for (std::size_t pattern = 0; pattern < kPatterns; ++pattern) {
+    double count = 0;
+    for (const Finding& one : findings) count += one.request == request && one.id == kPatternIds[pattern] ? 1 : 0;
+    made.values[at++] = count;
+  }
+  made.values[at++] = most_at_once;
+  made.values[at] = efficiency;
+  return made;
+}
+
+struct OddTrace {
+  struct Reason {
+    std::size_t feature = 0;  ///< TraceFeatures::name
+    double z = 0;             ///< robust: from the median, in units of 1.4826 MAD
+  };
+  std::size_t trace = 0;
+  double score = 0;
+  double limit = 0;
+  std::array<Reason, 3> reasons{};  ///< the largest first
+};
+
+struct OddTraceSettings {
+  std::size_t fewest = 20;
+  std::size_t neighbours = 5;
+  double limit = 3.5;  ///< MADs over the median of the scores
+};
+
+/// The farthest first. Nothing where there are too few traces.
+///   Cost      O(traces^2 x features).
+[[nodiscard]] inline std::vector<OddTrace> odd_traces(std::span<const TraceFeatures> traces, const OddTraceSettings& settings = {}) {
+  std::vector<OddTrace> found;
+  const std::size_t n = traces.size();
+  if (n < settings.fewest || n <= settings.neighbours) return found;
+  std::vector<std::array<double, kTraceFeatures>> z(n);
+  std::vector<double> column(n);
+  std::vector<double> apart(n);
+  const auto absolute = [](double value) { return value < 0 ? -value : value; };
+  for (std::size_t feature = 0; feature < kTraceFeatures; ++feature) {
+    for (std::size_t at = 0; at < n; ++at) column[at] = traces[at].values[feature];
+    std::sort(column.begin(), column.end());
+    const double middle = statistics::median<double>(column);
+    double sum = 0;
+    for (std::size_t at = 0; at < n; ++at) {
+      apart[at] = absolute(column[at] - middle);
+      sum += apart[at];
+    }
+    std::sort(apart.begin(), apart.end());
+    double scale = 1.4826 * statistics::median<double>(apart);
+    if (!(scale > 0)) scale = 1.2533 * sum / static_cast<double>(n);
+    for (std::size_t at = 0; at < n; ++at) z[at][feature] = scale > 0 ? (traces[at].values[feature] - middle) / scale : 0;
+  }
+  std::vector<double> scores(n);
+  std::vector<double> distances;
+  for (std::size_t at = 0; at < n; ++at) {
+    distances.clear();
+    for (std::size_t other = 0; other < n; ++other) {
+      if (other == at) continue;
+      double squares = 0;
+      for (std::size_t feature = 0; feature < kTraceFeatures; ++feature) {
+        squares += (z[at][feature] - z[other][feature]) * (z[at][feature] - z[other][feature]);
+      }
+      distances.push_back(std::sqrt(squares));
+    }
+    std::partial_sort(distances.begin(), distances.begin() + static_cast<std::ptrdiff_t>(settings.neighbours), distances.end());
+    double sum = 0;
+    for (std::size_t near = 0; near < settings.neighbours; ++near) sum += distances[near];
+    scores[at] = sum / static_cast<double>(settings.neighbours);
+  }
+  std::vector<double> sorted(scores);
+  std::sort(sorted.begin(), sorted.end());
+  const double middle = statistics::median<double>(sorted);
+  for (std::size_t at = 0; at < n; ++at) apart[at] = absolute(sorted[at] - middle);
+  std::sort(apart.begin(), apart.end());
+  const double limit = middle + settings.limit * statistics::median<double>(apart);
+  for (std::size_t at = 0; at < n; ++at) {
+    if (!(scores[at] > limit)) continue;
+    OddTrace odd;
+    odd.trace = at;
+    odd.score = scores[at];
+    odd.limit = limit;
+    std::array<std::size_t, kTraceFeatures> features{};
+    for (std::size_t feature = 0; feature < kTraceFeatures; ++feature) features[feature] = feature;
+    std::stable_sort(features.begin(), features.end(), [&](std::size_t a, std::size_t b) { return absolute(z[at][a]) > absolute(z[at][b]); });
+    for (std::size_t k = 0; k < odd.reasons.size(); ++k) odd.reasons[k] = {features[k], z[at][features[k]]};
+    found.push_back(odd);
+  }
+  std::sort(found.begin(), found.end(), [](const OddTrace& a, const OddTrace& b) {
+    return a.score != b.score ? a.score > b.score : a.trace < b.trace;
+  });
+  return found;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/arcs.hpp ====
+// arcs.hpp: who created and who settled whom, as arcs over the axis of time, however many there are.
+//
+// A million arcs are a black page. So arcs whose ends fall into the same two pixels are one, with a count; the heaviest are
+// drawn, and how many are not is said:
+//   const ArcDiagram arcs = arcs_of(run, {.from = t0, .to = t1, .pixels = 1200});
+//   arcs.drawn[n].from_pixel, .to_pixel, .count      // height: sqrt(span_ns / arcs.longest_ns) of the most; opacity: log(count)
+// Above the axis an arc goes from the creation of a resource to that of one it created; below it, to that of one it settled.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct ArcSettings {
+  std::uint64_t from = 0;   ///< the stretch of time that is shown
+  std::uint64_t to = 0;     ///< not after `from`: all of the trace
+  std::uint32_t pixels = 1'200;
+  std::size_t most = 5'000; ///< drawn
+};
+
+struct ArcDiagram {
+  struct Arc {
+    std::uint32_t from_pixel = 0;
+    std::uint32_t to_pixel = 0;
+    bool settles = false;         ///< below the axis
+    std::uint64_t count = 0;
+    std::uint64_t span_ns = 0;    ///< the longest of them
+    std::uint32_t resource = TraceModel::kNone;  ///< created or settled: the first of them
+  };
+  std::vector<Arc> drawn;         ///< the heaviest first; of equals the earlier
+  std::uint64_t not_drawn = 0;    ///< edges of arcs that are too light
+  std::uint64_t longest_ns = 0;   ///< of all edges that are shown
+};
+
+/// An edge is shown where both its ends are in the stretch.
+///   Cost      O(resources + arcs log arcs).
+[[nodiscard]] inline ArcDiagram arcs_of(const Execution& run, const ArcSettings& settings = {}) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  const TraceModel& model = run.model;
+  ArcDiagram made;
+  const bool whole = settings.to <= settings.from;
+  const std::uint64_t from = whole ? model.first_time : settings.from;
+  const std::uint64_t to = whole ? model.last_time : settings.to;
+  const std::uint64_t length = to > from ? to - from : 1;
+  const std::uint32_t pixels = std::clamp<std::uint32_t>(settings.pixels, 1, 1u << 20);
+  const auto pixel_of = [&](std::uint64_t time) {
+    const double at = static_cast<double>(time - from) / static_cast<double>(length) * pixels;
+    return std::min(static_cast<std::uint32_t>(at), pixels - 1);
+  };
+  IdMap cells;
+  std::vector<ArcDiagram::Arc> arcs;
+  const auto add = [&](std::uint32_t above, std::uint32_t row, bool settles) {
+    if (above == kNone || above == row || !model.has(above, ResourceFlag::kCreated) || !model.has(row, ResourceFlag::kCreated)) return;
+    const std::uint64_t a = run.created(above);
+    const std::uint64_t b = run.created(row);
+    if (std::min(a, b) < from || std::max(a, b) > to) return;
+    const std::uint64_t span = a < b ? b - a : a - b;
+    made.longest_ns = std::max(made.longest_ns, span);
+    const std::uint32_t x = pixel_of(a);
+    const std::uint32_t y = pixel_of(b);
+    const std::uint64_t key = (std::uint64_t{x} << 24 | std::uint64_t{y} << 1 | (settles ? 1 : 0)) + 1;
+    std::uint32_t at = cells.find(key);
+    if (at == IdMap::kAbsent) {
+      at = static_cast<std::uint32_t>(arcs.size());
+      cells.insert(key, at);
+      arcs.push_back({x, y, settles, 0, 0, row});
+    }
+    ++arcs[at].count;
+    arcs[at].span_ns = std::max(arcs[at].span_ns, span);
+  };
+  for (std::uint32_t row = 0; row < model.resources(); ++row) {
+    add(run.normal.parent[row], row, false);
+    if (run.settler[row] != kNone) add(run.resource_of(run.settler[row]), row, true);
+  }
+  std::sort(arcs.begin(), arcs.end(), [](const ArcDiagram::Arc& a, const ArcDiagram::Arc& b) {
+    if (a.count != b.count) return a.count > b.count;
+    if (a.from_pixel != b.from_pixel) return a.from_pixel < b.from_pixel;
+    return a.to_pixel != b.to_pixel ? a.to_pixel < b.to_pixel : a.settles < b.settles;
+  });
+  for (std::size_t at = settings.most; at < arcs.size(); ++at) made.not_drawn += arcs[at].count;
+  if (arcs.size() > settings.most) arcs.resize(settings.most);
+  made.drawn = std::move(arcs);
+  return made;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/bottlenecks.hpp ====
+// bottlenecks.hpp: the few pieces of code that a request's time went to, and the longest waits that cost it nothing.
+//
+//   const RowIndex by_request = units_by_request(run, units);
+//   const Bottlenecks top = bottlenecks_of(context, by_request, wrappers_of(run, units), request);
+//   top.on_path[n].total_ns, .saving_ns         // what determined the duration, by type and code location, heaviest first
+//   top.off_path[n].unit                        // long waits that decided nothing: leave them alone
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct Bottlenecks {
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+  /// Operations and callbacks of one type and one place that have time on the critical path.
+  struct Group {
+    std::uint16_t type = 0;
+    std::uint32_t location = kNone;     ///< of Locations::entries
+    std::uint32_t first = kNone;        ///< the unit of it that was created first
+    std::uint32_t count = 0;            ///< units
+    std::uint64_t total_ns = 0;         ///< on the path
+    std::uint32_t share_permille = 0;   ///< of the request
+    std::uint64_t saving_ns = 0;        ///< what the request would end earlier without them all
+    bool saving_known = false;
+  };
+  struct Wait {
+    std::uint32_t unit = kNone;
+    std::uint64_t wait_ns = 0;
+  };
+  std::vector<Group> on_path;            ///< at most `most`, fewer where there are fewer
+  std::uint64_t groups = 0;              ///< that have time on the path
+  std::vector<Wait> off_path;
+  /// The unit off the path that would be on it next, and by how much it could be later before that.
+  std::uint32_t runner_up = kNone;
+  std::uint64_t runner_up_slack_ns = 0;
+};
+
+/// Units by row of requests.
+[[nodiscard]] inline RowIndex units_by_request(const Execution& run, const Units& units) {
+  RowIndex made;
+  made.build(run.requests.size(), units.rows.size(), [&](std::uint32_t at) { return run.request[units.rows[at]]; });
+  for (std::uint32_t& item : made.items) item = units.rows[item];
+  return made;
+}
+
+/// A promise whose time holds the times of all that it created only says how long those took.
+[[nodiscard]] inline std::vector<bool> wrappers_of(const Execution& run, const Units& units) {
+  std::vector<bool> has_child(run.model.resources(), false);
+  std::vector<bool> sticks_out(run.model.resources(), false);
+  for (const std::uint32_t unit : units.rows) {
+    const std::uint32_t parent = units.parent[unit];
+    if (parent == TraceModel::kNone) continue;
+    has_child[parent] = true;
+    if (units.created[unit] < units.created[parent] || units.finish[unit] > units.finish[parent]) sticks_out[parent] = true;
+  }
+  std::vector<bool> made(run.model.resources(), false);
+  for (const std::uint32_t unit : units.rows) {
+    made[unit] = run.class_of(unit) == TypeClass::kPromise && has_child[unit] && !sticks_out[unit];
+  }
+  return made;
+}
+
+///   Cost      O(units of the request, log), and a replay of the request for each group that is shown.
+[[nodiscard]] inline Bottlenecks bottlenecks_of(PatternContext& in, const RowIndex& by_request, const std::vector<bool>& wrappers,
+                                                std::uint32_t request, std::size_t most = 5) {
+  Bottlenecks made;
+  std::vector<std::uint32_t> members;
+  std::uint32_t runner_up = Bottlenecks::kNone;
+  std::uint64_t least = 0;
+  for (const std::uint32_t unit : by_request[request]) {
+    if (in.on_path[unit] != 0) {
+      members.push_back(unit);
+      continue;
+    }
+    if (in.units.wait_known[unit] && in.units.wait[unit] != 0 && !wrappers[unit]) made.off_path.push_back({unit, in.units.wait[unit]});
+    if (in.ideal == nullptr) continue;
+    const IdealSchedule::Slack slack = in.ideal->slack_of(unit);
+    if (!slack.needed || in.duration(unit) == 0) continue;
+    if (runner_up == Bottlenecks::kNone || slack.ns < least) {
+      runner_up = unit;
+      least = slack.ns;
+    }
+  }
+  made.runner_up = runner_up;
+  made.runner_up_slack_ns = least;
+  const auto earlier = [&](std::uint32_t a, std::uint32_t b) {
+    if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
+    return in.model.id[a] < in.model.id[b];
+  };
+  const auto heavier = [&](const Bottlenecks::Wait& a, const Bottlenecks::Wait& b) {
+    return a.wait_ns != b.wait_ns ? a.wait_ns > b.wait_ns : earlier(a.unit, b.unit);
+  };
+  const std::size_t kept = std::min(most, made.off_path.size());
+  std::partial_sort(made.off_path.begin(), made.off_path.begin() + static_cast<std::ptrdiff_t>(kept), made.off_path.end(), heavier);
+  made.off_path.resize(kept);
+
+  std::sort(members.begin(), members.end(), [&](std::uint32_t a, std::uint32_t b) {
+    if (in.model.type[a] != in.model.type[b]) return in.model.type[a] < in.model.type[b];
+    if (in.where.of[a] != in.where.of[b]) return in.where.of[a] < in.where.of[b];
+    return earlier(a, b);
+  });
+  std::vector<std::pair<std::size_t, std::size_t>> ranges;  // beside on_path
+  for (std::size_t at = 0; at < members.size();) {
+    Bottlenecks::Group group;
+    group.first = members[at];
+    group.type = in.model.type[members[at]];
+    group.location = in.where.of[members[at]];
+    std::size_t end = at;
+    for (; end < members.size() && in.model.type[members[end]] == group.type && in.where.of[members[end]] == group.location; ++end) {
+      ++group.count;
+      group.total_ns += in.on_path[members[end]];
+    }
+    made.on_path.push_back(group);
+    ranges.push_back({at, end});
+    at = end;
+  }
+  made.groups = made.on_path.size();
+  std::vector<std::uint32_t> order(made.on_path.size());
+  for (std::uint32_t at = 0; at < order.size(); ++at) order[at] = at;
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    const Bottlenecks::Group& x = made.on_path[a];
+    const Bottlenecks::Group& y = made.on_path[b];
+    return x.total_ns != y.total_ns ? x.total_ns > y.total_ns : earlier(x.first, y.first);
+  });
+  if (order.size() > most) order.resize(most);
+  std::vector<Bottlenecks::Group> top;
+  for (const std::uint32_t at : order) {
+    Bottlenecks::Group group = made.on_path[at];
+    group.share_permille = report::permille(group.total_ns, in.run.requests[request].duration());
+    if (in.ideal != nullptr) {
+      const std::vector<std::uint32_t> of(members.begin() + static_cast<std::ptrdiff_t>(ranges[at].first),
+                                          members.begin() + static_cast<std::ptrdiff_t>(ranges[at].second));
+      group.saving_ns = in.ideal->saving_of(request, of);
+      group.saving_known = true;
+    }
+    top.push_back(group);
+  }
+  made.on_path = std::move(top);
+  return made;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/hypothesis_tests.hpp ====
+// hypothesis_tests.hpp: whether two sets of measurements differ, by how much, and whether there were enough to tell.
+//
+// Durations are not normal, so nothing here assumes that they are: ranks (Mann-Whitney, Hodges-Lehmann, Cliff), whole
+// distributions (Kolmogorov-Smirnov), resampling of blocks for values that depend on each other, exact tests for counts.
+// A test that could not have reached significance says so: `underpowered` is not `no difference`.
+//   const auto test = statistics::mann_whitney(base, now);
+//   if (test.p < 0.05) shift = statistics::hodges_lehmann(base, now).shift;   // now - base
+// "First" is the base, "second" what is compared with it; every effect is second - first.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace statistics {
+
+/// The PCG32 generator (O'Neill): the same numbers everywhere.
+class Pcg32 {
+ public:
+  explicit constexpr Pcg32(std::uint64_t seed, std::uint64_t stream = 0xda3e39cb94b95bdbu) noexcept
+      : increment_(stream << 1 | 1) {
+    next();
+    state_ += seed;
+    next();
+  }
+  constexpr std::uint32_t next() noexcept {
+    const std::uint64_t old = state_;
+    state_ = old * 6364136223846793005u + increment_;
+    const auto mixed = static_cast<std::uint32_t>((old >> 18 ^ old) >> 27);
+    return std::rotr(mixed, static_cast<int>(old >> 59));
+  }
+  /// Below `bound`, which is not 0; each equally likely.
+  constexpr std::uint32_t below(std::uint32_t bound) noexcept {
+    const std::uint32_t threshold = (0u - bound) % bound;
+    for (;;) {
+      const std::uint32_t drawn = next();
+      if (drawn >= threshold) return drawn % bound;
+    }
+  }
+
+ private:
+  std::uint64_t state_ = 0;
+  std::uint64_t increment_;
+};
+
+// -- two samples ------------------------------------------------------------------------------------------------------
+
+struct MannWhitney {
+  std::size_t first = 0;
+  std::size_t second = 0;
+  double u = 0;            ///< pairs in which the second is greater, ties half
+  double p = 1;            ///< two-sided
+  double smallest_p = 1;   ///< that n1 and n2 can reach at all: 2 / C(n1+n2, n1)
+  double cliffs_delta = 0; ///< (greater - less) / pairs: -1 to 1
+  bool exact = false;
+  bool ties = false;
+};
+
+namespace detail {
+
+/// How many of the orders of n1 + n2 distinct values have each U: the coefficients of the Gaussian binomial.
+[[nodiscard]] inline std::vector<double> u_counts(std::size_t n1, std::size_t n2) {
+  const std::size_t most = n1 * n2;
+  std::vector<double> counts(most + 1, 0);
+  counts[0] = 1;
+  for (std::size_t k = 1; k <= n1; ++k) {
+    // Times (1 - q^(n2+k)), divided by (1 - q^k).
+    for (std::size_t u = most + 1; u-- > n2 + k;) counts[u] -= counts[u - n2 - k];
+    for (std::size_t u = k; u <= most; ++u) counts[u] += counts[u - k];
+  }
+  return counts;
+}
+
+[[nodiscard]] inline double choose(std::size_t n, std::size_t k) noexcept {
+  double made = 1;
+  for (std::size_t at = 1; at <= std::min(k, n - k); ++at) {
+    made = made * static_cast<double>(n - at + 1) / static_cast<double>(at);
+  }
+  return made;
+}
+
+inline constexpr std::size_t kExactLimit = 20;
+
+}  // namespace detail
+
+/// Whether one of two independent samples tends to be greater. Exact where both have at most 20 values and there is no
+/// tie; else by the normal distribution, with corrections for ties and for continuity.
+///   Cost      O(n log n).
+[[nodiscard]] inline MannWhitney mann_whitney(std::span<const double> first, std::span<const double> second) {
+  MannWhitney made;
+  made.first = first.size();
+  made.second = second.size();
+  if (first.empty() || second.empty()) return made;
+  struct One {
+    double value;
+    bool second;
+  };
+  std::vector<One> all;
+  all.reserve(first.size() + second.size());
+  for (const double value : first) all.push_back({value, false});
+  for (const double value : second) all.push_back({value, true});
+  std::sort(all.begin(), all.end(), [](const One& a, const One& b) { return a.value < b.value; });
+  double tied = 0;  // sum of t^3 - t
+  double below = 0; // of the first
+  for (std::size_t at = 0; at < all.size();) {
+    std::size_t end = at;
+    double of_first = 0;
+    double of_second = 0;
+    for (; end < all.size() && all[end].value == all[at].value; ++end) (all[end].second ? of_second : of_first) += 1;
+    made.u += of_second * (below + of_first / 2);
+    below += of_first;
+    const double t = of_first + of_second;
+    tied += t * t * t - t;
+    at = end;
+  }
+  made.ties = tied > 0;
+  const auto n1 = static_cast<double>(first.size());
+  const auto n2 = static_cast<double>(second.size());
+  made.cliffs_delta = 2 * made.u / (n1 * n2) - 1;
+  made.smallest_p = std::min(1.0, 2 / detail::choose(first.size() + second.size(), first.size()));
+  if (first.size() <= detail::kExactLimit && second.size() <= detail::kExactLimit && !made.ties) {
+    made.exact = true;
+    const std::vector<double> counts = detail::u_counts(first.size(), second.size());
+    const double least = std::min(made.u, n1 * n2 - made.u);
+    double tail = 0;
+    for (std::size_t u = 0; static_cast<double>(u) <= least; ++u) tail += counts[u];
+    made.p = std::min(1.0, 2 * tail / detail::choose(first.size() + second.size(), first.size()));
+    return made;
+  }
+  const double n = n1 + n2;
+  const double variance = n1 * n2 / 12 * (n + 1 - tied / (n * (n - 1)));
+  if (!(variance > 0)) return made;  // all values are equal
+  const double apart = made.u > n1 * n2 / 2 ? made.u - n1 * n2 / 2 : n1 * n2 / 2 - made.u;
+  made.p = std::min(1.0, 2 * mathematics::normal_upper_tail((apart > 0.5 ? apart - 0.5 : 0) / std::sqrt(variance)));
+  return made;
+}
+
+/// The shift from the first sample to the second: the median of all differences, with its 95 % interval.
+struct Shift {
+  double shift = 0;
+  double low = 0;
+  double high = 0;
+  bool interval_known = false;  ///< false: too few values for one of 95 %
+};
+
+namespace detail {
+
+/// Doubles in their order as integers: what lies between two of them can be halved exactly.
+[[nodiscard]] inline std::uint64_t ordered(double value) noexcept {
+  const auto bits = std::bit_cast<std::uint64_t>(value);
+  return bits >> 63 != 0 ? ~bits : bits | std::uint64_t{1} << 63;
+}
+[[nodiscard]] inline double from_ordered(std::uint64_t key) noexcept {
+  return std::bit_cast<double>(key >> 63 != 0 ? key & ~(std::uint64_t{1} << 63) : ~key);
+}
+
+/// The k-th smallest (from 0) of all b - a. Both sorted. O((n1 + n2) x 64).
+[[nodiscard]] inline double kth_difference(std::span<const double> a, std::span<const double> b, std::uint64_t k) noexcept {
+  std::uint64_t low = ordered(b.front() - a.back());
+  std::uint64_t high = ordered(b.back() - a.front());
+  while (low < high) {
+    const std::uint64_t middle = low + (high - low) / 2;
+    const double limit = from_ordered(middle);
+    // How many b - a are <= limit: as a grows, so does the b that is within it.
+    std::uint64_t count = 0;
+    std::size_t within = 0;
+    for (const double value : a) {
+      while (within < b.size() && b[within] - value <= limit) ++within;
+      count += within;
+    }
+    if (count > k) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  return from_ordered(low);
+}
+
+}  // namespace detail
+
+/// Hodges and Lehmann's estimate. The interval is the one that the Mann-Whitney test does not reject: by the exact
+/// distribution of U where both have at most 20 values and there is no tie, else by the normal one.
+///   Cost      O(n log n).
+[[nodiscard]] inline Shift hodges_lehmann(std::span<const double> first, std::span<const double> second) {
+  Shift made;
+  if (first.empty() || second.empty()) return made;
+  std::vector<double> a(first.begin(), first.end());
+  std::vector<double> b(second.begin(), second.end());
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  const std::uint64_t pairs = static_cast<std::uint64_t>(a.size()) * b.size();
+  made.shift = detail::kth_difference(a, b, pairs / 2);
+  if (pairs % 2 == 0) made.shift = (made.shift + detail::kth_difference(a, b, pairs / 2 - 1)) / 2;
+  const MannWhitney test = mann_whitney(first, second);
+  std::uint64_t least = 0;  // the least U that the test does not reject
+  if (test.exact) {
+    const std::vector<double> counts = detail::u_counts(a.size(), b.size());
+    const double all = detail::choose(a.size() + b.size(), a.size());
+    for (double tail = counts[0]; tail < 0.025 * all; tail += counts[++least]) {
+    }
+  } else {
+    const auto n1 = static_cast<double>(a.size());
+    const auto n2 = static_cast<double>(b.size());
+    const double half = 1.959963984540054 * std::sqrt(n1 * n2 * (n1 + n2 + 1) / 12);
+    const double left = std::floor(n1 * n2 / 2 - half);
+    least = left > 0 ? static_cast<std::uint64_t>(left) : 0;
+  }
+  made.interval_known = least > 0;
+  const std::uint64_t outside = least == 0 ? 0 : std::min(least - 1, (pairs - 1) / 2);
+  made.low = detail::kth_difference(a, b, outside);
+  made.high = detail::kth_difference(a, b, pairs - 1 - outside);
+  return made;
+}
+
+struct KolmogorovSmirnov {
+  double d = 0;  ///< the greatest distance between the two distribution functions
+  double p = 1;  ///< asymptotic, with Stephens' correction
+};
+
+/// Both sorted.
+template <class Number>
+[[nodiscard]] KolmogorovSmirnov kolmogorov_smirnov(std::span<const Number> first, std::span<const Number> second) noexcept {
+  KolmogorovSmirnov made;
+  if (first.empty() || second.empty()) return made;
+  const auto n1 = static_cast<double>(first.size());
+  const auto n2 = static_cast<double>(second.size());
+  std::size_t i = 0;
+  std::size_t k = 0;
+  while (i < first.size() && k < second.size()) {
+    const Number at = std::min(first[i], second[k]);
+    while (i < first.size() && first[i] == at) ++i;
+    while (k < second.size() && second[k] == at) ++k;
+    const double apart = static_cast<double>(i) / n1 - static_cast<double>(k) / n2;
+    made.d = std::max(made.d, apart < 0 ? -apart : apart);
+  }
+  const double root = std::sqrt(n1 * n2 / (n1 + n2));
+  made.p = mathematics::kolmogorov_tail((root + 0.12 + 0.11 / root) * made.d);
+  return made;
+}
+
+// -- values that depend on each other -----------------------------------------------------------------------------------
+
+/// A value and the block that it came in.
+struct Blocked {
+  double value = 0;
+  std::uint32_t block = 0;
+};
+
+struct Bootstrap {
+  double shift = 0;            ///< median of the second - median of the first
+  double low = 0;              ///< its 95 % interval by percentiles
+  double high = 0;
+  double p = 1;                ///< two-sided: twice the smaller share of replicates on either side of 0
+  std::uint32_t replicates = 0;
+  std::size_t first_blocks = 0;
+  std::size_t second_blocks = 0;
+  bool known = false;          ///< both sides have `fewest_blocks`
+};
+
+struct BootstrapSettings {
+  std::uint32_t replicates = 2000;
+  std::size_t fewest_blocks = 10;
+  std::uint64_t seed = 1;
+  std::uint64_t budget = 400'000'000;  ///< values drawn in all: fewer replicates (at least 200) of larger samples
+};
+
+namespace detail {
+
+/// One side: values in order, and the block of each by number from 0.
+struct BlockedSample {
+  std::vector<double> values;
+  std::vector<std::uint32_t> blocks;
+  std::uint32_t block_count = 0;
+
+  explicit BlockedSample(std::span<const Blocked> from) {
+    std::vector<Blocked> sorted(from.begin(), from.end());
+    std::sort(sorted.begin(), sorted.end(), [](const Blocked& a, const Blocked& b) {
+      return a.value != b.value ? a.value < b.value : a.block < b.block;
+    });
+    std::vector<std::uint32_t> names;
+    for (const Blocked& one : sorted) names.push_back(one.block);
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    block_count = static_cast<std::uint32_t>(names.size());
+    for (const Blocked& one : sorted) {
+      values.push_back(one.value);
+      blocks.push_back(static_cast<std::uint32_t>(std::lower_bound(names.begin(), names.end(), one.block) - names.begin()));
+    }
+  }
+  /// The median when each block's values are there as often as `times` says.
+  [[nodiscard]] double median_of(std::span<const std::uint32_t> times) const noexcept {
+    std::uint64_t all = 0;
+    for (const std::uint32_t block : blocks) all += times[block];
+    std::uint64_t seen = 0;
+    for (std::size_t at = 0; at < values.size(); ++at) {
+      seen += times[blocks[at]];
+      if (seen * 2 > all) return values[at];
+      if (seen * 2 == all) {
+        std::size_t next = at + 1;
+        while (next < values.size() && times[blocks[next]] == 0) ++next;
+        return next < values.size() ? (values[at] + values[next]) / 2 : values[at];
+      }
+    }
+    return values.empty() ? 0 : values.back();
+  }
+};
+
+}  // namespace detail
+
+/// The shift between two medians where values within a block depend on each other: whole blocks are drawn again.
+///   Cost      O(n log n + replicates x n).
+[[nodiscard]] inline Bootstrap block_bootstrap(std::span<const Blocked> first, std::span<const Blocked> second,
+                                               const BootstrapSettings& settings = {}) {
+  Bootstrap made;
+  if (first.empty() || second.empty()) return made;
+  const detail::BlockedSample a(first);
+  const detail::BlockedSample b(second);
+  made.first_blocks = a.block_count;
+  made.second_blocks = b.block_count;
+  made.shift = median<double>(b.values) - median<double>(a.values);
+  made.low = made.high = made.shift;
+  if (a.block_count < settings.fewest_blocks || b.block_count < settings.fewest_blocks) return made;
+  made.known = true;
+  const std::uint64_t affordable = settings.budget / (a.values.size() + b.values.size());
+  made.replicates = std::min(settings.replicates, static_cast<std::uint32_t>(std::max<std::uint64_t>(200, std::min<std::uint64_t>(affordable, settings.replicates))));
+  Pcg32 random(settings.seed);
+  std::vector<std::uint32_t> times_a(a.block_count);
+  std::vector<std::uint32_t> times_b(b.block_count);
+  std::vector<double> shifts;
+  shifts.reserve(made.replicates);
+  std::uint64_t not_above = 0;
+  std::uint64_t not_below = 0;
+  for (std::uint32_t replicate = 0; replicate < made.replicates; ++replicate) {
+    std::fill(times_a.begin(), times_a.end(), 0);
+    std::fill(times_b.begin(), times_b.end(), 0);
+    for (std::uint32_t drawn = 0; drawn < a.block_count; ++drawn) ++times_a[random.below(a.block_count)];
+    for (std::uint32_t drawn = 0; drawn < b.block_count; ++drawn) ++times_b[random.below(b.block_count)];
+    const double shift = b.median_of(times_b) - a.median_of(times_a);
+    shifts.push_back(shift);
+    if (shift <= 0) ++not_above;
+    if (shift >= 0) ++not_below;
+  }
+  std::sort(shifts.begin(), shifts.end());
+  made.low = percentile<double>(shifts, 0.025);
+  made.high = percentile<double>(shifts, 0.975);
+  // One more on either side: a p of 0 is nothing that a sample can show.
+  made.p = std::min(1.0, 2 * (static_cast<double>(std::min(not_above, not_below)) + 1) / (made.replicates + 1.0));
+  return made;
+}
+
+// -- many tests, and counts ---------------------------------------------------------------------------------------------
+
+/// Benjamini and Hochberg's adjusted p-values, in the order of `p`. Reject those <= q: a share q of them is false.
+[[nodiscard]] inline std::vector<double> benjamini_hochberg(std::span<const double> p) {
+  std::vector<std::uint32_t> order(p.size());
+  for (std::uint32_t at = 0; at < order.size(); ++at) order[at] = at;
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return p[a] != p[b] ? p[a] < p[b] : a < b; });
+  std::vector<double> adjusted(p.size());
+  double least = 1;
+  for (std::size_t at = p.size(); at-- > 0;) {
+    least = std::min(least, p[order[at]] * static_cast<double>(p.size()) / static_cast<double>(at + 1));
+    adjusted[order[at]] = least;
+  }
+  return adjusted;
+}
+
+/// Whether two counts, seen over two exposures (traces, requests, seconds), come from the same rate: the exact test of
+/// the first count given the sum, two-sided by adding up whatever is no likelier than what was seen.
+///   Cost      O(sqrt(first + second)) terms that matter, each found from its neighbour.
+[[nodiscard]] inline double poisson_rate_p(std::uint64_t first, double first_exposure, std::uint64_t second,
+                                           double second_exposure) noexcept {
+  const std::uint64_t n = first + second;
+  if (n == 0 || !(first_exposure > 0) || !(second_exposure > 0)) return 1;
+  const double share = first_exposure / (first_exposure + second_exposure);
+  const auto log_pmf = [&](std::uint64_t k) noexcept {
+    const auto x = static_cast<double>(k);
+    const auto all = static_cast<double>(n);
+    return mathematics::log_gamma(all + 1) - mathematics::log_gamma(x + 1) - mathematics::log_gamma(all - x + 1) +
+           x * mathematics::natural_log(share) + (all - x) * mathematics::natural_log(1 - share);
+  };
+  // The sum of a tail, from k outwards, until a term no longer counts.
+  const double odds = share / (1 - share);
+  const auto tail = [&](std::uint64_t k, bool upwards) noexcept {
+    double term = mathematics::exponential(log_pmf(k));
+    double sum = 0;
+    for (;;) {
+      sum += term;
+      if (term < sum * 1e-17 || (upwards ? k == n : k == 0)) return sum;
+      const auto x = static_cast<double>(k);
+      term *= upwards ? static_cast<double>(n - k) / (x + 1) * odds : x / static_cast<double>(n - k + 1) / odds;
+      upwards ? ++k : --k;
+    }
+  };
+  const double seen = log_pmf(first) + 1e-7;  // as likely, whatever the rounding
+  const auto mode = static_cast<std::uint64_t>((static_cast<double>(n) + 1) * share);
+  const std::uint64_t top = std::min(mode, n);
+  if (first == top) return 1;
+  double p = 0;
+  if (first < top) {
+    p = tail(first, false);
+    std::uint64_t low = top;  // the least k above the mode that is no likelier
+    std::uint64_t high = n + 1;
+    while (low < high) {
+      const std::uint64_t middle = low + (high - low) / 2;
+      if (log_pmf(middle) <= seen) {
+        high = middle;
+      } else {
+        low = middle + 1;
+      }
+    }
+    if (low <= n) p += tail(low, true);
+  } else {
+    p = tail(first, true);
+    std::uint64_t low = 0;  // how many k below the mode are no likelier
+    std::uint64_t high = top + 1;
+    while (low < high) {
+      const std::uint64_t middle = low + (high - low) / 2;
+      if (log_pmf(middle) <= seen) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    if (low > 0) p += tail(low - 1, false);
+  }
+  return std::min(1.0, p);
+}
+
+}  // namespace statistics
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/comparison.hpp ====
+// comparison.hpp: is it slower than before, by how much, in which code, and was there enough to tell?
+//
+// Two runs of the same program always differ. The proper experiment is several traces of each side: a trace is one
+// observation, and a difference counts if it is significant, large enough to matter and seen in most pairs. With too few
+// traces the answer is "underpowered", never "no change". Of one trace against one only the values within them can be
+// compared, which depend on each other: that evidence is labelled so.
+//   std::vector<TraceProfile> base, now;               // profile_of(context) each; they stand alone
+//   const Comparison result = compare(base, now);
+//   result.duration.verdict, result.groups[n].verdict; // kRegressed: exit with 2
+// Effects are now - base: positive is slower.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// How finely operations of two sides are matched.
+enum class MatchLevel : std::uint8_t {
+  kStack,      ///< type, URL template or name, all the user's frames
+  kFunctions,  ///< the same without line numbers
+  kTemplate,   ///< type, URL template or name
+};
+inline constexpr std::size_t kMatchLevels = 3;
+
+[[nodiscard]] constexpr std::string_view word(MatchLevel level) noexcept {
+  switch (level) {
+    case MatchLevel::kStack: return "stack";
+    case MatchLevel::kFunctions: return "functions";
+    case MatchLevel::kTemplate: return "template";
+  }
+  return "template";
+}
+
+/// What a comparison needs of one trace.
+///   Lifetime  stands alone: the trace may go.
+struct TraceProfile {
+  struct Unit {
+    std::uint32_t key[kMatchLevels] = {};  ///< of `keys`
+    std::uint32_t block = 0;               ///< the top-level activation it belongs to
+    std::uint64_t wait_ns = 0;
+  };
+  std::vector<std::string> keys[kMatchLevels];
+  std::vector<Unit> units;                 ///< those whose wait is known
+  std::uint64_t requests = 0;
+  std::vector<std::uint64_t> durations;    ///< of the requests, sorted
+  std::uint64_t path[kPathKinds] = {};     ///< of all requests together
+  std::vector<std::pair<std::string, std::uint64_t>> findings;  ///< how many of each id, by id
+};
+
+/// `findings`: those of the trace.
+///   Cost      O(units x frames).
+[[nodiscard]] inline TraceProfile profile_of(const PatternContext& in, std::span<const Finding> findings = {}) {
+  TraceProfile made;
+  made.requests = in.run.requests.size();
+  for (std::uint32_t request = 0; request < in.run.requests.size(); ++request) {
+    made.durations.push_back(in.run.requests[request].duration());
+    for (unsigned kind = 0; kind < kPathKinds; ++kind) made.path[kind] += in.paths.totals(request).by_kind[kind];
+  }
+  std::sort(made.durations.begin(), made.durations.end());
+  for (const Finding& one : findings) {
+    auto at = std::lower_bound(made.findings.begin(), made.findings.end(), one.id, [](const auto& a, std::string_view id) { return a.first < id; });
+    if (at == made.findings.end() || at->first != one.id) at = made.findings.insert(at, {std::string(one.id), 0});
+    ++at->second;
+  }
+  // Of each stack its texts, made once.
+  std::vector<std::string> frames[2];
+  for (auto& texts : frames) texts.resize(in.model.stacks.size());
+  for (std::uint32_t stack = 0; stack < in.model.stacks.size(); ++stack) {
+    for (const std::uint32_t row : in.model.frames_of(stack)) {
+      if (in.run.visible.frame_owner[row] != FrameOwner::kUser) continue;
+      frames[0][stack] += "\n" + location_text(in.model, row);
+      frames[1][stack] += "\n" + std::string(in.model.text(in.model.frames[row].function)) + " @ " +
+                          std::string(in.model.text(in.model.frames[row].file));
+    }
+  }
+  TextNumbers numbers[kMatchLevels];
+  std::vector<std::uint32_t> top(in.model.resources(), 0);
+  std::uint32_t blocks = 0;
+  for (const std::uint32_t unit : in.units.rows) {
+    top[unit] = in.units.parent[unit] == TraceModel::kNone ? blocks++ : top[in.units.parent[unit]];
+    if (!in.units.wait_known[unit]) continue;
+    std::string text(in.model.type_name(unit));
+    const TraceModel::Note* const url = in.note(unit, PatternContext::kUrl);
+    const TraceModel::Note* const key = url != nullptr ? url : in.note(unit, PatternContext::kKey);
+    if (key != nullptr && key->kind == ValueKind::kString) text += " " + url_template(url != nullptr ? normalised_url(key->text) : std::string(key->text));
+    TraceProfile::Unit one;
+    one.block = top[unit];
+    one.wait_ns = in.units.wait[unit];
+    const std::uint32_t stack = in.model.stack[unit];
+    one.key[2] = numbers[2].number_of(text);
+    one.key[0] = numbers[0].number_of(stack == TraceModel::kNone ? text : text + frames[0][stack]);
+    one.key[1] = numbers[1].number_of(stack == TraceModel::kNone ? text : text + frames[1][stack]);
+    made.units.push_back(one);
+  }
+  for (std::size_t level = 0; level < kMatchLevels; ++level) {
+    for (std::uint32_t at = 0; at < numbers[level].size(); ++at) made.keys[level].push_back(std::string(numbers[level][at]));
+  }
+  return made;
+}
+
+enum class Verdict : std::uint8_t {
+  kNoEvidence,
+  kRegressed,
+  kImproved,
+  kUnderpowered,  ///< there are too few to tell
+  kDescriptive,   ///< figures only: no test applies
+  kAdded,         ///< only now
+  kRemoved,       ///< only in the base
+};
+
+[[nodiscard]] constexpr std::string_view word(Verdict verdict) noexcept {
+  switch (verdict) {
+    case Verdict::kNoEvidence: return "no evidence";
+    case Verdict::kRegressed: return "regressed";
+    case Verdict::kImproved: return "improved";
+    case Verdict::kUnderpowered: return "underpowered";
+    case Verdict::kDescriptive: return "descriptive";
+    case Verdict::kAdded: return "added";
+    case Verdict::kRemoved: return "removed";
+  }
+  return "no evidence";
+}
+
+/// One measure of both sides. Medians and shifts are nanoseconds, or counts.
+struct Compared {
+  std::string name;
+  std::size_t base_n = 0;
+  std::size_t now_n = 0;
+  double base_median = 0;
+  double now_median = 0;
+  double shift = 0;              ///< Hodges-Lehmann between traces; of the medians within one
+  double low = 0;                ///< 95 %
+  double high = 0;
+  bool interval_known = false;
+  double cliffs_delta = 0;
+  double p = 1;
+  double p_adjusted = 1;         ///< among its like (Benjamini-Hochberg); where it is alone, p
+  bool tested = false;
+  double ks_distance = 0;        ///< of values within one trace
+  double ks_p = 1;
+  std::uint64_t base_count = 0;  ///< operations in all
+  std::uint64_t now_count = 0;
+  double base_total = 0;         ///< of all their waits, a trace
+  double now_total = 0;
+  double rate_p = 1;             ///< of the counts: exact, a request as exposure
+  Verdict verdict = Verdict::kNoEvidence;
+};
+
+struct Comparison {
+  bool within_trace = false;          ///< one trace a side: evidence from within traces only
+  MatchLevel level = MatchLevel::kStack;
+  std::uint32_t covered_base_permille = 0;  ///< of the time, by matched groups
+  std::uint32_t covered_now_permille = 0;
+  std::size_t base_traces = 0;
+  std::size_t now_traces = 0;
+  Compared duration;                  ///< the median of the requests of each trace
+  std::vector<Compared> path;         ///< by PathKind: time a request
+  std::vector<Compared> groups;       ///< the largest absolute change of the total first
+  std::vector<Compared> totals;       ///< beside `groups`: the total wait a trace, where that was tested
+  std::vector<Compared> findings;     ///< by id: counts a trace
+
+  [[nodiscard]] bool regressed() const noexcept {
+    const auto is = [](const Compared& one) { return one.verdict == Verdict::kRegressed; };
+    return is(duration) || std::any_of(path.begin(), path.end(), is) || std::any_of(groups.begin(), groups.end(), is) ||
+           std::any_of(totals.begin(), totals.end(), is);
+  }
+};
+
+struct ComparisonSettings {
+  double alpha = 0.05;
+  double least_share = 0.05;     ///< of the base's median: a smaller shift does not matter ...
+  double least_ns = 1'000'000;   ///< ... nor one under this
+  double least_delta = 0.147;    ///< Cliff's: under it the effect is negligible
+  std::size_t fewest = 4;        ///< values a side
+  std::uint32_t cover_permille = 800;
+  statistics::BootstrapSettings bootstrap;
+};
+
+namespace detail {
+
+inline void judge(Compared& one, const ComparisonSettings& settings, bool is_time = true) noexcept {
+  if (!one.tested) return;
+  const double size = one.shift < 0 ? -one.shift : one.shift;
+  const double base = one.base_median < 0 ? -one.base_median : one.base_median;
+  const double delta = one.cliffs_delta < 0 ? -one.cliffs_delta : one.cliffs_delta;
+  const bool matters = size >= std::max(settings.least_share * base, is_time ? settings.least_ns : 0.0) && delta >= settings.least_delta;
+  one.verdict = one.p_adjusted < settings.alpha && matters ? (one.shift > 0 ? Verdict::kRegressed : Verdict::kImproved) : Verdict::kNoEvidence;
+}
+
+/// Traces against traces: a value each.
+[[nodiscard]] inline Compared compare_traces(std::string name, std::span<const double> base, std::span<const double> now,
+                                             const ComparisonSettings& settings) {
+  Compared made;
+  made.name = std::move(name);
+  made.base_n = base.size();
+  made.now_n = now.size();
+  std::vector<double> a(base.begin(), base.end());
+  std::vector<double> b(now.begin(), now.end());
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  if (!a.empty()) made.base_median = statistics::median<double>(a);
+  if (!b.empty()) made.now_median = statistics::median<double>(b);
+  if (a.empty() || b.empty()) {
+    made.verdict = Verdict::kDescriptive;
+    return made;
+  }
+  const statistics::Shift shift = statistics::hodges_lehmann(a, b);
+  made.shift = shift.shift;
+  made.low = shift.low;
+  made.high = shift.high;
+  made.interval_known = shift.interval_known;
+  const statistics::MannWhitney test = statistics::mann_whitney(a, b);
+  made.cliffs_delta = test.cliffs_delta;
+  made.p = made.p_adjusted = test.p;
+  if (std::min(a.size(), b.size()) < settings.fewest) {
+    made.verdict = Verdict::kUnderpowered;
+  } else {
+    made.tested = true;
+  }
+  return made;
+}
+
+inline void adjust(std::vector<Compared>& family) {
+  std::vector<double> p;
+  for (const Compared& one : family) {
+    if (one.tested) p.push_back(one.p);
+  }
+  const std::vector<double> adjusted = statistics::benjamini_hochberg(p);
+  std::size_t next = 0;
+  for (Compared& one : family) {
+    if (one.tested) one.p_adjusted = adjusted[next++];
+  }
+}
+
+/// Units of one side and level by key text: sorted by key, then trace.
+struct KeyedUnit {
+  std::uint32_t key;    // common to both sides
+  std::uint32_t trace;
+  std::uint32_t block;
+  std::uint64_t wait_ns;
+};
+
+[[nodiscard]] inline std::vector<KeyedUnit> keyed_units(std::span<const TraceProfile> side, std::size_t level, TextNumbers& names) {
+  std::vector<KeyedUnit> made;
+  for (std::uint32_t trace = 0; trace < side.size(); ++trace) {
+    std::vector<std::uint32_t> common;
+    for (const std::string& key : side[trace].keys[level]) common.push_back(names.number_of(key));
+    for (const TraceProfile::Unit& unit : side[trace].units) {
+      made.push_back({common[unit.key[level]], trace, unit.block, unit.wait_ns});
+    }
+  }
+  std::sort(made.begin(), made.end(), [](const KeyedUnit& a, const KeyedUnit& b) {
+    if (a.key != b.key) return a.key < b.key;
+    if (a.trace != b.trace) return a.trace < b.trace;
+    return a.wait_ns != b.wait_ns ? a.wait_ns < b.wait_ns : a.block < b.block;
+  });
+  return made;
+}
+
+[[nodiscard]] inline std::uint32_t covered_permille(std::span<const KeyedUnit> units, const std::vector<bool>& other) noexcept {
+  double all = 0;
+  double covered = 0;
+  for (const KeyedUnit& unit : units) {
+    all += static_cast<double>(unit.wait_ns);
+    if (other[unit.key]) covered += static_cast<double>(unit.wait_ns);
+  }
+  return all > 0 ? static_cast<std::uint32_t>(1000 * covered / all) : 1000;
+}
+
+}  // namespace detail
+
+///   Cost      O(n log n) in the units of all traces; of one against one also the bootstrap's.
+[[nodiscard]] inline Comparison compare(std::span<const TraceProfile> base, std::span<const TraceProfile> now,
+                                        const ComparisonSettings& settings = {}) {
+  Comparison made;
+  made.base_traces = base.size();
+  made.now_traces = now.size();
+  made.within_trace = base.size() == 1 && now.size() == 1;
+  const auto values = [](std::span<const TraceProfile> side, auto&& value) {
+    std::vector<double> all;
+    for (const TraceProfile& trace : side) {
+      if (trace.requests != 0) all.push_back(value(trace));
+    }
+    return all;
+  };
+  const auto measure = [&](std::string name, auto&& value) {
+    return detail::compare_traces(std::move(name), values(base, value), values(now, value), settings);
+  };
+  made.duration = measure("duration", [](const TraceProfile& trace) { return statistics::median<std::uint64_t>(trace.durations); });
+  detail::judge(made.duration, settings);
+  for (unsigned kind = 0; kind < kPathKinds; ++kind) {
+    made.path.push_back(measure(std::string(word(static_cast<PathKind>(kind))), [&](const TraceProfile& trace) {
+      return static_cast<double>(trace.path[kind]) / static_cast<double>(trace.requests);
+    }));
+  }
+  detail::adjust(made.path);
+  for (Compared& one : made.path) detail::judge(one, settings);
+  if (made.within_trace) {
+    made.duration.verdict = Verdict::kDescriptive;
+    for (Compared& one : made.path) one.verdict = Verdict::kDescriptive;
+  }
+
+  // The finest level that covers enough of both sides; of those that do not, the coarsest.
+  std::vector<detail::KeyedUnit> a;
+  std::vector<detail::KeyedUnit> b;
+  TextNumbers names;
+  for (std::size_t level = 0; level < kMatchLevels; ++level) {
+    names = TextNumbers();
+    a = detail::keyed_units(base, level, names);
+    b = detail::keyed_units(now, level, names);
+    std::vector<bool> in_a(names.size(), false);
+    std::vector<bool> in_b(names.size(), false);
+    for (const detail::KeyedUnit& unit : a) in_a[unit.key] = true;
+    for (const detail::KeyedUnit& unit : b) in_b[unit.key] = true;
+    made.level = static_cast<MatchLevel>(level);
+    made.covered_base_permille = detail::covered_permille(a, in_b);
+    made.covered_now_permille = detail::covered_permille(b, in_a);
+    if (std::min(made.covered_base_permille, made.covered_now_permille) >= settings.cover_permille) break;
+  }
+  double base_requests = 0;
+  double now_requests = 0;
+  for (const TraceProfile& trace : base) base_requests += static_cast<double>(std::max<std::uint64_t>(trace.requests, 1));
+  for (const TraceProfile& trace : now) now_requests += static_cast<double>(std::max<std::uint64_t>(trace.requests, 1));
+
+  // Both sides, key by key.
+  std::size_t i = 0;
+  std::size_t k = 0;
+  while (i < a.size() || k < b.size()) {
+    const std::uint32_t key = i == a.size() ? b[k].key : k == b.size() ? a[i].key : std::min(a[i].key, b[k].key);
+    const std::size_t a_begin = i;
+    const std::size_t b_begin = k;
+    while (i < a.size() && a[i].key == key) ++i;
+    while (k < b.size() && b[k].key == key) ++k;
+    const std::span<const detail::KeyedUnit> of_a(a.data() + a_begin, i - a_begin);
+    const std::span<const detail::KeyedUnit> of_b(b.data() + b_begin, k - b_begin);
+    const auto per_trace = [](std::span<const detail::KeyedUnit> units, bool total) {
+      std::vector<double> all;  // units of one trace are together and sorted
+      for (std::size_t at = 0; at < units.size();) {
+        std::size_t end = at;
+        double sum = 0;
+        while (end < units.size() && units[end].trace == units[at].trace) sum += static_cast<double>(units[end++].wait_ns);
+        const std::size_t middle = at + statistics::percentile_index(end - at, 0.5);
+        all.push_back(total ? sum : static_cast<double>(units[middle].wait_ns));
+        at = end;
+      }
+      return all;
+    };
+    const auto totals_with_zeros = [&](std::span<const detail::KeyedUnit> units, std::size_t traces) {
+      std::vector<double> all = per_trace(units, true);
+      all.resize(traces, 0);  // a trace without one waited 0 for it
+      return all;
+    };
+    const std::string name(names[key]);
+    Compared one;
+    Compared total;
+    if (!made.within_trace) {
+      one = detail::compare_traces(name, per_trace(of_a, false), per_trace(of_b, false), settings);
+      total = detail::compare_traces(name, totals_with_zeros(of_a, base.size()), totals_with_zeros(of_b, now.size()), settings);
+    } else {
+      one.name = name;
+      one.base_n = of_a.size();
+      one.now_n = of_b.size();
+      std::vector<std::uint64_t> x;
+      std::vector<std::uint64_t> y;
+      std::vector<double> xd;
+      std::vector<double> yd;
+      std::vector<statistics::Blocked> xb;
+      std::vector<statistics::Blocked> yb;
+      for (const detail::KeyedUnit& unit : of_a) {
+        x.push_back(unit.wait_ns);
+        xd.push_back(static_cast<double>(unit.wait_ns));
+        xb.push_back({xd.back(), unit.block});
+      }
+      for (const detail::KeyedUnit& unit : of_b) {
+        y.push_back(unit.wait_ns);
+        yd.push_back(static_cast<double>(unit.wait_ns));
+        yb.push_back({yd.back(), unit.block});
+      }
+      one.verdict = Verdict::kDescriptive;
+      if (!x.empty() && !y.empty()) {
+        one.base_median = statistics::median<std::uint64_t>(x);
+        one.now_median = statistics::median<std::uint64_t>(y);
+        one.cliffs_delta = statistics::mann_whitney(xd, yd).cliffs_delta;
+        const statistics::KolmogorovSmirnov ks = statistics::kolmogorov_smirnov<std::uint64_t>(x, y);
+        one.ks_distance = ks.d;
+        one.ks_p = ks.p;
+        const statistics::Bootstrap boot = statistics::block_bootstrap(xb, yb, settings.bootstrap);
+        one.shift = boot.shift;
+        one.low = boot.low;
+        one.high = boot.high;
+        one.interval_known = one.tested = boot.known;
+        one.p = one.p_adjusted = boot.known ? boot.p : 1;
+        one.tested = one.tested && std::min(x.size(), y.size()) >= settings.fewest;
+      }
+      total = one;
+      total.tested = false;
+      total.verdict = Verdict::kDescriptive;
+    }
+    for (const detail::KeyedUnit& unit : of_a) one.base_total += static_cast<double>(unit.wait_ns) / static_cast<double>(base.size());
+    for (const detail::KeyedUnit& unit : of_b) one.now_total += static_cast<double>(unit.wait_ns) / static_cast<double>(now.size());
+    one.base_count = of_a.size();
+    one.now_count = of_b.size();
+    one.rate_p = statistics::poisson_rate_p(one.base_count, base_requests, one.now_count, now_requests);
+    if (of_a.empty() || of_b.empty()) {
+      one.tested = false;
+      one.verdict = of_a.empty() ? Verdict::kAdded : Verdict::kRemoved;
+    }
+    total.base_total = one.base_total;
+    total.now_total = one.now_total;
+    total.base_count = one.base_count;
+    total.now_count = one.now_count;
+    total.rate_p = one.rate_p;
+    made.groups.push_back(std::move(one));
+    made.totals.push_back(std::move(total));
+  }
+  detail::adjust(made.groups);
+  detail::adjust(made.totals);
+  for (Compared& one : made.groups) detail::judge(one, settings);
+  for (Compared& one : made.totals) detail::judge(one, settings);
+  // Both lists in the same order: the largest change of the total first.
+  std::vector<std::size_t> order(made.groups.size());
+  for (std::size_t at = 0; at < order.size(); ++at) order[at] = at;
+  std::sort(order.begin(), order.end(), [&](std::size_t x, std::size_t y) {
+    const auto change = [&](std::size_t at) {
+      const double by = made.groups[at].now_total - made.groups[at].base_total;
+      return by < 0 ? -by : by;
+    };
+    if (change(x) != change(y)) return change(x) > change(y);
+    return made.groups[x].name < made.groups[y].name;
+  });
+  std::vector<Compared> groups;
+  std::vector<Compared> totals;
+  for (const std::size_t at : order) {
+    groups.push_back(std::move(made.groups[at]));
+    totals.push_back(std::move(made.totals[at]));
+  }
+  made.groups = std::move(groups);
+  made.totals = std::move(totals);
+
+  std::vector<std::string> ids;
+  for (const auto& side : {base, now}) {
+    for (const TraceProfile& trace : side) {
+      for (const auto& [id, count] : trace.findings) ids.push_back(id);
+    }
+  }
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  for (const std::string& id : ids) {
+    const auto count = [&](const TraceProfile& trace) {
+      for (const auto& [name, times] : trace.findings) {
+        if (name == id) return times;
+      }
+      return std::uint64_t{0};
+    };
+    Compared one = measure(id, [&](const TraceProfile& trace) { return static_cast<double>(count(trace)); });
+    one.tested = false;
+    for (const TraceProfile& trace : base) one.base_count += count(trace);
+    for (const TraceProfile& trace : now) one.now_count += count(trace);
+    one.rate_p = one.p = one.p_adjusted = statistics::poisson_rate_p(one.base_count, base_requests, one.now_count, now_requests);
+    const double before = static_cast<double>(one.base_count) / base_requests;
+    const double after = static_cast<double>(one.now_count) / now_requests;
+    one.verdict = one.rate_p < settings.alpha ? (after > before ? Verdict::kRegressed : Verdict::kImproved) : Verdict::kNoEvidence;
+    made.findings.push_back(std::move(one));
+  }
+  return made;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/concurrency.hpp ====
+// concurrency.hpp: how many callbacks ran and how many operations were in flight, at each moment.
+//
+//   const Concurrency curve = concurrency_of(run, request);
+//   for (const Concurrency::Step& step : curve.steps) ...        // from step.time on: step.exec, step.wait
+//   for (const Concurrency::Bucket& bucket : curve.buckets(600, begin, end)) ...
+// The steps are exact. An operation counts once, whatever the number of promises through which it was seen.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// A step function of time.
+///   Cost      buckets: O(steps + buckets).
+///   Lifetime  stands alone.
+struct Concurrency {
+  struct Step {
+    std::uint64_t time = 0;
+    std::uint32_t exec = 0;
+    std::uint32_t wait = 0;
+    friend bool operator==(const Step&, const Step&) = default;
+  };
+  std::vector<Step> steps;  ///< each differs from the one before; the last one is 0, 0
+
+  struct Bucket {
+    double exec_mean = 0, wait_mean = 0;  ///< weighted by time
+    std::uint32_t exec_max = 0, wait_max = 0;
+    bool bottleneck = false;              ///< throughout it, one thing ran or was awaited, and nothing else
+  };
+  [[nodiscard]] std::vector<Bucket> buckets(std::uint32_t count, std::uint64_t from, std::uint64_t to) const {
+    std::vector<Bucket> all(count);
+    if (count == 0 || to <= from) return all;
+    std::size_t at = 0;
+    std::uint32_t exec = 0, wait = 0;
+    for (std::uint32_t which = 0; which < count; ++which) {
+      const std::uint64_t start = edge(which, count, from, to), end = edge(which + 1, count, from, to);
+      Bucket& bucket = all[which];
+      std::uint64_t time = start, exec_area = 0, wait_area = 0;
+      bool one = true;
+      while (time < end) {
+        while (at < steps.size() && steps[at].time <= time) {
+          exec = steps[at].exec;
+          wait = steps[at].wait;
+          ++at;
+        }
+        const std::uint64_t until = at < steps.size() ? std::min(end, steps[at].time) : end;
+        exec_area += (until - time) * exec;
+        wait_area += (until - time) * wait;
+        bucket.exec_max = std::max(bucket.exec_max, exec);
+        bucket.wait_max = std::max(bucket.wait_max, wait);
+        one = one && exec + wait == 1;
+        time = until;
+      }
+      if (end == start) continue;
+      bucket.exec_mean = static_cast<double>(exec_area) / static_cast<double>(end - start);
+      bucket.wait_mean = static_cast<double>(wait_area) / static_cast<double>(end - start);
+      bucket.bottleneck = one;
+    }
+    return all;
+  }
+  /// Where bucket `which` of `count` begins: equal parts, whole nanoseconds.
+  [[nodiscard]] static std::uint64_t edge(std::uint32_t which, std::uint32_t count, std::uint64_t from, std::uint64_t to) noexcept {
+    const std::uint64_t whole = to - from;
+    return from + whole / count * which + whole % count * which / count;
+  }
+
+  /// One more beginning or end, of what runs or of what is in flight.
+  struct Change {
+    std::uint64_t time;
+    std::int32_t exec;
+    std::int32_t wait;
+  };
+  [[nodiscard]] static Concurrency of(std::vector<Change> changes) {
+    std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.time < b.time; });
+    Concurrency made;
+    std::int64_t exec = 0, wait = 0;
+    for (std::size_t at = 0; at < changes.size();) {
+      const std::uint64_t time = changes[at].time;
+      for (; at < changes.size() && changes[at].time == time; ++at) {
+        exec += changes[at].exec;
+        wait += changes[at].wait;
+      }
+      const Step step{time, static_cast<std::uint32_t>(exec), static_cast<std::uint32_t>(wait)};
+      if (made.steps.empty() ? exec == 0 && wait == 0 : step.exec == made.steps.back().exec && step.wait == made.steps.back().wait) continue;
+      made.steps.push_back(step);
+    }
+    return made;
+  }
+};
+
+/// Of a request, within it; TraceModel::kNone: of all that is in the trace.
+///   Cost      O(n log n) in the trace's callbacks and operations.
+[[nodiscard]] inline Concurrency concurrency_of(const Execution& run, std::uint32_t request) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  std::vector<Concurrency::Change> changes;
+  const std::uint64_t from = request == kNone ? 0 : run.requests[request].start;
+  const std::uint64_t to = request == kNone ? ~std::uint64_t{0} : run.requests[request].end;
+  const auto add = [&](std::uint64_t start, std::uint64_t end, bool exec) {
+    start = std::max(start, from);
+    end = std::min(end, to);
+    if (start >= end) return;
+    changes.push_back({start, exec ? 1 : 0, exec ? 0 : 1});
+    changes.push_back({end, exec ? -1 : 0, exec ? 0 : -1});
+  };
+  for (const Execution::Segment& segment : run.segments) {
+    if (request == kNone || run.request_of(segment.owner) == request) add(segment.start, segment.end, true);
+  }
+  const auto operation = [&](std::uint32_t row) {
+    if (!run.operation[row] || run.unit[row] != row) return;
+    const Execution::Interval time = run.operation_time(row);
+    add(time.start, time.end, false);
+  };
+  for (std::uint32_t row = 0; row < run.model.resources(); ++row) {
+    if (request == kNone || run.request[row] == request) operation(row);
+  }
+  return Concurrency::of(std::move(changes));
+}
+
+/// Of the ideal schedule of a request, from 0 to S_dep.
+[[nodiscard]] inline Concurrency ideal_concurrency_of(IdealSchedule& ideal, std::uint32_t request) {
+  std::vector<Concurrency::Change> changes;
+  for (const IdealSchedule::Stretch& stretch : ideal.stretches(request)) {
+    changes.push_back({stretch.start, stretch.operation ? 0 : 1, stretch.operation ? 1 : 0});
+    changes.push_back({stretch.end, stretch.operation ? 0 : -1, stretch.operation ? -1 : 0});
+  }
+  return Concurrency::of(std::move(changes));
+}
+
+/// Which part of each bucket is covered by the critical path's running and waiting: 0 .. 1.
+[[nodiscard]] inline std::vector<double> path_cover(std::span<const PathSegment> path, std::uint32_t count, std::uint64_t from,
+                                                    std::uint64_t to) {
+  std::vector<double> cover(count, 0);
+  if (count == 0 || to <= from) return cover;
+  std::size_t at = 0;
+  for (std::uint32_t which = 0; which < count; ++which) {
+    const std::uint64_t start = Concurrency::edge(which, count, from, to), end = Concurrency::edge(which + 1, count, from, to);
+    if (end == start) continue;
+    std::uint64_t covered = 0;
+    while (at < path.size() && path[at].end <= start) ++at;
+    for (std::size_t next = at; next < path.size() && path[next].start < end; ++next) {
+      const PathKind kind = path[next].kind;
+      if (kind != PathKind::kExec && kind != PathKind::kWait && kind != PathKind::kQueue) continue;
+      covered += std::min(end, path[next].end) - std::max(start, path[next].start);
+    }
+    cover[which] = static_cast<double>(covered) / static_cast<double>(end - start);
+  }
+  return cover;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/json_report.hpp ====
+// json_report.hpp: an analysis as JSON: what `thence analyze --json` prints, what the viewer shows and what a gate asks.
+//
+//   JsonWriter json{sink};
+//   write_json(json, analysis);
+// docs/analyze.schema.json is its schema. Times are whole nanoseconds, those of moments in the clock of the trace; shares are
+// whole thousandths; resources are called by their ids; code by `function @ file:line`. No number has a fraction, so that the
+// same trace gives the same bytes on every machine. What is not known is absent, or null.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct JsonReportOptions {
+  std::span<const std::uint32_t> requests = {};  ///< rows of run.requests; empty: all
+  bool scheduling = true;
+  bool event_loop = true;
+  /// Bottlenecks are replayed for each request; beyond so many they are left out.
+  std::size_t bottlenecks_of_requests = 100;
+};
+
+namespace detail {
+
+template <class Json>
+class JsonReport {
+ public:
+  JsonReport(Json& json, Analysis& all) : json_(json), all_(all), model_(all.model) {}
+
+  /// The members of the report, without its braces.
+  void members(const JsonReportOptions& options) {
+    json_.member("schema", 1);
+    json_.key("trace");
+    trace();
+    const std::size_t shown = options.requests.empty() ? all_.requests.size() : options.requests.size();
+    with_bottlenecks_ = shown <= options.bottlenecks_of_requests;
+    if (with_bottlenecks_) {
+      units_by_request_ = units_by_request(all_.run, all_.units);
+      wrappers_ = wrappers_of(all_.run, all_.units);
+    }
+    json_.key("requests");
+    json_.begin_array();
+    if (options.requests.empty()) {
+      for (const std::uint32_t which : all_.requests) request(which);
+    } else {
+      for (const std::uint32_t which : options.requests) request(which);
+    }
+    json_.end_array();
+    json_.new_line();
+    json_.key("findings");
+    json_.begin_array();
+    for (const Finding& found : all_.findings) finding(found);
+    json_.end_array();
+    json_.new_line();
+    if (options.scheduling) {
+      json_.key("scheduling");
+      scheduling();
+      json_.new_line();
+    }
+    if (options.event_loop) {
+      json_.key("event_loop");
+      event_loop();
+      json_.new_line();
+    }
+    json_.key("coverage");
+    coverage();
+    json_.new_line();
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  // -- parts ----------------------------------------------------------------------------------------------------------
+
+  void location(std::string_view key, std::uint32_t frame) {
+    if (frame != kNone) json_.member(key, std::string_view(location_text(model_, frame)));
+  }
+  void resource(std::string_view key, std::uint32_t row) {
+    if (row != kNone) json_.member(key, model_.id[row]);
+  }
+  /// type, location, label of a resource.
+  void describe(std::uint32_t row) {
+    if (row == kNone) return;
+    json_.member("resource", model_.id[row]);
+    json_.member("type", model_.type_name(row));
+    location("location", all_.run.visible.user_frame(model_, row));
+    const std::string_view label = all_.label_of(row);
+    if (!label.empty()) json_.member("label", label);
+  }
+  void lane(std::string_view key, std::uint32_t row) {
+    if (row < model_.lanes.size()) json_.member(key, std::string_view(report::lane_text(model_, row)));
+  }
+  void durations(std::string_view key, const Durations& of, std::string_view unit = "_ns") {
+    json_.key(key);
+    json_.begin_object();
+    json_.member("n", of.n);
+    if (of.n != 0) {
+      const auto put = [&](std::string_view name, std::uint64_t value) { json_.member(std::string(name).append(unit), value); };
+      put("sum", of.sum);
+      put("mean", of.mean());
+      put("min", of.min);
+      put("p50", of.p50);
+      if (of.p90) put("p90", *of.p90);
+      if (of.p99) put("p99", *of.p99);
+      if (of.p999) put("p999", *of.p999);
+      put("max", of.max);
+    }
+    json_.end_object();
+  }
+  void needs(std::string_view key, NeedSet set) {
+    json_.key(key);
+    json_.begin_array();
+    for (unsigned at = 0; at < kNeeds; ++at) {
+      if (set.has(static_cast<Need>(at))) json_.value(word(static_cast<Need>(at)));
+    }
+    json_.end_array();
+  }
+  void stack(std::string_view key, std::uint32_t row) {
+    if (row == kNone || model_.stacks[row].count == 0) return;
+    json_.key(key);
+    json_.begin_array();
+    for (const std::uint32_t frame : model_.frames_of(row)) json_.value(std::string_view(location_text(model_, frame)));
+    json_.end_array();
+  }
+
+  void trace() {
+    json_.begin_object();
+    json_.member("first_ns", model_.first_time);
+    json_.member("last_ns", model_.last_time);
+    json_.member("resources", model_.resources());
+    json_.member("invocations", model_.invocations.size());
+    json_.member("requests", all_.requests.size());
+    json_.member("requests_unknown", all_.requests_unknown);
+    durations("request_durations", all_.request_durations());
+    json_.end_object();
+    json_.new_line();
+  }
+
+  // -- requests -------------------------------------------------------------------------------------------------------
+
+  void request(std::uint32_t which) {
+    const Execution::Request& of = all_.run.requests[which];
+    json_.new_line();
+    json_.begin_object();
+    json_.member("n", all_.number_of(which));
+    describe(of.resource);
+    json_.member("start_ns", of.start);
+    json_.member("duration_ns", of.duration());
+    json_.member("ended", of.is_ended);
+    json_.member("resources", model_.resources_by_root[of.root].size());
+    json_.key("critical_path");
+    path(which);
+    json_.key("time_split");
+    split(all_.splits.of_request(which), all_.splits.request_waits(which));
+    json_.key("ideal");
+    ideal(which);
+    json_.key("gaps");
+    gaps(which);
+    if (with_bottlenecks_) {
+      json_.key("bottlenecks");
+      bottlenecks(which);
+    }
+    json_.end_object();
+  }
+
+  void bottlenecks(std::uint32_t which) {
+    const Bottlenecks of = bottlenecks_of(all_.context, units_by_request_, wrappers_, which);
+    json_.begin_object();
+    json_.member("groups", of.groups);
+    json_.key("on_path");
+    json_.begin_array();
+    for (const Bottlenecks::Group& group : of.on_path) {
+      json_.begin_object();
+      json_.member("type", model_.name_of(static_cast<TypeId>(group.type)));
+      if (group.location != kNone) json_.member("location", std::string_view(all_.where.entries[group.location].text));
+      resource("first", group.first);
+      json_.member("count", group.count);
+      json_.member("ns", group.total_ns);
+      json_.member("share_permille", group.share_permille);
+      if (group.saving_known) json_.member("saving_ns", group.saving_ns);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.key("off_path");
+    json_.begin_array();
+    for (const Bottlenecks::Wait& wait : of.off_path) {
+      json_.begin_object();
+      describe(wait.unit);
+      json_.member("wait_ns", wait.wait_ns);
+      json_.end_object();
+    }
+    json_.end_array();
+    if (of.runner_up != kNone) {
+      resource("runner_up", of.runner_up);
+      json_.member("runner_up_slack_ns", of.runner_up_slack_ns);
+    }
+    json_.end_object();
+  }
+
+  void path(std::uint32_t which) {
+    const std::span<const PathSegment> segments = all_.paths.of(which);
+    json_.begin_object();
+    json_.member("explained_permille", all_.paths.explained_permille(which));
+    json_.member("recorded_permille", all_.paths.recorded_permille(which));
+    json_.key("by_kind");
+    json_.begin_object();
+    for (unsigned kind = 0; kind < kPathKinds; ++kind) {
+      const std::uint64_t ns = all_.paths.totals(which)[static_cast<PathKind>(kind)];
+      if (ns != 0) json_.member(word(static_cast<PathKind>(kind)), ns);
+    }
+    json_.end_object();
+    json_.key("by_type");
+    shares(segments, PathGrouping::kType);
+    json_.key("by_location");
+    shares(segments, PathGrouping::kLocation);
+    json_.key("members");
+    json_.begin_array();
+    for (const PathMember& member : all_.ideal.members_of(which)) {
+      json_.begin_object();
+      describe(member.unit);
+      json_.member("on_path_ns", member.on_path_ns);
+      if (member.saving_known) json_.member("saving_ns", member.saving_ns);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.key("segments");
+    json_.begin_array();
+    for (const PathSegment& part : segments) {
+      json_.new_line();
+      json_.begin_object();
+      json_.member("start_ns", part.start);
+      json_.member("end_ns", part.end);
+      json_.member("kind", word(part.kind));
+      if (part.resource != kNone) {
+        json_.member("resource", model_.id[part.resource]);
+        json_.member("type", model_.type_name(part.resource));
+        std::uint32_t frame = all_.run.visible.user_frame(model_, part.resource);
+        if (frame == kNone) frame = all_.run.visible.user_frame(model_, all_.run.unit[part.resource]);
+        location("location", frame);
+      }
+      resource("delayed", part.other);
+      if (part.inferred) json_.member("inferred", true);
+      if (part.contention) json_.member("contention", true);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.end_object();
+  }
+  void shares(std::span<const PathSegment> segments, PathGrouping grouping) {
+    json_.begin_array();
+    for (const PathShare& share : path_shares(all_.run, segments, grouping)) {
+      json_.begin_object();
+      json_.member("kind", word(share.kind));
+      if (share.type != kNone) json_.member("type", model_.name_of(static_cast<TypeId>(share.type)));
+      location("location", share.location);
+      json_.member("ns", share.total);
+      json_.member("count", share.count);
+      json_.end_object();
+    }
+    json_.end_array();
+  }
+
+  void split(const TimeSplit& of, std::span<const Waited> waits) {
+    json_.begin_object();
+    json_.member("elapsed_ns", of.elapsed_ns());
+    json_.member("running_ns", of.running_ns);
+    json_.member("blocked_ns", of.blocked_ns);
+    json_.member("waiting_ns", of.waiting_ns);
+    json_.member("scheduling_ns", of.scheduling_ns);
+    json_.member("unknown_ns", of.unknown_ns);
+    json_.key("waits");
+    json_.begin_array();
+    for (const Waited& wait : waits) {
+      json_.begin_object();
+      describe(wait.on);
+      json_.member("ns", wait.ns);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.end_object();
+  }
+
+  void ideal(std::uint32_t which) {
+    const IdealSchedule::Bound& bound = all_.ideal.bounds[which];
+    json_.begin_object();
+    json_.member("observed_ns", bound.observed_ns);
+    json_.member("dependency_ns", bound.dependency_ns);
+    json_.member("lane_ns", bound.lane_ns);
+    json_.member("ideal_ns", bound.ideal_ns);
+    json_.member("exec_ns", bound.exec_ns);
+    json_.member("operations_ns", bound.operations_ns);
+    json_.member("efficiency_permille", bound.observed_ns == 0 ? 1000 : report::permille(bound.ideal_ns, bound.observed_ns));
+    json_.member("concurrency_milli", report::permille(bound.exec_ns + bound.operations_ns, bound.observed_ns));
+    json_.end_object();
+  }
+
+  void gaps(std::uint32_t which) {
+    json_.begin_object();
+    json_.member("idle_ns", all_.gaps.idle_ns(which));
+    json_.member("busy_ns", all_.gaps.busy_ns(which));
+    json_.key("shown");
+    json_.begin_array();
+    for (const Gap& gap : all_.gaps.of(which)) {
+      json_.begin_object();
+      json_.member("start_ns", gap.start);
+      json_.member("end_ns", gap.end);
+      json_.member("cause", word(gap.cause));
+      if (gap.guessed) json_.member("guessed", true);
+      resource("operation", gap.operation);
+      json_.member("in_flight", gap.in_flight);
+      if (gap.foreign_ns != 0) json_.member("others_ran_ns", gap.foreign_ns);
+      json_.member("advice", gap_advice(gap.cause));
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.end_object();
+  }
+
+  // -- findings -------------------------------------------------------------------------------------------------------
+
+  void finding(const Finding& found) {
+    json_.new_line();
+    json_.begin_object();
+    json_.member("id", found.id);
+    json_.member("severity", word(found.severity));
+    json_.member("confidence", word(found.confidence));
+    json_.member("summary", std::string_view(found.summary));
+    json_.member("advice", found.advice);
+    if (found.saving_known) json_.member("saving_ns", found.saving_ns);
+    location("location", found.location);
+    if (found.location != kNone) {
+      const TraceModel::Frame& frame = model_.frames[found.location];
+      if (frame.file != 0) json_.member("file", model_.text(frame.file));
+      if (frame.line != 0) json_.member("line", frame.line);
+    }
+    const std::uint32_t n = all_.number_of(found.request);
+    if (n != 0) json_.member("request", n);
+    lane("lane", found.lane);
+    json_.member("start_ns", found.start_ns);
+    json_.member("end_ns", found.end_ns);
+    json_.key("resources");
+    json_.begin_array();
+    for (const std::uint32_t row : found.resources) json_.value(model_.id[row]);
+    json_.end_array();
+    json_.key("evidence");
+    json_.begin_array();
+    for (const Evidence& fact : found.evidence) {
+      json_.begin_object();
+      json_.member("name", fact.name);
+      switch (fact.unit) {
+        case Evidence::Unit::kCount: json_.member("count", fact.value); break;
+        case Evidence::Unit::kNanoseconds: json_.member("ns", fact.value); break;
+        case Evidence::Unit::kPermille: json_.member("permille", fact.value); break;
+        case Evidence::Unit::kText: json_.member("text", std::string_view(fact.text)); break;
+      }
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.member("mute_key", std::string_view(found.mute_key));
+    json_.end_object();
+  }
+
+  // -- scheduling -----------------------------------------------------------------------------------------------------
+
+  void histogram(std::string_view key, const Log2Histogram& of) {
+    json_.key(key);
+    json_.begin_array();
+    for (unsigned bucket = 0; bucket < Log2Histogram::kBuckets; ++bucket) {
+      if (of.counts[bucket] == 0) continue;
+      json_.begin_object();
+      json_.member("from_ns", bucket == 0 ? std::uint64_t{0} : std::uint64_t{1} << bucket);
+      json_.member("count", of.counts[bucket]);
+      json_.end_object();
+    }
+    json_.end_array();
+  }
+
+  void scheduling() {
+    const Scheduling& of = all_.scheduling;
+    json_.begin_object();
+    needs("missing", of.missing);
+    json_.member("runs", of.runs);
+    json_.member("delays_unknown", of.delays_unknown);
+    durations("delays", of.delays);
+    durations("durations", of.durations);
+    histogram("delay_histogram", of.delay_histogram);
+    histogram("duration_histogram", of.duration_histogram);
+    durations("shared_queue", of.global_depths, "");
+    json_.member("wakes", of.wakes);
+    json_.member("wakes_again", of.wakes_again);
+    json_.member("self_wakes", of.self_wakes);
+    json_.member("over_limit", of.over_limit);
+    json_.member("over_limit_ns", of.over_limit_ns);
+    json_.new_line();
+    json_.key("lanes");
+    json_.begin_array();
+    for (const Scheduling::Lane& one : of.lanes) {
+      json_.new_line();
+      json_.begin_object();
+      lane("lane", one.lane);
+      json_.member("first_ns", one.first_ns);
+      json_.member("last_ns", one.last_ns);
+      json_.member("runs", one.runs);
+      json_.member("busy_ns", one.busy_ns);
+      json_.member("parked_ns", one.parked_ns);
+      json_.member("paused_ns", one.paused_ns);
+      json_.member("neither_ns", one.neither_ns);
+      json_.member("parks_known", one.parks_known);
+      durations("delays", one.delays);
+      durations("durations", one.durations);
+      durations("queue", one.depths, "");
+      json_.member("queue_recorded", one.depths_recorded);
+      json_.key("busy_permille");
+      json_.begin_array();
+      for (const std::uint16_t share : one.busy_permille) json_.value(share);
+      json_.end_array();
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.member("lanes_not_told", of.lanes_not_told);
+    json_.key("locations");
+    json_.begin_array();
+    for (const Scheduling::Location& one : of.locations) {
+      json_.new_line();
+      json_.begin_object();
+      json_.member("location", std::string_view(all_.where.entries[one.location].text));
+      json_.member("tasks", one.tasks);
+      json_.member("runs", one.runs);
+      json_.member("busy_ns", one.busy_ns);
+      json_.member("self_wakes", one.self_wakes);
+      json_.member("blamed_ns", one.blamed_ns);
+      durations("delays", one.delays);
+      durations("durations", one.durations);
+      durations("queue", one.depths, "");
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.key("pools");
+    json_.begin_array();
+    for (const Scheduling::Pool& pool : of.pools) {
+      json_.begin_object();
+      json_.member("name", std::string_view(pool.name));
+      json_.member("lanes", pool.lanes.size());
+      json_.member("least_busy_permille", pool.least_permille);
+      json_.member("most_busy_permille", pool.most_permille);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.key("blocked");
+    json_.begin_array();
+    for (const Scheduling::Blocked& one : of.blocked) {
+      json_.new_line();
+      json_.begin_object();
+      describe(all_.run.resource_of(one.invocation));
+      lane("lane", one.lane);
+      json_.member("ready_ns", one.ready_ns);
+      json_.member("delay_ns", one.delay_ns);
+      json_.key("blocked_by");
+      json_.begin_array();
+      for (const Scheduling::Blocker& by : one.blockers) {
+        json_.begin_object();
+        json_.member("location", std::string_view(all_.where.entries[by.location].text));
+        json_.member("ns", by.ns);
+        json_.member("runs", by.runs);
+        json_.end_object();
+      }
+      json_.end_array();
+      json_.member("others_ns", one.others_ns);
+      json_.member("parked_ns", one.parked_ns);
+      json_.member("paused_ns", one.paused_ns);
+      json_.member("idle_ns", one.idle_ns);
+      json_.member("samples", one.samples);
+      stack("most_sampled", one.top_stack);
+      json_.member("moved", one.moved);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.key("samples");
+    json_.begin_array();
+    for (const Scheduling::SampleGroup& group : of.samples) {
+      json_.new_line();
+      json_.begin_object();
+      json_.member("kind", word(group.kind));
+      json_.member("state", group.state == Scheduling::SampleState::kRunning  ? "running"
+                            : group.state == Scheduling::SampleState::kParked ? "parked"
+                                                                              : "neither");
+      if (group.location != kNone) json_.member("location", std::string_view(all_.where.entries[group.location].text));
+      json_.member("count", group.count);
+      json_.member("while_delayed", group.while_delayed);
+      stack("stack", group.stack);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.member("samples_without_lane", of.samples_without_lane);
+    json_.end_object();
+  }
+
+  // -- event loop -----------------------------------------------------------------------------------------------------
+
+  void tasks(const EventLoop::Tasks& of) {
+    json_.member("created", of.created);
+    json_.member("fulfilled", of.fulfilled);
+    json_.member("rejected", of.rejected);
+    json_.member("cancelled", of.cancelled);
+    json_.member("settled_unknown", of.settled_unknown);
+    json_.member("ended_unsaid", of.ended_unsaid);
+    json_.member("not_told", of.not_told);
+    json_.member("pending", of.pending);
+    if (of.oldest != kNone) {
+      json_.member("pending_since_ns", of.pending_since_ns);
+      json_.member("oldest", model_.id[of.oldest]);
+    }
+  }
+
+  void event_loop() {
+    const EventLoop& of = all_.loop;
+    json_.begin_object();
+    needs("missing", of.missing);
+    json_.member("blocking", of.blocking);
+    json_.member("slow", of.slow);
+    json_.key("calls");
+    json_.begin_array();
+    for (const EventLoop::Call& call : of.calls) {
+      json_.new_line();
+      json_.begin_object();
+      const std::uint32_t row = all_.run.resource_of(call.invocation);
+      json_.member("resource", model_.id[row]);
+      json_.member("type", model_.type_name(row));
+      lane("lane", all_.run.lane[call.invocation]);
+      json_.member("start_ns", all_.run.start(call.invocation));
+      json_.member("held_ns", call.held_ns);
+      json_.member("self_ns", call.self_ns);
+      json_.member("blocking", call.blocking);
+      location("location", call.location);
+      json_.member("samples", call.samples);
+      json_.member("stack_of", call.stack_of == EventLoop::StackOf::kSampled    ? "sampled"
+                               : call.stack_of == EventLoop::StackOf::kCall     ? "call"
+                               : call.stack_of == EventLoop::StackOf::kCreation ? "creation"
+                                                                                : "nothing");
+      stack("stack", call.stack);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.key("lanes");
+    json_.begin_array();
+    for (const EventLoop::LaneLag& one : of.lanes) {
+      json_.new_line();
+      json_.begin_object();
+      lane("lane", one.lane);
+      json_.member("window_ns", one.window_ns);
+      json_.member("turns", one.turns);
+      json_.member("over", one.over);
+      json_.member("late_ns", one.late_ns);
+      json_.member("p50_ns", one.p50_ns);
+      json_.member("p99_ns", one.p99_ns);
+      json_.member("p999_ns", one.p999_ns);
+      json_.member("max_ns", one.max_ns);
+      durations("reported", one.reported);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.member("lags_over", of.lags_over);
+    json_.key("lags");
+    json_.begin_array();
+    for (const EventLoop::Lag& lag : of.lags) {
+      json_.new_line();
+      json_.begin_object();
+      lane("lane", lag.lane);
+      json_.member("start_ns", lag.start_ns);
+      json_.member("lag_ns", lag.lag_ns);
+      json_.member("reported", lag.reported);
+      json_.member("runs", lag.runs);
+      if (lag.culprit != kNone) {
+        const std::uint32_t row = all_.run.resource_of(lag.culprit);
+        json_.member("resource", model_.id[row]);
+        json_.member("location", std::string_view(all_.where[row].text));
+        json_.member("culprit_ns", lag.culprit_ns);
+      }
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.key("tasks");
+    json_.begin_object();
+    tasks(of.all);
+    json_.key("by_location");
+    json_.begin_array();
+    for (const EventLoop::Tasks& one : of.tasks) {
+      json_.new_line();
+      json_.begin_object();
+      if (one.location != kNone) {
+        json_.member("location", std::string_view(all_.where.entries[one.location].text));
+        json_.member("type", model_.name_of(static_cast<TypeId>(one.type)));
+      } else {
+        json_.member("locations_beyond", of.tasks_not_listed);
+      }
+      tasks(one);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.end_object();
+    json_.end_object();
+  }
+
+  // -- coverage -------------------------------------------------------------------------------------------------------
+
+  void coverage() {
+    const Coverage& of = all_.coverage;
+    json_.begin_object();
+    json_.key("recorded");
+    json_.begin_object();
+    for (unsigned at = 0; at < kNeeds; ++at) {
+      json_.key(word(static_cast<Need>(at)));
+      json_.begin_object();
+      json_.member("have", of.recorded[at].have);
+      if (of.recorded[at].of != 0) json_.member("of", of.recorded[at].of);
+      json_.end_object();
+    }
+    json_.end_object();
+    json_.member("lost", of.lost);
+    json_.key("losses");
+    json_.begin_array();
+    for (const Coverage::Lost& loss : of.losses) {
+      json_.begin_object();
+      lane("lane", loss.lane);
+      json_.member("count", loss.count);
+      json_.member("first_ns", loss.first);
+      json_.member("last_ns", loss.last);
+      json_.end_object();
+    }
+    json_.end_array();
+    json_.member("late", of.late);
+    json_.member("after_seal", of.after_seal);
+    json_.member("ended", of.ended);
+    json_.member("inferred_wakes", of.inferred_wakes);
+    json_.member("orphans", of.orphans);
+    json_.member("edges_dropped", of.edges_dropped);
+    json_.member("skew", of.skew);
+    json_.member("open_invocations", of.open_invocations);
+    json_.member("unknown_creations", of.quality.unknown_creations);
+    json_.member("repeated", of.quality.repeated);
+    json_.member("exits_unmatched", of.quality.exits_unmatched);
+    json_.member("malformed", of.quality.malformed);
+    json_.member("causes_unknown", all_.run.causes_unknown);
+    json_.member("causes_inferred", all_.run.causes_inferred);
+    json_.end_object();
+  }
+
+  Json& json_;
+  Analysis& all_;
+  const TraceModel& model_;
+  bool with_bottlenecks_ = false;
+  RowIndex units_by_request_;
+  std::vector<bool> wrappers_;
+};
+
+}  // namespace detail
+
+/// The members of the report, inside an object that the caller has begun: beside them he may say what file it is of.
+///   Cost      O(bytes); streamed.
+template <class Json>
+void write_json_members(Json& json, Analysis& analysis, const JsonReportOptions& options = {}) {
+  detail::JsonReport<Json>(json, analysis).members(options);
+}
+/// The report as one object.
+template <class Json>
+void write_json(Json& json, Analysis& analysis, const JsonReportOptions& options = {}) {
+  json.begin_object();
+  write_json_members(json, analysis, options);
+  json.end_object();
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/live_analysis.hpp ====
+// live_analysis.hpp: a host learns what was wrong with its own request as soon as it is over, without a file.
+//
+//   LiveAnalysis live{[](Analysis& request, std::uint64_t missing) {
+//     for (const Finding& found : request.findings)
+//       if (found.severity == Severity::kHigh) alert(found.summary, found.location);
+//   }};
+//   session.add_sink(std::ref(live) ...);             // an EventSink
+// The events of each request are kept until it is sealed, then made into a model of this request alone, analysed, handed to
+// the callback, and freed. So contention with other requests is not explained by it (a lane that others held shows as
+// scheduling); the trace in a file has that. It runs where the session drains, never in the host's hot path.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+struct LiveAnalysisOptions {
+  AnalysisSettings settings = {};
+  /// Of one request. One with more is not analysed: it is counted in `too_large`, and its events are freed.
+  std::size_t max_events = 200'000;
+  /// Of all requests that are open. What would be beyond is not kept: its request counts as `too_large`.
+  std::size_t max_events_in_all = 2'000'000;
+};
+
+/// An EventSink that analyses each request when it is over. `Callback` takes (Analysis&, std::uint64_t missing): the
+/// request is the only one of the analysis; `missing` events of its session were lost or came too late while it ran.
+///   Shape     some 100 bytes an event of the requests that are open; the definitions of the session.
+///   Threads   one at a time; the callback is called there too.
+///   Cost      O(1) an event; at the end of a request what its analysis costs (some microseconds a resource).
+///   When full see LiveAnalysisOptions.
+///   Errors    std::bad_alloc, and what the callback throws.
+template <class Callback>
+class LiveAnalysis {
+ public:
+  explicit LiveAnalysis(Callback callback, LiveAnalysisOptions options = {})
+      : callback_(std::move(callback)), options_(std::move(options)) {}
+
+  // -- the EventSink --------------------------------------------------------------------------------------------------
+
+  void begin(const TraceInfo& info) {
+    info_ = info;
+    process_name_ = info.process_name;
+    clock_ = info.clock;
+    sampling_ = info.sampling;
+    overflow_ = info.overflow_policy;
+  }
+  void define_lane(const LaneInfo& lane) {
+    lanes_.push_back({lane, std::string(lane.name)});
+  }
+  void define_type(TypeId type, std::string_view name) { types_.push_back({type, std::string(name)}); }
+  void define_counter(CounterId, std::string_view, std::string_view) noexcept {}
+  void define_stack(const StackInfo& stack) {
+    const std::uint64_t id = number(stack.id);
+    if (id == 0 || stack_of_.find(id) != IdMap::kAbsent) return;
+    stack_of_.insert(id, static_cast<std::uint32_t>(stacks_.size()));
+    stacks_.push_back({static_cast<std::uint32_t>(frames_.size()), static_cast<std::uint32_t>(stack.frames.size())});
+    for (const FrameInfo& frame : stack.frames) {
+      frames_.push_back({frame, std::string(frame.function), std::string(frame.file), std::string(frame.build_id)});
+    }
+  }
+  void synchronise(const ClockSnapshot&) noexcept {}
+  void take(std::span<const TraceEvent> events) {
+    for (const TraceEvent& event : events) take_one(event);
+  }
+  void flush() noexcept {}
+  void end(const TraceSummary&) {}
+
+  [[nodiscard]] std::uint64_t analysed() const noexcept { return analysed_; }
+  [[nodiscard]] std::uint64_t too_large() const noexcept { return too_large_; }
+  /// Requests whose events are kept now, and how many events that are.
+  [[nodiscard]] std::size_t open() const noexcept { return open_; }
+  [[nodiscard]] std::size_t events_kept() const noexcept { return events_kept_; }
+
+ private:
+  struct Lane {
+    LaneInfo info;
+    std::string name;
+  };
+  struct Type {
+    TypeId id;
+    std::string name;
+  };
+  struct Frame {
+    FrameInfo info;
+    std::string function, file, build_id;
+  };
+  struct Stack {
+    std::uint32_t first;
+    std::uint32_t count;
+  };
+  struct Kept {
+    TraceEvent event;
+    std::uint32_t note;  // of `notes`; none: kNoNote
+  };
+  struct Note {
+    std::string key;
+    std::string text;
+    Value value;
+  };
+  struct Request {
+    std::vector<Kept> events;
+    std::vector<Note> notes;
+    std::uint64_t lost_before = 0;
+    bool overflown = false;
+  };
+  static constexpr std::uint32_t kNoNote = ~std::uint32_t{0};
+
+  void take_one(const TraceEvent& event) {
+    if (event.kind == EventKind::kLost) {
+      lost_ += event.loss == nullptr ? 0 : event.loss->count;
+      return;
+    }
+    if (event.root == RootId::kNone || event.root == RootId::kUntraced) return;
+    if (event.kind == EventKind::kRootSealed) return seal(event);
+    Request& request = request_of(event.root);
+    if (request.overflown) return;
+    if (request.events.size() >= options_.max_events || events_kept_ >= options_.max_events_in_all) {
+      events_kept_ -= request.events.size();
+      request = Request{};
+      request.overflown = true;
+      return;
+    }
+    ++events_kept_;
+    std::uint32_t note = kNoNote;
+    if (event.annotation != nullptr) {
+      note = static_cast<std::uint32_t>(request.notes.size());
+      request.notes.push_back({std::string(event.annotation->key), std::string(event.annotation->value.text), event.annotation->value});
+    }
+    request.events.push_back({event, note});
+    request.events.back().event.annotation = nullptr;
+    request.events.back().event.loss = nullptr;
+  }
+
+  [[nodiscard]] Request& request_of(RootId root) {
+    const std::uint32_t known = place_of_.find(number(root));
+    if (known != IdMap::kAbsent) return requests_[known];
+    std::uint32_t place = static_cast<std::uint32_t>(requests_.size());
+    if (free_.empty()) {
+      requests_.emplace_back();
+    } else {
+      place = free_.back();
+      free_.pop_back();
+    }
+    place_of_.insert(number(root), place);
+    requests_[place].lost_before = lost_;
+    ++open_;
+    return requests_[place];
+  }
+
+  void seal(const TraceEvent& event) {
+    const std::uint32_t place = place_of_.find(number(event.root));
+    if (place == IdMap::kAbsent) return;
+    Request request = std::move(requests_[place]);
+    requests_[place] = Request{};
+    free_.push_back(place);
+    place_of_.erase(number(event.root));
+    --open_;
+    if (request.overflown) {
+      ++too_large_;
+      return;
+    }
+    events_kept_ -= request.events.size();
+    ModelBuilder builder;
+    TraceInfo info = info_;
+    info.process_name = process_name_;
+    info.clock = clock_;
+    info.sampling = sampling_;
+    info.overflow_policy = overflow_;
+    builder.begin(info);
+    for (const Lane& lane : lanes_) {
+      LaneInfo told = lane.info;
+      told.name = lane.name;
+      builder.define_lane(told);
+    }
+    for (const Type& type : types_) builder.define_type(type.id, type.name);
+    IdMap told;
+    std::vector<FrameInfo> frames;
+    for (Kept& kept : request.events) {
+      const std::uint64_t stack = number(kept.event.stack);
+      if (stack != 0 && told.find(stack) == IdMap::kAbsent) {
+        told.insert(stack, 0);
+        define(builder, kept.event.stack, frames);
+      }
+      Annotation annotation;
+      if (kept.note != kNoNote) {
+        const Note& note = request.notes[kept.note];
+        annotation.key = note.key;
+        annotation.value = note.value;
+        annotation.value.text = note.text;
+        kept.event.annotation = &annotation;
+      }
+      builder.take(std::span<const TraceEvent>(&kept.event, 1));
+    }
+    builder.take(std::span<const TraceEvent>(&event, 1));
+    builder.end(TraceSummary{});
+    const TraceModel model = builder.build();
+    Analysis analysis(model, options_.settings);
+    ++analysed_;
+    callback_(analysis, lost_ - request.lost_before);
+  }
+
+  void define(ModelBuilder& builder, StackId id, std::vector<FrameInfo>& frames) const {
+    const std::uint32_t at = stack_of_.find(number(id));
+    if (at == IdMap::kAbsent) return;
+    frames.clear();
+    for (std::uint32_t n = 0; n < stacks_[at].count; ++n) {
+      const Frame& frame = frames_[stacks_[at].first + n];
+      frames.push_back(frame.info);
+      frames.back().function = frame.function;
+      frames.back().file = frame.file;
+      frames.back().build_id = frame.build_id;
+    }
+    builder.define_stack({id, frames});
+  }
+
+  Callback callback_;
+  LiveAnalysisOptions options_;
+  TraceInfo info_;
+  std::string process_name_, clock_, sampling_, overflow_;
+  std::vector<Lane> lanes_;
+  std::vector<Type> types_;
+  std::vector<Stack> stacks_;
+  std::vector<Frame> frames_;
+  IdMap stack_of_;
+  std::vector<Request> requests_;
+  std::vector<std::uint32_t> free_;
+  IdMap place_of_;
+  std::size_t open_ = 0;
+  std::size_t events_kept_ = 0;
+  std::uint64_t lost_ = 0;
+  std::uint64_t analysed_ = 0;
+  std::uint64_t too_large_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/phase_space.hpp ====
+// phase_space.hpp: every operation by how long it waited and how long it ran, and in which quarter of that plane it is.
+//
+// Slow to start and slow to run are different troubles with different cures. The lines between them are the p90 of the
+// waits, and the p90 of the runs or a millisecond, whichever is more:
+//   const PhaseSpace plane = phase_space_of(run, units, on_path);
+//   plane.points[n].wait, .exec, .quadrant;    // zeros have no place on a logarithmic axis: draw them in its gutter
+// Above 5,000 points they are counted in hexagons, and only the extreme ones and the critical ones are kept as points.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+enum class Quadrant : std::uint8_t { kFast, kSlowStart, kSlowExecution, kSlowEverything };
+
+[[nodiscard]] constexpr std::string_view word(Quadrant quadrant) noexcept {
+  switch (quadrant) {
+    case Quadrant::kFast: return "fast";
+    case Quadrant::kSlowStart: return "slow start";
+    case Quadrant::kSlowExecution: return "slow execution";
+    case Quadrant::kSlowEverything: return "slow everything";
+  }
+  return "fast";
+}
+
+struct PhaseSpaceSettings {
+  std::size_t most_points = 5'000;
+  std::size_t extremes = 100;              ///< kept at either end of each axis when there are more
+  std::uint64_t least_exec_ns = 1'000'000; ///< the line between fast and slow runs is not below
+  double columns = 64;                     ///< hexagons across the axis of waits
+};
+
+struct PhaseSpace {
+  struct Point {
+    std::uint32_t unit = TraceModel::kNone;
+    std::uint64_t wait = 0;
+    std::uint64_t exec = 0;
+    TypeClass family = TypeClass::kOther;
+    Quadrant quadrant = Quadrant::kFast;
+    bool critical = false;
+  };
+  /// A hexagon of the plane of log10 ns; its middle, and how many lie in it.
+  struct Bin {
+    double wait_log = 0;
+    double exec_log = 0;
+    std::uint64_t count = 0;
+    std::uint32_t unit = TraceModel::kNone;  ///< the first of them
+  };
+  std::uint64_t wait_line = 0;  ///< over it: slow to start
+  std::uint64_t exec_line = 0;
+  std::vector<Point> points;    ///< in order of units; with `bins`, only those that stand out
+  std::vector<Bin> bins;        ///< empty: all are points
+  std::uint64_t total = 0;
+  std::uint64_t counts[4] = {}; ///< by quadrant
+  std::uint64_t wait_unknown = 0;  ///< left out
+};
+
+/// `critical` is by resource row of units, or empty.
+///   Cost      O(units log units).
+[[nodiscard]] inline PhaseSpace phase_space_of(const Execution& run, const Units& units, const std::vector<bool>& critical = {},
+                                               const PhaseSpaceSettings& settings = {}) {
+  PhaseSpace plane;
+  std::vector<std::uint64_t> waits;
+  std::vector<std::uint64_t> execs;
+  for (const std::uint32_t unit : units.rows) {
+    if (!units.wait_known[unit]) {
+      ++plane.wait_unknown;
+      continue;
+    }
+    PhaseSpace::Point point;
+    point.unit = unit;
+    point.wait = units.wait[unit];
+    point.exec = units.exec[unit];
+    point.family = run.class_of(unit);
+    point.critical = !critical.empty() && critical[unit];
+    plane.points.push_back(point);
+    waits.push_back(point.wait);
+    execs.push_back(point.exec);
+  }
+  plane.total = plane.points.size();
+  if (plane.points.empty()) return plane;
+  std::sort(waits.begin(), waits.end());
+  std::sort(execs.begin(), execs.end());
+  plane.wait_line = statistics::percentile<std::uint64_t>(waits, 0.9);
+  plane.exec_line = std::max(statistics::percentile<std::uint64_t>(execs, 0.9), settings.least_exec_ns);
+  for (PhaseSpace::Point& point : plane.points) {
+    const unsigned quadrant = (point.wait > plane.wait_line ? 1u : 0u) | (point.exec > plane.exec_line ? 2u : 0u);
+    point.quadrant = static_cast<Quadrant>(quadrant);
+    ++plane.counts[quadrant];
+  }
+  if (plane.points.size() <= settings.most_points) return plane;
+
+  // Hexagons with a point at the top, by axial coordinates: round to the nearest of the three cube coordinates' sum 0.
+  const auto log10_of = [](std::uint64_t ns) {
+    return mathematics::natural_log(static_cast<double>(ns == 0 ? 1 : ns)) / mathematics::kLn10;
+  };
+  const double range = std::max(log10_of(waits.back()) - log10_of(waits.front()), 1e-9);
+  const double size = range / (settings.columns * 1.7320508075688772);
+  IdMap cells;
+  for (const PhaseSpace::Point& point : plane.points) {
+    const double x = log10_of(point.wait) / size;
+    const double y = log10_of(point.exec) / size;
+    const double q = x * 0.57735026918962576 - y / 3;
+    const double r = y * 2 / 3;
+    const double s = -q - r;
+    double rq = std::floor(q + 0.5);
+    double rr = std::floor(r + 0.5);
+    const double rs = std::floor(s + 0.5);
+    const double dq = rq > q ? rq - q : q - rq;
+    const double dr = rr > r ? rr - r : r - rr;
+    const double ds = rs > s ? rs - s : s - rs;
+    if (dq > dr && dq > ds) {
+      rq = -rr - rs;
+    } else if (dr > ds) {
+      rr = -rq - rs;
+    }
+    const auto column = static_cast<std::uint32_t>(static_cast<std::int64_t>(rq) + (std::int64_t{1} << 30));
+    const auto row = static_cast<std::uint32_t>(static_cast<std::int64_t>(rr) + (std::int64_t{1} << 30));
+    const std::uint64_t key = std::uint64_t{column} << 32 | row;
+    std::uint32_t at = cells.find(key);
+    if (at == IdMap::kAbsent) {
+      at = static_cast<std::uint32_t>(plane.bins.size());
+      cells.insert(key, at);
+      plane.bins.push_back({size * 1.7320508075688772 * (rq + rr / 2), size * 1.5 * rr, 0, point.unit});
+    }
+    ++plane.bins[at].count;
+  }
+  std::sort(plane.bins.begin(), plane.bins.end(), [](const PhaseSpace::Bin& a, const PhaseSpace::Bin& b) {
+    return a.exec_log != b.exec_log ? a.exec_log < b.exec_log : a.wait_log < b.wait_log;
+  });
+  // What stands out stays: the extremes of both axes, and the critical path.
+  const std::size_t first_kept = waits.size() - std::min(settings.extremes, waits.size());
+  const std::uint64_t wait_limit = first_kept < waits.size() ? waits[first_kept] : ~std::uint64_t{0};
+  const std::uint64_t exec_limit = first_kept < execs.size() ? execs[first_kept] : ~std::uint64_t{0};
+  // Of those at the limit itself as many as there is room for, the first ones.
+  const auto room = [&](const std::vector<std::uint64_t>& sorted, std::uint64_t limit) {
+    const auto over = sorted.end() - std::upper_bound(sorted.begin(), sorted.end(), limit);
+    return settings.extremes - std::min(settings.extremes, static_cast<std::size_t>(over));
+  };
+  std::size_t room_wait = room(waits, wait_limit);
+  std::size_t room_exec = room(execs, exec_limit);
+  std::size_t kept = 0;
+  for (const PhaseSpace::Point& point : plane.points) {
+    bool keep = point.critical;
+    if (point.wait >= wait_limit && (point.wait > wait_limit || room_wait > 0)) keep = true;
+    if (point.exec >= exec_limit && (point.exec > exec_limit || room_exec > 0)) keep = true;
+    if (!keep) continue;
+    if (point.wait == wait_limit && room_wait > 0) --room_wait;
+    if (point.exec == exec_limit && room_exec > 0) --room_exec;
+    plane.points[kept++] = point;
+  }
+  plane.points.resize(std::min(kept, plane.points.size()));
+  return plane;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/sankey.hpp ====
+// sankey.hpp: where operations go: created, waited, ran, gone; and which of them leaked.
+//
+//   const Sankey flow = sankey_of(units);
+//   flow.between(LifeStage::kWaited, LifeStage::kRan).count
+// Every unit takes one way of three links, so what flows into a node flows out of it, by count and by time.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+enum class LifeStage : std::uint8_t {
+  kCreated,
+  kWaited,          ///< also what still waits
+  kReadyAtOnce,     ///< waited under the setting
+  kRan,
+  kSettledUnrun,    ///< settled, and no callback ran
+  kNeverSettled,    ///< neither
+  kDestroyed,
+  kAlive,           ///< at the end of the trace
+  kLeaked,          ///< alive, never settled, and awaited by somebody
+};
+inline constexpr std::size_t kLifeStages = 9;
+
+[[nodiscard]] constexpr std::string_view word(LifeStage stage) noexcept {
+  switch (stage) {
+    case LifeStage::kCreated: return "created";
+    case LifeStage::kWaited: return "waited";
+    case LifeStage::kReadyAtOnce: return "ready at once";
+    case LifeStage::kRan: return "ran";
+    case LifeStage::kSettledUnrun: return "settled without running";
+    case LifeStage::kNeverSettled: return "never settled";
+    case LifeStage::kDestroyed: return "destroyed";
+    case LifeStage::kAlive: return "alive at end";
+    case LifeStage::kLeaked: return "leaked";
+  }
+  return "created";
+}
+
+/// The way of one unit through the columns.
+struct LifePath {
+  LifeStage began = LifeStage::kWaited;
+  LifeStage ran = LifeStage::kRan;
+  LifeStage ended = LifeStage::kAlive;
+};
+[[nodiscard]] inline LifePath life_path(const Units& units, std::uint32_t unit, std::uint64_t at_once_ns = 1'000) noexcept {
+  LifePath path;
+  if (units.wait_known[unit] && units.wait[unit] < at_once_ns) path.began = LifeStage::kReadyAtOnce;
+  if (units.callbacks[unit] == 0) path.ran = units.settled[unit] ? LifeStage::kSettledUnrun : LifeStage::kNeverSettled;
+  if (units.destroyed[unit]) {
+    path.ended = LifeStage::kDestroyed;
+  } else if (!units.settled[unit] && units.awaited[unit]) {
+    path.ended = LifeStage::kLeaked;
+  }
+  return path;
+}
+
+struct Sankey {
+  struct Link {
+    LifeStage from = LifeStage::kCreated;
+    LifeStage to = LifeStage::kCreated;
+    std::uint64_t count = 0;
+    std::uint64_t time_ns = 0;  ///< from creation to finish
+  };
+  std::array<std::array<Link, kLifeStages>, kLifeStages> links{};  ///< [from][to]
+
+  [[nodiscard]] const Link& between(LifeStage from, LifeStage to) const noexcept {
+    return links[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
+  }
+};
+
+/// O(units).
+[[nodiscard]] inline Sankey sankey_of(const Units& units, std::uint64_t at_once_ns = 1'000) {
+  Sankey made;
+  for (std::size_t from = 0; from < kLifeStages; ++from) {
+    for (std::size_t to = 0; to < kLifeStages; ++to) {
+      made.links[from][to].from = static_cast<LifeStage>(from);
+      made.links[from][to].to = static_cast<LifeStage>(to);
+    }
+  }
+  for (const std::uint32_t unit : units.rows) {
+    const LifePath path = life_path(units, unit, at_once_ns);
+    const std::uint64_t time = units.finish[unit] - units.created[unit];
+    const auto add = [&](LifeStage from, LifeStage to) {
+      Sankey::Link& link = made.links[static_cast<std::size_t>(from)][static_cast<std::size_t>(to)];
+      ++link.count;
+      link.time_ns += time;
+    };
+    add(LifeStage::kCreated, path.began);
+    add(path.began, path.ran);
+    add(path.ran, path.ended);
+  }
+  return made;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/text_pattern.hpp ====
+// text_pattern.hpp: regular expressions that cannot run away.
+//
+// A search box takes whatever is typed into it, in a browser and over a million resources: no backtracking, no recursion, no
+// locale, no exception. POSIX extended syntax without back references, and \d \w \s; case does not matter.
+//   TextPattern pattern;
+//   if (const char* why = pattern.compile("get(user|cart)s?$")) ...      // what is wrong with it
+//   pattern.matches("GetCart")                                           // anywhere in the text
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// A compiled expression.
+///   Shape     at most kMost steps of 40 bytes.
+///   Threads   one: a match writes into it.
+///   Cost      compile: O(steps x nesting). matches: O(text x steps).
+///   Errors    compile returns what is wrong; nothing matches then.
+class TextPattern {
+ public:
+  static constexpr std::size_t kMost = 4096;
+
+  /// Null: it is understood.
+  [[nodiscard]] const char* compile(std::string_view text) {
+    program_.clear();
+    const char* const why = parse(text);
+    if (why != nullptr) {
+      program_.clear();
+      return why;
+    }
+    program_.push_back({Op::kMatch, 0, 0, {}});
+    marks_.assign(program_.size(), 0);
+    stamp_ = 0;
+    return nullptr;
+  }
+
+  /// Whether some part of `text` is one of those that the expression stands for.
+  [[nodiscard]] bool matches(std::string_view text) {
+    if (program_.empty()) return false;
+    now_.clear();
+    for (std::size_t at = 0; at <= text.size(); ++at) {
+      next_stamp();
+      next_.swap(now_);  // what the last character led to
+      now_.clear();
+      bool done = false;
+      for (const std::uint32_t step : next_) done = add(step, at, text.size()) || done;
+      done = add(0, at, text.size()) || done;  // it may begin anywhere
+      if (done) return true;
+      if (at == text.size()) return false;
+      const auto c = static_cast<unsigned char>(text[at]);
+      next_.clear();
+      for (const std::uint32_t step : now_) {
+        if (program_[step].op == Op::kClass && program_[step].set[c]) next_.push_back(step + 1);
+      }
+      now_.swap(next_);
+    }
+    return false;
+  }
+
+ private:
+  enum class Op : std::uint8_t { kClass, kSplit, kJump, kBegin, kEnd, kMatch };
+  struct Step {
+    Op op = Op::kMatch;
+    std::int32_t first = 0;   ///< where to go on, from here; a split goes on at both
+    std::int32_t second = 0;
+    std::bitset<256> set;
+  };
+  using Fragment = std::vector<Step>;
+  struct Group {
+    Fragment alternatives;
+    Fragment sequence;
+    std::size_t last = 0;  ///< where the last atom of `sequence` begins
+    bool has_alternatives = false;
+    bool has_last = false;
+  };
+
+  void next_stamp() {
+    if (++stamp_ != 0) return;
+    marks_.assign(marks_.size(), 0);
+    stamp_ = 1;
+  }
+  /// Puts a step and all that it leads to without a character into `now_`. True: it has matched.
+  bool add(std::uint32_t from, std::size_t at, std::size_t size) {
+    bool done = false;
+    way_.assign(1, from);
+    while (!way_.empty()) {
+      const std::uint32_t step = way_.back();
+      way_.pop_back();
+      if (marks_[step] == stamp_) continue;
+      marks_[step] = stamp_;
+      const Step& what = program_[step];
+      const auto go = [&](std::int32_t by) { way_.push_back(static_cast<std::uint32_t>(static_cast<std::int64_t>(step) + by)); };
+      switch (what.op) {
+        case Op::kClass: now_.push_back(step); break;
+        case Op::kSplit:
+          go(what.second);
+          go(what.first);
+          break;
+        case Op::kJump: go(what.first); break;
+        case Op::kBegin:
+          if (at == 0) go(1);
+          break;
+        case Op::kEnd:
+          if (at == size) go(1);
+          break;
+        case Op::kMatch: done = true; break;
+      }
+    }
+    return done;
+  }
+
+  static std::int32_t length(const Fragment& fragment) noexcept { return static_cast<std::int32_t>(fragment.size()); }
+  static void append(Fragment& to, const Fragment& from) { to.insert(to.end(), from.begin(), from.end()); }
+  static void either(Group& group) {
+    if (!group.has_alternatives) {
+      group.alternatives = std::move(group.sequence);
+    } else {
+      Fragment made;
+      made.push_back({Op::kSplit, 1, length(group.alternatives) + 2, {}});
+      append(made, group.alternatives);
+      made.push_back({Op::kJump, length(group.sequence) + 1, 0, {}});
+      append(made, group.sequence);
+      group.alternatives = std::move(made);
+    }
+    group.has_alternatives = true;
+    group.sequence.clear();
+    group.has_last = false;
+  }
+  /// From `least` to `most` times; most -1: without end.
+  [[nodiscard]] static bool repeat(Group& group, int least, int most) {
+    const Fragment atom(group.sequence.begin() + static_cast<std::ptrdiff_t>(group.last), group.sequence.end());
+    group.sequence.resize(group.last);
+    const std::size_t copies = static_cast<std::size_t>(most < 0 ? least + 1 : most);
+    if ((atom.size() + 2) * (copies + 1) + group.sequence.size() > kMost) return false;
+    for (int n = 0; n < least; ++n) append(group.sequence, atom);
+    if (most < 0) {
+      group.sequence.push_back({Op::kSplit, 1, length(atom) + 2, {}});
+      append(group.sequence, atom);
+      group.sequence.push_back({Op::kJump, -length(atom) - 1, 0, {}});
+    }
+    for (int n = least; n < most; ++n) {
+      group.sequence.push_back({Op::kSplit, 1, length(atom) + 1, {}});
+      append(group.sequence, atom);
+    }
+    return true;
+  }
+
+  static void put(std::bitset<256>& set, unsigned char c) noexcept {
+    set.set(c);
+    if (c >= 'a' && c <= 'z') set.set(static_cast<unsigned char>(c - 'a' + 'A'));
+    if (c >= 'A' && c <= 'Z') set.set(static_cast<unsigned char>(c - 'A' + 'a'));
+  }
+  static void put_range(std::bitset<256>& set, unsigned from, unsigned to) noexcept {
+    for (unsigned c = from; c <= to; ++c) put(set, static_cast<unsigned char>(c));
+  }
+  /// What stands for several after a backslash, or in [: :]; false: none of that name.
+  static bool put_named(std::bitset<256>& set, std::string_view name) noexcept {
+    if (name == "d" || name == "digit") put_range(set, '0', '9');
+    else if (name == "w" || name == "alnum") { put_range(set, '0', '9'); put_range(set, 'a', 'z'); if (name == "w") set.set('_'); }
+    else if (name == "s" || name == "space") { for (const char c : {' ', '\t', '\n', '\r', '\f', '\v'}) set.set(static_cast<unsigned char>(c)); }
+    else if (name == "alpha" || name == "lower" || name == "upper") put_range(set, 'a', 'z');
+    else if (name == "punct") { put_range(set, '!', '/'); put_range(set, ':', '@'); put_range(set, '[', '`'); put_range(set, '{', '~'); }
+    else if (name == "xdigit") { put_range(set, '0', '9'); put_range(set, 'a', 'f'); }
+    else return false;
+    return true;
+  }
+
+  /// From behind the [ ; leaves `at` behind the ].
+  [[nodiscard]] static const char* bracket(std::string_view text, std::size_t& at, std::bitset<256>& set) noexcept {
+    const bool inverted = at < text.size() && text[at] == '^';
+    if (inverted) ++at;
+    for (bool first = true;; first = false) {
+      if (at >= text.size()) return "the [ is not closed";
+      if (text[at] == ']' && !first) break;
+      if (text.substr(at).starts_with("[:")) {
+        const std::size_t end = text.find(":]", at + 2);
+        if (end == std::string_view::npos || !put_named(set, text.substr(at + 2, end - at - 2))) return "no such class of characters";
+        at = end + 2;
+        continue;
+      }
+      const auto from = static_cast<unsigned char>(text[at++]);
+      if (at + 1 < text.size() && text[at] == '-' && text[at + 1] != ']') {
+        const auto to = static_cast<unsigned char>(text[at + 1]);
+        if (to < from) return "the range ends before it begins";
+        put_range(set, from, to);
+        at += 2;
+      } else {
+        put(set, from);
+      }
+    }
+    ++at;
+    if (inverted) set.flip();
+    return nullptr;
+  }
+
+  const char* parse(std::string_view text) {
+    std::vector<Group> groups(1);
+    const auto atom = [&](Step step) {
+      Group& group = groups.back();
+      group.last = group.sequence.size();
+      group.has_last = true;
+      group.sequence.push_back(std::move(step));
+    };
+    for (std::size_t at = 0; at < text.size();) {
+      std::size_t size = 0;
+      for (const Group& group : groups) size += group.sequence.size() + group.alternatives.size();
+      if (size > kMost) return "it is too long";
+      const char c = text[at++];
+      Step step;
+      step.op = Op::kClass;
+      switch (c) {
+        case '(':
+          if (groups.size() > 200) return "it is nested too deep";
+          groups.push_back({});
+          break;
+        case ')': {
+          if (groups.size() == 1) return "a ) without a (";
+          either(groups.back());
+          const Fragment made = std::move(groups.back().alternatives);
+          groups.pop_back();
+          Group& group = groups.back();
+          group.last = group.sequence.size();
+          group.has_last = true;
+          append(group.sequence, made);
+          break;
+        }
+        case '|': either(groups.back()); break;
+        case '*':
+        case '+':
+        case '?':
+          if (!groups.back().has_last) return "nothing to repeat";
+          if (!repeat(groups.back(), c == '+' ? 1 : 0, c == '?' ? 1 : -1)) return "it is too long";
+          break;
+        case '{': {
+          int bounds[2] = {0, -1};
+          int bound = 0;
+          bool digit = false;
+          for (; at < text.size() && text[at] != '}'; ++at) {
+            if (text[at] == ',' && bound == 0 && digit) {
+              bound = 1;
+            } else if (text[at] >= '0' && text[at] <= '9') {
+              digit = true;
+              if (bounds[bound] < 0) bounds[bound] = 0;
+              bounds[bound] = bounds[bound] * 10 + (text[at] - '0');
+              if (bounds[bound] > 255) return "more than 255 times";
+            } else {
+              return "expected {n}, {n,} or {n,m}";
+            }
+          }
+          if (at == text.size() || !digit) return "expected {n}, {n,} or {n,m}";
+          ++at;
+          if (bound == 0) bounds[1] = bounds[0];
+          if (bounds[1] >= 0 && bounds[1] < bounds[0]) return "the upper bound is below the lower one";
+          if (!groups.back().has_last) return "nothing to repeat";
+          if (!repeat(groups.back(), bounds[0], bounds[1])) return "it is too long";
+          break;
+        }
+        case '^':
+          step.op = Op::kBegin;
+          atom(std::move(step));
+          break;
+        case '$':
+          step.op = Op::kEnd;
+          atom(std::move(step));
+          break;
+        case '.':
+          step.set.set();
+          atom(std::move(step));
+          break;
+        case '[':
+          if (const char* why = bracket(text, at, step.set)) return why;
+          atom(std::move(step));
+          break;
+        case '\\': {
+          if (at == text.size()) return "a \\ at its end";
+          const char what = text[at++];
+          if (what == 'd' || what == 'w' || what == 's') {
+            put_named(step.set, std::string_view(&what, 1));
+          } else if (what >= '1' && what <= '9') {
+            return "a back reference, which this does not know";
+          } else {
+            put(step.set, static_cast<unsigned char>(what));
+          }
+          atom(std::move(step));
+          break;
+        }
+        default:
+          put(step.set, static_cast<unsigned char>(c));
+          atom(std::move(step));
+          break;
+      }
+    }
+    if (groups.size() != 1) return "a ( without a )";
+    either(groups.back());
+    program_ = std::move(groups.back().alternatives);
+    return program_.size() > kMost ? "it is too long" : nullptr;
+  }
+
+  std::vector<Step> program_;
+  std::vector<std::uint32_t> marks_;
+  std::vector<std::uint32_t> now_;
+  std::vector<std::uint32_t> next_;
+  std::vector<std::uint32_t> way_;
+  std::uint32_t stamp_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/tree.hpp ====
+// tree.hpp: who came from whom, asked in O(1): how deep, is it below that one, what is around it.
+//
+// Resources and their creators are a forest. A preorder numbers it so that a subtree is an interval:
+//   const ResourceTree tree(normal);
+//   tree.depth[row];                        // 0: it has no parent
+//   tree.is_below(row, ancestor);           // O(1); a resource is below itself
+//   const std::vector<bool> kept = tree.around(row);   // its ancestors, itself, its descendants
+// With Visibility::shown_parent for the parents it is the tree without the runtime's own promises.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Flat tables by row of resources.
+///   Threads   any number of readers.
+///   Cost      constructor: O(n), without recursion. around: O(n). The rest O(1).
+///   Lifetime  stands alone.
+class ResourceTree {
+ public:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+
+  explicit ResourceTree(const Normalised& normal) : ResourceTree(normal.parent) {}
+  /// `parents` by row; a parent's row is below its child's.
+  explicit ResourceTree(std::span<const std::uint32_t> parents) : parent(parents.begin(), parents.end()) {
+    const auto rows = static_cast<std::uint32_t>(parent.size());
+    depth.assign(rows, 0);
+    in.assign(rows, 0);
+    out.assign(rows, 0);
+    std::vector<std::uint32_t> size(rows, 1);
+    for (std::uint32_t row = 0; row < rows; ++row) {
+      if (parent[row] != kNone) depth[row] = depth[parent[row]] + 1;
+    }
+    for (std::uint32_t row = rows; row-- > 0;) {
+      if (parent[row] != kNone) size[parent[row]] += size[row];
+    }
+    // A parent hands out its interval to its children, in the order of their rows.
+    std::vector<std::uint32_t> next(rows, 0);
+    std::uint32_t free = 0;
+    for (std::uint32_t row = 0; row < rows; ++row) {
+      std::uint32_t& at = parent[row] == kNone ? free : next[parent[row]];
+      in[row] = at;
+      out[row] = at + size[row];
+      at = out[row];
+      next[row] = in[row] + 1;
+    }
+  }
+
+  std::vector<std::uint32_t> parent;
+  std::vector<std::uint32_t> depth;
+  std::vector<std::uint32_t> in;   ///< preorder number
+  std::vector<std::uint32_t> out;  ///< behind the last number of its subtree
+
+  [[nodiscard]] bool is_below(std::uint32_t row, std::uint32_t ancestor) const noexcept {
+    return in[ancestor] <= in[row] && in[row] < out[ancestor];
+  }
+  [[nodiscard]] std::uint32_t descendants(std::uint32_t row) const noexcept { return out[row] - in[row] - 1; }
+  /// The filter of a click: ancestors, itself, descendants.
+  [[nodiscard]] std::vector<bool> around(std::uint32_t row) const {
+    std::vector<bool> kept(parent.size(), false);
+    for (std::uint32_t at = 0; at < kept.size(); ++at) kept[at] = is_below(at, row) || is_below(row, at);
+    return kept;
+  }
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/search.hpp ====
+// search.hpp: the language in which resources are asked for.
+//
+//   type:fetch wait>50ms            terms beside each other must all hold
+//   type:fetch | type:timer         either side of |; binds less than the space
+//   status:open|rejected            alternatives within a term: | without spaces
+//   -type:timer                     not
+//   checkout                        text anywhere: type, frames, annotations; case does not matter; quotes keep spaces
+//   /get(user|cart)/                a regular expression, likewise
+//   #123                            the resource with this id
+//   on:cp                           has time on its request's critical path
+//   finding:p01 finding:loop-block  a finding names it: by its number in docs/analyses.md, by its id, or finding:any
+//   type: frame: url: ann.KEY: status: request: lane: trigger:       type takes * for anything
+//   wait exec total delay created   > >= < <= =  a duration           depth invocations: a number
+//
+//   Search search;
+//   if (!search.parse("type:fetch wait>50ms")) show(search.error(), search.error_at());
+//   const std::vector<bool> hits = search.find({run, tree, on_path, findings});      // by row of resources
+// What is not known is neither more nor less than anything.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// `10ms`, `1.5s`, `250` (ns). False: it is none, or does not fit 64 bits.
+[[nodiscard]] inline bool parse_duration_text(std::string_view text, std::uint64_t& ns) noexcept {
+  std::uint64_t whole = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
+  if (error != std::errc{}) return false;
+  auto at = static_cast<std::size_t>(end - text.data());
+  std::string_view fraction;
+  if (at < text.size() && text[at] == '.') {
+    const std::size_t from = ++at;
+    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
+    fraction = text.substr(from, at - from);
+    if (fraction.empty()) return false;
+  }
+  const std::string_view unit = text.substr(at);
+  std::uint64_t scale = unit.empty() || unit == "ns" ? 1
+                        : unit == "us"               ? 1'000
+                        : unit == "ms"               ? 1'000'000
+                        : unit == "s"                ? 1'000'000'000
+                        : unit == "m"                ? std::uint64_t{60'000'000'000}
+                                                     : 0;
+  if (scale == 0 || whole > ~std::uint64_t{0} / scale) return false;
+  ns = whole * scale;
+  for (const char digit : fraction) {
+    scale /= 10;
+    const std::uint64_t more = scale * static_cast<std::uint64_t>(digit - '0');
+    if (ns > ~std::uint64_t{0} - more) return false;
+    ns += more;
+  }
+  return true;
+}
+
+/// "open", "fulfilled", "rejected", "cancelled", "settled", "destroyed", "finished" or "ran".
+[[nodiscard]] inline std::string_view status_of(const Execution& run, std::uint32_t row) noexcept {
+  const TraceModel& model = run.model;
+  if (model.has(row, ResourceFlag::kSettled)) {
+    return model.outcome(row) == Outcome::kUnknown ? std::string_view("settled") : word(model.outcome(row));
+  }
+  const std::uint32_t request = run.request[row];
+  if (request != TraceModel::kNone && run.requests[request].resource == row && model.roots[run.requests[request].root].has_finished) return "finished";
+  if (model.has(row, ResourceFlag::kDestroyed)) return "destroyed";
+  if (run.settle_known[row]) return "settled";
+  // A plain document says no more of a promise than that it ran.
+  const auto callbacks = model.invocations_of(row);
+  const bool ran = !callbacks.empty() && std::all_of(callbacks.begin(), callbacks.end(), [&](std::uint32_t at) { return model.invocations[at].ended; });
+  return run.normal.inferred && ran ? std::string_view("ran") : std::string_view("open");
+}
+
+/// `function file:line:column`; of a native frame the file's last part.
+[[nodiscard]] inline std::string frame_words(const TraceModel& model, const TraceModel::Frame& frame) {
+  const std::string_view function = model.text(frame.function);
+  std::string_view file = model.text(frame.file);
+  if (frame.kind == FrameKind::kNative && file.find('/') != std::string_view::npos) file.remove_prefix(file.rfind('/') + 1);
+  std::string out(function.empty() ? std::string_view("(anonymous)") : function);
+  if (file.empty()) return out;
+  out += ' ';
+  out += file;
+  if (frame.line == 0) return out;
+  out += ":" + std::to_string(frame.line);
+  if (frame.column != 0) out += ":" + std::to_string(frame.column);
+  return out;
+}
+
+/// Whether `text` is `pattern`, in which `*` stands for anything; case does not matter. O(text x pattern).
+[[nodiscard]] inline bool glob_matches(std::string_view pattern, std::string_view text) noexcept {
+  std::size_t p = 0;
+  std::size_t t = 0;
+  std::size_t star = std::string_view::npos;
+  std::size_t from = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      from = t;
+    } else if (p < pattern.size() && detail::lower(pattern[p]) == detail::lower(text[t])) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++from;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+/// What is asked for.
+///   Threads   one: regular expressions keep their state.
+///   Cost      parse: O(text). find: O(resources x terms + texts), each stack and type looked at once a term.
+///   Errors    parse returns false; error() says what is wrong with which term.
+class Search {
+ public:
+  /// What it is asked of. `on_path`: time on the critical path by resource (of units), empty where there are no paths.
+  struct In {
+    const Execution& run;
+    const ResourceTree& tree;
+    std::span<const std::uint64_t> on_path = {};
+    std::span<const Finding> findings = {};
+  };
+
+  [[nodiscard]] bool parse(std::string_view text) {
+    either_.clear();
+    error_.clear();
+    std::vector<All> made(1);
+    bool any = false;
+    std::size_t at = 0;
+    const auto is_space = [](char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; };
+    for (;;) {
+      while (at < text.size() && is_space(text[at])) ++at;
+      if (at == text.size()) break;
+      const std::size_t begin = at;
+      if (text[at] == '|') {
+        if (made.back().empty()) return fail(begin, "|", "stands between two terms");
+        made.push_back({});
+        ++at;
+        continue;
+      }
+      Term term;
+      term.negated = text[at] == '-';
+      if (term.negated) ++at;
+      std::vector<Piece> pieces(1);
+      if (at < text.size() && text[at] == '/') {
+        pieces[0].regex = true;
+        for (++at; at < text.size() && text[at] != '/'; ++at) {
+          if (text[at] == '\\' && at + 1 < text.size() && text[at + 1] == '/') ++at;
+          pieces[0].text += text[at];
+        }
+        if (at == text.size()) return fail(begin, text.substr(begin), "the regular expression has no / at its end");
+        ++at;
+      } else {
+        std::size_t piece_begin = at;
+        while (at < text.size() && !is_space(text[at])) {
+          if (text[at] == '"') {
+            if (at == piece_begin) pieces.back().quoted = true;
+            const std::size_t close = text.find('"', at + 1);
+            if (close == std::string_view::npos) return fail(begin, text.substr(begin), "the quote is not closed");
+            pieces.back().text += text.substr(at + 1, close - at - 1);
+            at = close + 1;
+          } else if (text[at] == '|') {
+            piece_begin = ++at;
+            pieces.push_back({});
+          } else {
+            pieces.back().text += text[at++];
+          }
+        }
+      }
+      const std::string_view source = text.substr(begin, at - begin);
+      std::string field;
+      for (const Piece& piece : pieces) {
+        if (piece.text.empty() && !piece.quoted) return fail(begin, source, "expected something to look for");
+        Test test;
+        if (const std::string why = understand(piece, field, test); !why.empty()) return fail(begin, source, why);
+        term.tests.push_back(std::move(test));
+      }
+      made.back().push_back(std::move(term));
+      any = true;
+    }
+    if (any && made.back().empty()) return fail(text.size(), "|", "stands between two terms");
+    if (any) either_ = std::move(made);
+    return true;
+  }
+
+  /// Of a text that was not understood: `'term': what is wrong with it`.
+  [[nodiscard]] const std::string& error() const noexcept { return error_; }
+  [[nodiscard]] std::size_t error_at() const noexcept { return error_at_; }
+
+  /// By row of resources. Nothing asked: all. Resources that were only mentioned are never there.
+  [[nodiscard]] std::vector<bool> find(const In& in) {
+    const std::uint32_t resources = in.run.model.resources();
+    std::vector<bool> hits(resources, either_.empty());
+    for (All& all : either_) {
+      std::vector<bool> both(resources, true);
+      for (Term& term : all) {
+        std::vector<bool> one(resources, false);
+        for (Test& test : term.tests) run_test(in, test, one);
+        for (std::uint32_t row = 0; row < resources; ++row) both[row] = both[row] && one[row] != term.negated;
+      }
+      for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || both[row];
+    }
+    for (std::uint32_t row = 0; row < resources; ++row) {
+      if (!in.run.model.has(row, ResourceFlag::kCreated)) hits[row] = false;
+    }
+    return hits;
+  }
+
+ private:
+  enum class What : std::uint8_t { kText, kRegex, kId, kType, kFrame, kAnnotation, kStatus, kRequest, kTrigger, kLane, kOnPath, kFinding, kNumber };
+  enum class Number : std::uint8_t { kWait, kExec, kTotal, kDelay, kCreated, kDepth, kInvocations };
+  enum class Compare : std::uint8_t { kMore, kAtLeast, kLess, kAtMost, kEqual };
+  struct Test {
+    What what = What::kText;
+    Number number = Number::kWait;
+    Compare compare = Compare::kEqual;
+    std::uint64_t value = 0;
+    std::string text;  // in lower case where case does not matter
+    std::string key;
+    TextPattern pattern;
+  };
+  struct Term {
+    bool negated = false;
+    std::vector<Test> tests;
+  };
+  using All = std::vector<Term>;
+  struct Piece {
+    std::string text;
+    bool regex = false;
+    bool quoted = false;  ///< it begins with a quote: no field, no #
+  };
+
+  bool fail(std::size_t at, std::string_view term, std::string_view why) {
+    error_at_ = at;
+    error_ = "'" + std::string(term) + "': " + std::string(why);
+    either_.clear();
+    return false;
+  }
+
+  static std::string lowered(std::string_view text) {
+    std::string out(text);
+    for (char& c : out) c = detail::lower(c);
+    return out;
+  }
+  static bool number_from(std::string_view text, std::uint64_t& value) noexcept {
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    return error == std::errc{} && end == text.data() + text.size();
+  }
+
+  /// What is wrong; empty: nothing. `field` is that of the alternatives before, and is set.
+  static std::string understand(const Piece& piece, std::string& field, Test& test) {
+    if (piece.regex) {
+      test.what = What::kRegex;
+      const char* const why = test.pattern.compile(piece.text);
+      return why == nullptr ? std::string() : std::string("is no regular expression: ") + why;
+    }
+    const std::string_view text = piece.text;
+    if (!piece.quoted) {
+      if (text.size() > 1 && text.front() == '#') {
+        test.what = What::kId;
+        return number_from(text.substr(1), test.value) ? std::string() : "expected a number after the #";
+      }
+      const std::size_t end = text.find_first_of(":<>=");
+      if (end != std::string_view::npos && end != 0) {
+        const std::string_view name = text.substr(0, end);
+        constexpr std::string_view numbers[] = {"wait", "exec", "total", "delay", "created", "depth", "invocations"};
+        for (std::size_t at = 0; at < std::size(numbers); ++at) {
+          if (numbers[at] == name && text[end] != ':') return comparison(static_cast<Number>(at), text.substr(end), test);
+        }
+        bool plain = true;
+        for (const char c : name) plain = plain && (detail::is_letter(c) || detail::is_digit(c) || c == '.' || c == '-' || c == '_');
+        // A colon after a word is a field; in `https://` and `app.js:7` it is text.
+        if (text[end] == ':' && (is_field(name) || (plain && name.find('.') == std::string_view::npos && text.substr(end, 3) != "://"))) {
+          field = name;
+          return of_field(name, text.substr(end + 1), test);
+        }
+        if (plain && (text[end] == '<' || text[end] == '>')) {
+          return "no such number: there are wait, exec, total, delay, created, depth, invocations";
+        }
+      }
+    }
+    if (!field.empty()) return of_field(field, text, test);
+    test.what = What::kText;
+    test.text = lowered(text);
+    return {};
+  }
+  static bool is_field(std::string_view name) noexcept {
+    for (const std::string_view known : {"type", "frame", "url", "status", "request", "trigger", "lane", "on", "finding"}) {
+      if (name == known) return true;
+    }
+    return name.starts_with("ann.") && name.size() > 4;
+  }
+  static std::string comparison(Number number, std::string_view rest, Test& test) {
+    test.what = What::kNumber;
+    test.number = number;
+    const bool with_equal = rest.size() > 1 && rest[1] == '=';
+    test.compare = rest[0] == '>' ? (with_equal ? Compare::kAtLeast : Compare::kMore)
+                   : rest[0] == '<' ? (with_equal ? Compare::kAtMost : Compare::kLess) : Compare::kEqual;
+    rest.remove_prefix(with_equal ? 2 : 1);
+    if (number == Number::kDepth || number == Number::kInvocations) {
+      return number_from(rest, test.value) ? std::string() : "expected a number, not '" + std::string(rest) + "'";
+    }
+    if (parse_duration_text(rest, test.value)) return {};
+    return "expected a number and a unit, like 50ms (ns, us, ms, s, m), not '" + std::string(rest) + "'";
+  }
+  static std::string of_field(std::string_view field, std::string_view value, Test& test) {
+    test.text = lowered(value);
+    if (field == "type") {
+      test.what = What::kType;
+    } else if (field == "frame") {
+      test.what = What::kFrame;
+    } else if (field == "url" || field.starts_with("ann.")) {
+      test.what = What::kAnnotation;
+      test.key = field == "url" ? std::string("url") : lowered(field.substr(4));
+    } else if (field == "status") {
+      test.what = What::kStatus;
+      for (const std::string_view known : {"open", "settled", "fulfilled", "rejected", "cancelled", "destroyed", "finished", "ran"}) {
+        if (test.text == known) return {};
+      }
+      return "the statuses are open, settled, fulfilled, rejected, cancelled, destroyed, finished, ran";
+    } else if (field == "request") {
+      test.what = What::kRequest;
+      if (test.text != "none" && !number_from(test.text, test.value)) return "expected a request's number, or none";
+    } else if (field == "trigger") {
+      test.what = What::kTrigger;
+      if (!number_from(value.starts_with('#') ? value.substr(1) : value, test.value)) return "expected a resource's id";
+    } else if (field == "lane") {
+      test.what = What::kLane;
+    } else if (field == "on") {
+      test.what = What::kOnPath;
+      if (test.text != "cp") return "there is on:cp";
+    } else if (field == "finding") {
+      test.what = What::kFinding;
+      if (test.text == "any") return {};
+      std::uint64_t number = 0;
+      if (test.text.size() > 1 && test.text[0] == 'p' && number_from(std::string_view(test.text).substr(1), number)) {
+        if (number == 0 || number > std::size(kPatternIds)) return "the patterns are p01 to p14";
+        test.text = kPatternIds[number - 1];
+      }
+    } else {
+      return "no such field: there are type, frame, url, ann.KEY, status, request, trigger, lane, on, finding, and "
+             "wait, exec, total, delay, created, depth, invocations with > >= < <= =";
+    }
+    return {};
+  }
+
+  // -- looking --------------------------------------------------------------------------------------------------------
+
+  static bool contains(std::string_view text, std::string_view needle) noexcept {
+    const auto found = std::search(text.begin(), text.end(), needle.begin(), needle.end(),
+                                   [](char a, char b) { return detail::lower(a) == b; });
+    return needle.empty() || found != text.end();
+  }
+  static std::string value_text(const TraceModel::Note& note) {
+    const Value value = TraceModel::value_of(note);
+    switch (value.kind) {
+      case ValueKind::kString: return std::string(value.text);
+      case ValueKind::kInt: return std::to_string(value.integer);
+      case ValueKind::kUint: return std::to_string(value.uinteger);
+      case ValueKind::kDouble: {
+        char digits[32];
+        const auto end = std::to_chars(digits, digits + sizeof digits, value.real).ptr;
+        return std::string(digits, static_cast<std::size_t>(end - digits));
+      }
+      case ValueKind::kBool: return value.boolean ? "true" : "false";
+    }
+    return {};
+  }
+
+  void run_test(const In& in, Test& test, std::vector<bool>& hits) const {
+    const TraceModel& model = in.run.model;
+    const std::uint32_t resources = model.resources();
+    switch (test.what) {
+      case What::kText:
+      case What::kRegex: {
+        const auto accepts = [&](std::string_view text) {
+          return test.what == What::kRegex ? test.pattern.matches(text) : contains(text, test.text);
+        };
+        const std::vector<bool> types = by_type(model, accepts);
+        const std::vector<bool> stacks = by_stack(model, accepts);
+        std::vector<std::uint8_t> keys(model.texts.texts(), 0);  // 1: no, 2: yes
+        for (std::uint32_t row = 0; row < resources; ++row) {
+          if (hits[row]) continue;
+          const std::uint32_t stack = model.stack[row];
+          bool found = types[type_of(model, row)] || (stack != TraceModel::kNone && stacks[stack]);
+          for (const TraceModel::Note& note : model.notes_of(row)) {
+            if (found) break;
+            if (keys[note.key] == 0) keys[note.key] = accepts(model.text(note.key)) ? 2 : 1;
+            found = keys[note.key] == 2 || (note.kind == ValueKind::kString ? accepts(note.text) : accepts(value_text(note)));
+          }
+          hits[row] = found;
+        }
+        break;
+      }
+      case What::kId:
+        if (const std::uint32_t row = model.find(static_cast<ResourceId>(test.value)); row != TraceModel::kNone) hits[row] = true;
+        break;
+      case What::kType: {
+        const std::vector<bool> types = by_type(model, [&](std::string_view name) { return glob_matches(test.text, name); });
+        for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || types[type_of(model, row)];
+        break;
+      }
+      case What::kFrame: {
+        const std::vector<bool> stacks = by_stack(model, [&](std::string_view text) { return contains(text, test.text); });
+        for (std::uint32_t row = 0; row < resources; ++row) {
+          hits[row] = hits[row] || (model.stack[row] != TraceModel::kNone && stacks[model.stack[row]]);
+        }
+        break;
+      }
+      case What::kAnnotation: {
+        std::vector<std::uint8_t> keys(model.texts.texts(), 0);
+        for (const TraceModel::Note& note : model.notes) {
+          if (keys[note.key] == 0) keys[note.key] = lowered(model.text(note.key)) == test.key ? 2 : 1;
+          if (keys[note.key] != 2 || hits[note.resource]) continue;
+          hits[note.resource] = note.kind == ValueKind::kString ? contains(note.text, test.text) : contains(value_text(note), test.text);
+        }
+        break;
+      }
+      case What::kStatus:
+        for (std::uint32_t row = 0; row < resources; ++row) {
+          const std::string_view status = status_of(in.run, row);
+          hits[row] = hits[row] || status == test.text || (test.text == "settled" && model.has(row, ResourceFlag::kSettled));
+        }
+        break;
+      case What::kRequest: {
+        // Requests are counted from 1 in the order in which they began.
+        std::vector<std::uint32_t> order(in.run.requests.size());
+        for (std::uint32_t at = 0; at < order.size(); ++at) order[at] = at;
+        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+          return in.run.requests[a].start != in.run.requests[b].start ? in.run.requests[a].start < in.run.requests[b].start : a < b;
+        });
+        const std::uint32_t wanted = test.value == 0 || test.value > order.size() ? TraceModel::kNone : order[test.value - 1];
+        if (wanted == TraceModel::kNone && test.text != "none") break;
+        for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || in.run.request[row] == wanted;
+        break;
+      }
+      case What::kTrigger: {
+        const std::uint32_t by = model.find(static_cast<ResourceId>(test.value));
+        for (std::uint32_t row = 0; row < resources && by != TraceModel::kNone; ++row) hits[row] = hits[row] || model.trigger[row] == by;
+        break;
+      }
+      case What::kLane:
+        for (std::uint32_t row = 0; row < resources; ++row) {
+          const std::uint32_t lane = model.created_lane[row];
+          if (lane == TraceModel::kNone || hits[row]) continue;
+          hits[row] = std::to_string(thence::number(model.lanes[lane].id)) == test.text || lowered(model.text(model.lanes[lane].name)) == test.text;
+        }
+        break;
+      case What::kOnPath:
+        for (std::uint32_t row = 0; row < resources && !in.on_path.empty(); ++row) hits[row] = hits[row] || in.on_path[in.run.unit[row]] != 0;
+        break;
+      case What::kFinding:
+        for (const Finding& one : in.findings) {
+          if (test.text != "any" && one.id != test.text) continue;
+          for (const std::uint32_t row : one.resources) hits[row] = true;
+        }
+        break;
+      case What::kNumber:
+        for (std::uint32_t row = 0; row < resources; ++row) {
+          std::uint64_t value = 0;
+          if (!hits[row] && number_of(in, row, test.number, value)) hits[row] = holds(value, test);
+        }
+        break;
+    }
+  }
+  static bool holds(std::uint64_t value, const Test& test) noexcept {
+    switch (test.compare) {
+      case Compare::kMore: return value > test.value;
+      case Compare::kAtLeast: return value >= test.value;
+      case Compare::kLess: return value < test.value;
+      case Compare::kAtMost: return value <= test.value;
+      case Compare::kEqual: return value == test.value;
+    }
+    return false;
+  }
+  /// False: it is not known.
+  static bool number_of(const In& in, std::uint32_t row, Number which, std::uint64_t& value) noexcept {
+    const Execution& run = in.run;
+    if (!run.model.has(row, ResourceFlag::kCreated)) return false;
+    const auto callbacks = run.model.invocations_of(row);
+    const std::uint64_t created = run.created(row);
+    const auto since = [&](std::uint64_t time) { return time > created ? time - created : 0; };
+    switch (which) {
+      case Number::kWait:
+        if (callbacks.empty() && !run.settle_known[row]) return false;
+        value = callbacks.empty() ? since(run.settled[row]) : since(run.start(callbacks.front()));
+        return true;
+      case Number::kExec:
+        value = 0;
+        for (const std::uint32_t at : callbacks) value += run.self[at];
+        return !callbacks.empty();
+      case Number::kTotal: {
+        if (callbacks.empty() && !run.settle_known[row]) return false;
+        std::uint64_t last = created;
+        for (const std::uint32_t at : callbacks) last = std::max(last, run.end(at));
+        value = callbacks.empty() ? since(run.settled[row]) : since(last);
+        return true;
+      }
+      case Number::kDelay: {
+        bool known = false;
+        value = 0;
+        for (const std::uint32_t at : callbacks) {
+          if (run.model.invocations[at].wake == TraceModel::kNone) continue;
+          known = true;
+          value += run.start(at) - run.ready[at];
+        }
+        return known;
+      }
+      case Number::kCreated: value = created - std::min(created, run.model.first_time); return true;
+      case Number::kDepth: value = in.tree.depth[row]; return true;
+      case Number::kInvocations: value = callbacks.size(); return true;
+    }
+    return false;
+  }
+
+  static std::size_t type_of(const TraceModel& model, std::uint32_t row) noexcept {
+    return model.has(row, ResourceFlag::kCreated) && model.type[row] < model.type_names.size() ? model.type[row] : model.type_names.size();
+  }
+  template <class Accepts>
+  static std::vector<bool> by_type(const TraceModel& model, Accepts&& accepts) {
+    std::vector<bool> made(model.type_names.size() + 1, false);
+    std::vector<bool> used(made.size(), false);
+    for (std::uint32_t row = 0; row < model.resources(); ++row) {
+      const std::size_t type = type_of(model, row);
+      if (used[type]) continue;
+      used[type] = true;
+      made[type] = accepts(model.type_name(row));
+    }
+    return made;
+  }
+  /// A stack is accepted if one of its frames is.
+  template <class Accepts>
+  static std::vector<bool> by_stack(const TraceModel& model, Accepts&& accepts) {
+    std::vector<bool> frames(model.frames.size(), false);
+    for (std::size_t frame = 0; frame < frames.size(); ++frame) frames[frame] = accepts(frame_words(model, model.frames[frame]));
+    std::vector<bool> made(model.stacks.size(), false);
+    for (std::uint32_t stack = 0; stack < made.size(); ++stack) {
+      for (const std::uint32_t frame : model.frames_of(stack)) made[stack] = made[stack] || frames[frame];
+    }
+    return made;
+  }
+
+  std::vector<All> either_;  // or of ands; empty: everything
+  std::string error_;
+  std::size_t error_at_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/temporal_edges.hpp ====
+// temporal_edges.hpp: what ran just before what, where the trace records no cause between the two.
+//
+// Where causes are not recorded, the best that can be shown is neighbourhood: this callback ran inside that one, or within
+// 100 us after it on the same lane. Such an edge is a hint and is drawn as one. Each invocation has at most one:
+//   for (const TemporalEdge& edge : temporal_edges(run, tree)) draw(edge.from, edge.to, edge.delay_ns);
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Invocation `to` began inside `from`, or so long after its end.
+struct TemporalEdge {
+  std::uint32_t from = TraceModel::kNone;
+  std::uint32_t to = TraceModel::kNone;
+  std::uint64_t delay_ns = 0;  ///< 0: nested
+};
+
+/// In order of `to`. None where `from` is the recorded cause, or belongs to the same resource or to an ancestor of it.
+///   Cost      O(invocations).
+[[nodiscard]] inline std::vector<TemporalEdge> temporal_edges(const Execution& run, const ResourceTree& tree,
+                                                              std::uint64_t within_ns = 100'000) {
+  constexpr std::uint32_t kNone = TraceModel::kNone;
+  std::vector<TemporalEdge> edges;
+  for (std::uint32_t at = 0; at < run.model.invocations.size(); ++at) {
+    if (run.is_span(at)) continue;
+    TemporalEdge edge;
+    edge.to = at;
+    edge.from = run.container[at];
+    if (edge.from == kNone) {
+      // Whoever held the lane last before it: nothing contains its start, so that one's end is the last end.
+      const std::uint32_t lane = run.lane[at];
+      const std::uint32_t before = run.first_segment[at];
+      if (before == run.segment_first[lane]) continue;
+      edge.from = run.segments[before - 1].owner;
+      edge.delay_ns = run.start(at) - run.segments[before - 1].end;
+      if (edge.delay_ns > within_ns) continue;
+    }
+    const Execution::Cause& cause = run.cause[at];
+    const bool recorded = cause.kind != CauseOf::kCalled && !cause.inferred;
+    if (recorded && cause.invocation == edge.from) continue;
+    if (tree.is_below(run.resource_of(at), run.resource_of(edge.from))) continue;
+    edges.push_back(edge);
+  }
+  return edges;
 }
 
 }  // namespace THENCE_ABI

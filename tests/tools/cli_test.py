@@ -67,7 +67,7 @@ class Command(unittest.TestCase):
 
     def test_wrong_use_ends_with_64_and_says_what_is_wrong(self):
         for arguments, message in [
-                (["nonsense"], "thence: 'nonsense' is no subcommand: there are info, convert, query, cat, merge, symbolize, check, completion, man\n"),
+                (["nonsense"], "thence: 'nonsense' is no subcommand: there are analyze, compare, gate, aggregate, flame, info, convert, query, cat, merge, symbolize, check, completion, man\n"),
                 ([], "thence: A subcommand is required\nRun with --help for what is understood.\n"),
                 (["info"], "thence: FILE is required\nRun with --help for what is understood.\n"),
                 (["convert", "request.json", "out.xyz"], "thence: out.xyz: its name does not say a format: use --to\n"),

@@ -55,6 +55,8 @@ int run(int argc, char** argv) {
   });
   Common common;
   const std::vector<Command> commands = {
+      add_analyze(app, common),   add_compare(app, common), add_gate(app, common),       add_aggregate(app, common),
+      add_flame(app, common),
       add_info(app, common),      add_convert(app, common), add_query(app, common),      add_cat(app, common), add_merge(app, common),
       add_symbolize(app, common), add_check(app, common),   add_completion(app, common), add_man(app, common),
   };
@@ -67,8 +69,15 @@ int run(int argc, char** argv) {
     }
     if (!found) throw Failure(kUsage, "'" + std::string(argv[1]) + "' is no subcommand: there are " + known);
   }
+  // CLI11 drops a `--`; of compare it says where the new traces begin.
+  std::vector<const char*> arguments(argv, argv + argc);
+  if (argc > 1 && std::string_view(argv[1]) == "compare") {
+    for (const char*& argument : arguments) {
+      if (std::string_view(argument) == "--") argument = "--new";
+    }
+  }
   try {
-    app.parse(argc, argv);
+    app.parse(argc, arguments.data());
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);
     return code == 0 ? kDone : kUsage;

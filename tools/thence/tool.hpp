@@ -19,7 +19,8 @@ namespace tool {
 /// Exit codes; docs/thence.md explains them. Those from 64 on are sysexits.h's.
 enum Exit : int {
   kDone = 0,
-  kBroken = 1,        ///< check: a promise of the format is not kept
+  kBroken = 1,        ///< check: a promise of the format is not kept. gate: a rule is not kept
+  kRegressed = 2,     ///< compare: the new traces are worse
   kUsage = 64,        ///< wrong use of the command line
   kDamaged = 65,      ///< an input is damaged or cut off; what was good before that has been used
   kNoInput = 66,      ///< an input cannot be opened, or is no trace that we know
@@ -50,6 +51,11 @@ struct Command {
   std::function<int()> run;
 };
 
+Command add_analyze(CLI::App& app, Common& common);
+Command add_compare(CLI::App& app, Common& common);
+Command add_gate(CLI::App& app, Common& common);
+Command add_flame(CLI::App& app, Common& common);
+Command add_aggregate(CLI::App& app, Common& common);
 Command add_info(CLI::App& app, Common& common);
 Command add_convert(CLI::App& app, Common& common);
 Command add_query(CLI::App& app, Common& common);

@@ -11,3 +11,4 @@
 #include "thence/adapters/v8/promise_tracer.hpp"
 #include "thence/adapters/v8/script_stacks.hpp"
 #include "thence/adapters/v8/v8_version.hpp"
+#include "thence/adapters/v8/watchdog.hpp"

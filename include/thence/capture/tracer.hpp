@@ -257,6 +257,15 @@ class BasicTracer {
   void begin_pause(PauseKind kind) noexcept { lane_event(EventKind::kPauseBegan, kind); }
   void end_pause(PauseKind kind) noexcept { lane_event(EventKind::kPauseEnded, kind); }
 
+  /// A sampler or a watchdog saw this lane at `stack`, in whatever is current.
+  void sample(StackId stack, SampleKind kind = SampleKind::kCpu) noexcept {
+    when_on([](BasicTracer& self, auto path, StackId where, SampleKind how) noexcept {
+      const Resource seen = *self.top_;
+      self.push(path, Event{Event::head_of(seen.id, EventKind::kSample, static_cast<std::uint8_t>(how)),
+                            self.ticks_of(path, Now{}), 0, Event::context_of(seen.root, where)});
+    }, stack, kind);
+  }
+
   // ---- stacks
 
   /// A script's stack, innermost frame first; its strings are copied where they are new. At most kMaxFrames frames.
@@ -669,6 +678,7 @@ class NullTracer {
   constexpr void unpark() noexcept {}
   constexpr void begin_pause(PauseKind) noexcept {}
   constexpr void end_pause(PauseKind) noexcept {}
+  constexpr void sample(StackId, SampleKind = SampleKind::kCpu) noexcept {}
   constexpr StackId intern_script_stack(std::span<const ScriptFrame>) noexcept { return StackId::kNone; }
   constexpr StackId intern_native_stack(std::span<const std::uint64_t>) noexcept { return StackId::kNone; }
   [[nodiscard]] constexpr bool active() const noexcept { return false; }

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+thence_test(analysis_random_programs SOURCES random_program_test.cpp LIBRARIES thence::thence NO_SINGLE)
+thence_test(analysis_core_oracle SOURCES oracle_test.cpp LIBRARIES thence::thence NO_SINGLE)
+thence_test(analysis_critical_path SOURCES critical_path_test.cpp LIBRARIES thence::thence NO_SINGLE)
+
+set(_corpus "${PROJECT_SOURCE_DIR}/../shared/corpus")
+if(IS_DIRECTORY "${_corpus}/async-trace-samples")
+  thence_test(analysis_core_invariants SOURCES invariants_test.cpp LIBRARIES thence::thence NO_SINGLE
+              DEFINITIONS "THENCE_CORPUS=\"${_corpus}\"")
+else()
+  set_property(GLOBAL APPEND PROPERTY THENCE_LEFT_OUT "the published samples in test analysis_core_invariants (no ../shared/corpus)")
+  thence_test(analysis_core_invariants SOURCES invariants_test.cpp LIBRARIES thence::thence NO_SINGLE)
+endif()
