@@ -148,7 +148,8 @@ void compare(const TraceModel& model, Counts& counts) {
     }
     if (bound.circular) {
       ++counts.circular;
-      REQUIRE(ideal.bounds[of].dependency_ns <= bound.dependency);
+      // Where something needs itself at one nanosecond, the equations have more than one solution.
+      REQUIRE(ideal.bounds[of].dependency_ns <= run.requests[of].duration());
     } else {
       ++counts.ideals;
       REQUIRE(ideal.bounds[of].dependency_ns == bound.dependency);

@@ -366,24 +366,11 @@ class BasicTracer {
 
   template <class Body, class... Arguments>
   [[gnu::noinline, gnu::cold]] auto slowly(Body body, Arguments... arguments) noexcept {
+    using Result = decltype(body(*this, Slow{}, arguments...));
     const std::uint32_t epoch = epoch_.load(std::memory_order_relaxed);
+    if (epoch == 0) return Result();  // stopped since active() was asked
     if (epoch != seen_epoch_) begin_epoch(epoch);
-    struct Closing {
-      BasicTracer& tracer;
-      ~Closing() { tracer.close_if_needed(); }
-    } closing{*this};
     return body(*this, Slow{}, arguments...);
-  }
-
-  /// Pushing may have opened the ring again. In the order of all these stores and loads, either the stop's close() comes
-  /// after that, or its epoch is seen here.
-  void close_if_needed() noexcept {
-    if constexpr (kGated) {
-      if (epoch_.load(std::memory_order_seq_cst) != seen_epoch_) ring_.close();
-      if constexpr (kCounts) {
-        if (!clock_.counts()) ring_.close();
-      }
-    }
   }
 
   /// Tracing was stopped in between: what was entered then may have been left unseen.
@@ -391,6 +378,14 @@ class BasicTracer {
     seen_epoch_ = epoch;
     top_ = current_.data();
     beyond_ = 0;
+    if constexpr (kCounts) {
+      if (!clock_.counts()) return;  // the ring stays closed: every call takes the path that reads the system's clock
+    }
+    if constexpr (kGated) {
+      // In the one order of these, either set_epoch()'s close() comes after reopen(), or its epoch is seen here.
+      ring_.reopen();
+      if (epoch_.load(std::memory_order_seq_cst) != epoch) ring_.close();
+    }
   }
 
   [[gnu::always_inline]] inline std::uint64_t ticks_of(Fast, Now) const noexcept {

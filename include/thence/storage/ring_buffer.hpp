@@ -81,8 +81,13 @@ class RingBuffer {
     *slot = event;
     publish(slot + 1);
   }
-  /// Sends the next push down the slow path, so that who asks is_open() looks up: its tracer was told to stop.
-  void close() noexcept { limit_.store(nullptr, std::memory_order_seq_cst); }
+  /// From now on is_open() says no, until reopen(): for a host that was told to stop. What is pushed all the same is taken,
+  /// by the slow path. Anyone may close; the producer reopens.
+  void close() noexcept {
+    shut_.store(true, std::memory_order_seq_cst);
+    limit_.store(nullptr, std::memory_order_seq_cst);
+  }
+  void reopen() noexcept { shut_.store(false, std::memory_order_seq_cst); }
 
   /// Appends one event. False: it was refused, and counted.
   [[gnu::always_inline]] inline bool try_push(Event event) noexcept {
@@ -208,6 +213,8 @@ class RingBuffer {
     const std::uint64_t free = end > tail ? end - tail : 0;  // push_reserved may have gone beyond
     const auto lap = static_cast<std::uint64_t>(slots_ + mask_ + 1 - cursor_);
     limit_.store(cursor_ + std::min(free, lap), std::memory_order_seq_cst);
+    // Of these two stores and close()'s two, in their one order: either its second comes last, or its first is seen here.
+    if (shut_.load(std::memory_order_seq_cst)) [[unlikely]] limit_.store(nullptr, std::memory_order_seq_cst);
   }
 
   /// Writes a record at `tail` of these slots.
@@ -260,7 +267,7 @@ class RingBuffer {
     }
     put_down(head, a, b, slots);
     if (in_reserve) {
-      close();  // until the reader has emptied both
+      limit_.store(nullptr, std::memory_order_seq_cst);  // until the reader has emptied both
     } else {
       open_up();
     }
@@ -291,7 +298,7 @@ class RingBuffer {
     counts.last_lost.store(event.ticks, std::memory_order_relaxed);
     ++pending_;
     counts.lost.store(counts.lost.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-    close();  // the fast path stays closed until the loss is marked
+    limit_.store(nullptr, std::memory_order_seq_cst);  // the fast path stays closed until the loss is marked
     return false;
   }
 
@@ -324,6 +331,7 @@ class RingBuffer {
   // The producer's line: the consumer looks at it once a drain.
   alignas(kCacheLine) Event* cursor_ = nullptr;  // where the main ring's next event goes; slots_ + capacity at a lap's end
   std::atomic<Event*> limit_{nullptr};           // put() may go up to here; null: closed
+  std::atomic<bool> shut_{false};                // and to stay so
   Event* slots_ = nullptr;
   std::uint64_t mask_ = 0;
   std::uint64_t lap_ = 0;        // position of slots_[0] in this lap
