@@ -579,6 +579,13 @@ struct Naive {
     std::uint64_t lane = 0;  // what the busiest lane ran of what the end needs
     bool circular = false;  // something at one moment needs itself
   };
+  /// Who made it, or the operation that it was made for and that had called nobody yet.
+  std::uint32_t origin(std::uint32_t row) const {
+    for (; creator[row] == kNone; row = normal.parent[row]) {
+      if (normal.parent[row] == kNone || !operation[normal.parent[row]]) return kNone;
+    }
+    return creator[row];
+  }
   Bound ideal(std::uint32_t of) const {
     const std::uint64_t zero = begin_of(of), to = end_of(of);
     const std::uint32_t end_invocation = last_of(of), root = model.roots[of].resource;
@@ -609,7 +616,7 @@ struct Naive {
         if (settler[row] != kNone) {
           add(settler[row] != kNone && start(settler[row]) > when ? kNone : settler[row], node, when, when);
         } else {
-          const std::uint32_t by = creator[row];
+          const std::uint32_t by = origin(row);
           add(by != kNone && start(by) > std::min(model.created[row], when) ? kNone : by, node, when,
               std::min(model.created[row], when));
         }
@@ -636,10 +643,10 @@ struct Naive {
           kept(prior, end(prior));
         } else {
           const std::uint32_t since = why.resource == kNone ? row : why.resource;
-          kept(creator[since], model.created[since]);
+          kept(origin(since), model.created[since]);
         }
       }
-      if (why.kind == kUnknown) kept(prior != kNone ? prior : creator[row], prior != kNone ? end(prior) : model.created[row]);
+      if (why.kind == kUnknown) kept(prior != kNone ? prior : origin(row), prior != kNone ? end(prior) : model.created[row]);
       if (prior != kNone && end(prior) <= start(node)) add(prior, node, end(prior), end(prior));
       if (inside != kNone && why.kind != kCalled) add(inside, node, start(node), start(node));
       for (const TraceModel::Link& link : model.links) {

@@ -81,7 +81,7 @@ void check_durations(const Durations& is, const std::vector<std::uint64_t>& valu
 
 TEST_CASE("percentiles by selection are those of the sorted values") {
   std::mt19937 chance(3);
-  for (const std::size_t n : {1, 2, 9, 10, 99, 100, 101, 999, 1000, 5003}) {
+  for (const std::size_t n : {1u, 2u, 9u, 10u, 99u, 100u, 101u, 999u, 1000u, 5003u}) {
     std::vector<std::uint64_t> values;
     for (std::size_t at = 0; at < n; ++at) values.push_back(chance() % (n % 2 == 0 ? 7 : 100'000));
     std::vector<std::uint64_t> scratch = values;

@@ -45,8 +45,8 @@ TEST_CASE("a hash that grows word by word is that of the whole, and spreads stac
   }
   CHECK(places > 39'000);  // chance alone: 1 - 1/e of 65 536
   WordHash one_way, other_way;
-  for (const std::uint64_t word : {1, 2, 3}) one_way.add(word);
-  for (const std::uint64_t word : {3, 2, 1}) other_way.add(word);
+  for (const std::uint64_t word : {1u, 2u, 3u}) one_way.add(word);
+  for (const std::uint64_t word : {3u, 2u, 1u}) other_way.add(word);
   CHECK(one_way.value() != other_way.value());
 }
 

@@ -103,7 +103,8 @@ class IdealSchedule {
     return slack_[unit] == kNoSlack ? Slack{} : Slack{slack_[unit], true};
   }
 
-  /// What a request would end earlier if these units took no time: neither their operations nor their callbacks.
+  /// What a request would end earlier if these units took no time: neither their operations, with all that these are made of,
+  /// nor their callbacks.
   [[nodiscard]] std::uint64_t saving_of(std::uint32_t request, std::span<const std::uint32_t> units) {
     if (prepared_ != request) prepare(request);
     if (plain_.empty()) static_cast<void>(evaluate());
@@ -115,9 +116,14 @@ class IdealSchedule {
     if (prepared_ != request) prepare(request);
     together_.clear();
     for (const Run& run : runs) {
-      for (std::size_t at = 1; at < run.size(); ++at) together_.push_back({run[at], run[0]});
+      for (std::size_t at = 1; at < run.size(); ++at) {
+        together_.push_back({run[at], run[at], run[0]});
+        const std::uint32_t operation[] = {run_.unit[run[at]]};
+        find_inner(operation);
+        for (const auto& [row, until] : inner_) together_.push_back({row, run[at], run[0]});
+      }
     }
-    std::sort(together_.begin(), together_.end());
+    std::sort(together_.begin(), together_.end(), [](const Together& a, const Together& b) { return a.row < b.row; });
     const std::uint64_t result = duration(evaluate());
     together_.clear();
     return result;
@@ -193,6 +199,16 @@ class IdealSchedule {
   }
   void from_settling(std::uint32_t row) { pool_.push_back({0, 0, invocations() + row, false}); }
 
+  /// Who made a resource; of one that was made for an operation which had called nobody yet, who made that.
+  [[nodiscard]] std::uint32_t origin_of(std::uint32_t row) const noexcept {
+    while (run_.creator[row] == kNone) {
+      const std::uint32_t parent = run_.normal.parent[row];
+      if (parent == kNone || !run_.operation[parent]) return kNone;
+      row = parent;
+    }
+    return run_.creator[row];
+  }
+
   /// All that a node needs.
   void collect(std::uint32_t node) {
     if (is_cut(node)) {
@@ -218,7 +234,7 @@ class IdealSchedule {
           from_invocation(before, std::min(run_.end(before), ready), ready);
         } else {
           const std::uint32_t since = of == kNone ? row : of;
-          from_invocation(run_.creator[since], std::min(run_.created(since), ready), ready);
+          from_invocation(origin_of(since), std::min(run_.created(since), ready), ready);
         }
         break;
       }
@@ -226,7 +242,7 @@ class IdealSchedule {
         if (before != kNone) {
           from_invocation(before, std::min(run_.end(before), ready), ready);
         } else {
-          from_invocation(run_.creator[row], std::min(run_.created(row), ready), ready);
+          from_invocation(origin_of(row), std::min(run_.created(row), ready), ready);
         }
         break;
     }
@@ -248,7 +264,7 @@ class IdealSchedule {
     if (run_.settler[row] != kNone) {
       from_invocation(run_.settler[row], settled, settled);
     } else {
-      from_invocation(run_.creator[row], created, settled, run_.settle_external[row] || run_.operation[row]);
+      from_invocation(origin_of(row), created, settled, run_.settle_external[row] || run_.operation[row]);
     }
     for (const std::uint32_t at : run_.model.links_by_effect[row]) {
       const TraceModel::Link& link = run_.model.links[at];
@@ -343,7 +359,7 @@ class IdealSchedule {
       std::uint64_t value = 0;
       for (std::uint32_t next = edge_first_[at]; next < edge_first_[at + 1]; ++next) {
         Edge edge = edges_[next];
-        if (edge.is_operation && !together_.empty()) begin_together(node - invocations(), edge);
+        if (!together_.empty()) begin_together(node, edge);
         std::uint64_t moment = edge.offset;
         if (edge.from != kNone) {
           const std::uint32_t from = nodes_[edge.from];
@@ -383,30 +399,67 @@ class IdealSchedule {
     return first;
   }
 
-  /// The operation of `row` begins when the first of its run does.
-  void begin_together(std::uint32_t row, Edge& edge) const {
-    const auto found = std::lower_bound(together_.begin(), together_.end(), std::pair<std::uint32_t, std::uint32_t>{row, 0});
-    if (found == together_.end() || found->first != row) return;
-    const std::uint32_t first = found->second;
-    const std::uint32_t by = run_.creator[first];
-    if (by == kNone || !is_local(by) || run_.start(by) > run_.created(first)) {
-      edge.from = kNone;
-      edge.offset = run_.created(first);
+  /// What the creator of an operation began for it, the operation itself or a part of it, is begun by the creator of the first
+  /// of its run, as long after that one's creation.
+  void begin_together(std::uint32_t node, Edge& edge) const {
+    const std::uint32_t row = node < invocations() ? run_.resource_of(node) : node - invocations();
+    const auto found =
+        std::lower_bound(together_.begin(), together_.end(), row, [](const Together& a, std::uint32_t wanted) { return a.row < wanted; });
+    if (found == together_.end() || found->row != row) return;
+    const std::uint32_t by = run_.creator[found->operation];
+    std::uint64_t later = 0;  // than the creation of the operation
+    if (edge.from == kNone) {
+      if (!edge.is_operation) return;
     } else {
-      edge.from = local_of_[by];
-      edge.offset = run_.created(first) - run_.start(by);
+      const std::uint32_t from = nodes_[edge.from];
+      if (from != by || from >= invocations()) return;
+      const std::uint64_t moment = run_.start(from) + edge.offset;
+      if (moment < run_.created(found->operation)) return;
+      later = moment - run_.created(found->operation);
+    }
+    const std::uint32_t first = found->first, first_by = run_.creator[first];
+    if (first_by == kNone || !is_local(first_by) || run_.start(first_by) > run_.created(first)) {
+      edge.from = kNone;
+      edge.offset = run_.created(first) + later;
+    } else {
+      edge.from = local_of_[first_by];
+      edge.offset = run_.created(first) - run_.start(first_by) + later;
     }
   }
 
   [[nodiscard]] bool is_zero(std::uint32_t row) const noexcept {
     return std::binary_search(zero_units_.begin(), zero_units_.end(), run_.unit[row]);
   }
+  /// What an operation is made of: its connecting, its wait for the first byte. Made under it, and over before it.
+  void add_inner_units() {
+    find_inner(zero_units_);
+    for (const auto& [row, until] : inner_) zero_units_.push_back(run_.unit[row]);
+    std::sort(zero_units_.begin(), zero_units_.end());
+    zero_units_.erase(std::unique(zero_units_.begin(), zero_units_.end()), zero_units_.end());
+  }
+  /// Those operations and their parts, into `inner_`.
+  void find_inner(std::span<const std::uint32_t> units) {
+    inner_.clear();
+    for (const std::uint32_t unit : units) {
+      for (const std::uint32_t row : run_.members[unit]) {
+        if (run_.operation[row] && run_.settle_known[row]) inner_.push_back({row, run_.settled[row]});
+      }
+    }
+    for (std::size_t next = 0; next < inner_.size(); ++next) {
+      const auto [row, until] = inner_[next];
+      for (const std::uint32_t child : run_.normal.children[row]) {
+        if (!run_.settle_known[child] || run_.settled[child] > until) continue;
+        inner_.push_back({child, until});
+      }
+    }
+  }
+
   /// The time that callbacks of these units owned.
   void collect_zeros(std::span<const std::uint32_t> units) {
     zeros_.clear();
     zero_units_.assign(units.begin(), units.end());
     if (units.empty()) return;
-    std::sort(zero_units_.begin(), zero_units_.end());
+    add_inner_units();
     for (const std::uint32_t unit : zero_units_) {
       for (const std::uint32_t row : run_.members[unit]) {
         for (const std::uint32_t at : run_.model.invocations_of(row)) {
@@ -571,12 +624,18 @@ class IdealSchedule {
   std::vector<std::uint64_t> value_;
   std::vector<std::uint64_t> plain_;  // as it is, with nothing taken away
   std::vector<std::uint64_t> needed_;
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> together_;  // operation, the first of its run
+  struct Together {
+    std::uint32_t row;        // of the operation, or of a part of it
+    std::uint32_t operation;
+    std::uint32_t first;      // of its run
+  };
+  std::vector<Together> together_;  // by row
   std::vector<std::uint64_t> loads_;      // by lane; zeros between two requests
   std::vector<std::uint32_t> lanes_used_;
   std::vector<std::uint64_t> on_path_;    // by unit; zeros between two requests
   std::vector<Zero> zeros_;
   std::vector<std::uint32_t> zero_units_;
+  std::vector<std::pair<std::uint32_t, std::uint64_t>> inner_;  // a resource, and when the operation that it is a part of was over
   std::vector<Frame> stack_;
   std::vector<Edge> pool_;
 };

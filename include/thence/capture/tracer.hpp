@@ -299,7 +299,7 @@ class BasicTracer {
     return *top_;
   }
   [[nodiscard]] std::size_t depth() const noexcept {
-    return static_cast<std::size_t>((beyond_ != 0 ? known_ : top_) - current_.data()) + beyond_;
+    return static_cast<std::size_t>((beyond_ != 0 ? known_ : top_) - current_) + beyond_;
   }
   [[nodiscard]] Ticks now() const noexcept { return clock_.now(); }
   [[nodiscard]] MisuseCounts misuse() const noexcept {
@@ -376,7 +376,7 @@ class BasicTracer {
   /// Tracing was stopped in between: what was entered then may have been left unseen.
   void begin_epoch(std::uint32_t epoch) noexcept {
     seen_epoch_ = epoch;
-    top_ = current_.data();
+    top_ = current_;
     beyond_ = 0;
     if constexpr (kCounts) {
       if (!clock_.counts()) return;  // the ring stays closed: every call takes the path that reads the system's clock
@@ -419,7 +419,7 @@ class BasicTracer {
   /// Who does what happens now.
   [[nodiscard]] Actor actor() const noexcept {
     if (top_->id != ResourceId::kNone) return Actor::kInvocation;
-    return top_ == current_.data() ? Actor::kExternal : Actor::kUnknown;
+    return top_ == current_ ? Actor::kExternal : Actor::kUnknown;
   }
 
   template <class When, class Type>
@@ -558,7 +558,7 @@ class BasicTracer {
   /// False: no exit is to be recorded.
   bool leave_out_of_turn(Resource resource) noexcept {
     Resource*& innermost = beyond_ != 0 ? known_ : top_;
-    for (Resource* at = innermost; at != current_.data(); --at) {
+    for (Resource* at = innermost; at != current_; --at) {
       if (!(*at == resource)) continue;
       if (at != innermost || beyond_ != 0) ++misuse_.exits_crossed;
       std::copy(at + 1, innermost + 1, at);
@@ -611,8 +611,8 @@ class BasicTracer {
   }
 
   Ring ring_;  // its first line is the fast path's
-  Resource* top_ = current_.data();  // innermost
-  Resource* const deepest_ = current_.data() + kMaxDepth;
+  Resource* top_ = current_;  // innermost
+  Resource* const deepest_ = current_ + kMaxDepth;
   IdBlock ids_;
   std::atomic<std::uint32_t> epoch_{0};
   std::uint32_t seen_epoch_ = ~std::uint32_t{0};  // no epoch
@@ -624,7 +624,7 @@ class BasicTracer {
   TracerLink& link_;
   [[no_unique_address]] typename Policies::Stacks capture_;
   MisuseCounts misuse_;
-  std::array<Resource, kMaxDepth + 2> current_{};  // [0] is "nothing runs", the last "too deep"
+  Resource current_[kMaxDepth + 2] = {};  // [0] is "nothing runs", the last "too deep"
   StackWords stacks_;
   StringDeduplicator strings_;
 };
