@@ -17,7 +17,6 @@ using thence_test::EventScript;
 
 namespace {
 
-constexpr std::uint32_t kNone = TraceModel::kNone;
 constexpr std::uint64_t kMs = 1'000'000;
 
 /// All that scheduling needs, kept together.
