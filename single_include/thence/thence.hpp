@@ -11084,6 +11084,42 @@ class JsonReader {
   void finish() noexcept { finished_ = true; }
 
   JsonToken next() {
+    while (skipping_) {
+      const JsonToken token = read_token();
+      if (token == JsonToken::kNeedMore || token == JsonToken::kDamaged) return token;
+      skipping_ = depth_ > skip_to_;
+    }
+    return read_token();
+  }
+
+  /// Passes over the value that `begun` is the first token of: next() goes on behind it.
+  void skip(JsonToken begun) noexcept {
+    skipping_ = begun == JsonToken::kBeginObject || begun == JsonToken::kBeginArray;
+    skip_to_ = depth_ - 1;
+  }
+
+  /// The key, string or number last read.
+  [[nodiscard]] std::string_view text() const noexcept { return text_; }
+  /// The number last read.
+  [[nodiscard]] const DecimalNumber& number() const noexcept { return number_; }
+  /// Objects and arrays that are open.
+  [[nodiscard]] unsigned depth() const noexcept { return depth_; }
+  [[nodiscard]] const Damage& damage() const noexcept { return damage_; }
+  /// Where the last token began, from the input's start.
+  [[nodiscard]] std::uint64_t offset() const noexcept { return dropped_ + token_; }
+  /// Where the next token is looked for.
+  [[nodiscard]] std::uint64_t position() const noexcept { return dropped_ + read_; }
+
+  /// Says that the token last read, sound as JSON, is not what its place calls for.
+  JsonToken reject(std::string_view expected) { return damaged_at(token_, expected, false); }
+  /// Takes a cut-off input as it is: the caller knows of a format in which the end may be missing.
+  void forgive() noexcept { damage_ = {}; }
+
+ private:
+  static constexpr unsigned kMaxDepth = 1024;
+  enum class State : std::uint8_t { kStart, kValue, kFirstElement, kFirstKey, kKey, kColon, kAfterValue, kDone };
+
+  JsonToken read_token() {
     if (damage_) return JsonToken::kDamaged;
     text_ = {};
     begin_ = reinterpret_cast<const char*>(window_.data());
@@ -11136,42 +11172,6 @@ class JsonReader {
       }
     }
   }
-
-  /// Reads on to the end of the value that `begun` is the first token of. kNeedMore: call resume_skip until it is not.
-  JsonToken skip(JsonToken begun) {
-    if (begun == JsonToken::kBeginObject || begun == JsonToken::kBeginArray) {
-      skip_to_ = depth_ - 1;
-      return resume_skip();
-    }
-    return begun;
-  }
-  JsonToken resume_skip() {
-    for (;;) {
-      const JsonToken token = next();
-      if (token == JsonToken::kNeedMore || token == JsonToken::kDamaged || depth_ <= skip_to_) return token;
-    }
-  }
-
-  /// The key, string or number last read.
-  [[nodiscard]] std::string_view text() const noexcept { return text_; }
-  /// The number last read.
-  [[nodiscard]] const DecimalNumber& number() const noexcept { return number_; }
-  /// Objects and arrays that are open.
-  [[nodiscard]] unsigned depth() const noexcept { return depth_; }
-  [[nodiscard]] const Damage& damage() const noexcept { return damage_; }
-  /// Where the last token began, from the input's start.
-  [[nodiscard]] std::uint64_t offset() const noexcept { return dropped_ + token_; }
-  /// Where the next token is looked for.
-  [[nodiscard]] std::uint64_t position() const noexcept { return dropped_ + read_; }
-
-  /// Says that the token last read, sound as JSON, is not what its place calls for.
-  JsonToken reject(std::string_view expected) { return damaged_at(token_, expected, false); }
-  /// Takes a cut-off input as it is: the caller knows of a format in which the end may be missing.
-  void forgive() noexcept { damage_ = {}; }
-
- private:
-  static constexpr unsigned kMaxDepth = 1024;
-  enum class State : std::uint8_t { kStart, kValue, kFirstElement, kFirstKey, kKey, kColon, kAfterValue, kDone };
 
   [[nodiscard]] bool in_object() const noexcept {
     return depth_ != 0 && (objects_[(depth_ - 1) / 64] >> ((depth_ - 1) % 64) & 1) != 0;
@@ -11475,6 +11475,7 @@ class JsonReader {
   std::uint64_t dropped_ = 0;
   std::uint64_t lines_ = 0;
   unsigned depth_ = 0;
+  bool skipping_ = false;
   unsigned skip_to_ = 0;
   State state_ = State::kStart;
   bool finished_ = false;
@@ -11804,6 +11805,33 @@ class EventBatch {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/formats/json_tokens.hpp ====
+// json_tokens.hpp: the loop of every reader of a JSON format.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace detail {
+
+/// Hands every token that is there to take(JsonToken), and then the events that came of them to the sink. False once the
+/// input is damaged, or `take` has rejected a token.
+template <EventSink Sink, class Take>
+bool take_tokens(JsonReader& json, EventBatch<Sink>& out, Take&& take) {
+  for (;;) {
+    const JsonToken token = json.next();
+    if (token == JsonToken::kDamaged) return false;
+    if (token == JsonToken::kNeedMore || token == JsonToken::kEnd) {
+      out.hand_over();
+      return true;
+    }
+    if (!take(token)) return false;
+  }
+}
+
+}  // namespace detail
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/formats/async_trace/json_reader.hpp ====
 // json_reader.hpp: reads the async-trace JSON format: anybody's documents, and all that JsonEncoder adds to them.
 //
@@ -12027,25 +12055,7 @@ class AsyncTraceReader {
   // -- the document's form --------------------------------------------------------------------------------------------
 
   bool pump() {
-    if (skipping_) {
-      const JsonToken token = json_.resume_skip();
-      if (token == JsonToken::kNeedMore) return true;
-      if (token == JsonToken::kDamaged) return false;
-      skipping_ = false;
-    }
-    for (;;) {
-      const JsonToken token = json_.next();
-      if (token == JsonToken::kNeedMore) {
-        out_.hand_over();
-        return true;
-      }
-      if (token == JsonToken::kDamaged) return false;
-      if (token == JsonToken::kEnd) return true;
-      if (!take(token)) {
-        if (json_.damage()) return false;
-        if (skipping_) return true;  // the rest of what is skipped is on its way
-      }
-    }
+    return detail::take_tokens(json_, out_, [this](JsonToken token) { return take(token); });
   }
 
   bool reject(std::string_view expected) {
@@ -12054,10 +12064,8 @@ class AsyncTraceReader {
   }
 
   bool skip(JsonToken token) {
-    const JsonToken last = json_.skip(token);
-    if (last == JsonToken::kDamaged) return false;
-    skipping_ = last == JsonToken::kNeedMore;
-    return !skipping_;
+    json_.skip(token);
+    return true;
   }
 
   bool take(JsonToken token) {
@@ -12851,7 +12859,6 @@ class AsyncTraceReader {
   std::array<Level, 8> stack_{};
   unsigned levels_ = 0;
   bool began_ = false;
-  bool skipping_ = false;
   bool streaming_ = false;
   bool decided_ = false;
   bool ended_ = false;
@@ -14043,34 +14050,15 @@ class ChromeReader {
   };
 
   bool pump() {
-    if (skipping_) {
-      const JsonToken token = json_.resume_skip();
-      if (token == JsonToken::kNeedMore) return true;
-      if (token == JsonToken::kDamaged) return false;
-      skipping_ = false;
-    }
-    for (;;) {
-      const JsonToken token = json_.next();
-      switch (token) {
-        case JsonToken::kNeedMore:
-        case JsonToken::kEnd: out_.hand_over(); return true;
-        case JsonToken::kDamaged: return false;
-        default: break;
-      }
-      if (take(token)) continue;
-      if (json_.damage()) return false;
-      if (skipping_) return true;
-    }
+    return detail::take_tokens(json_, out_, [this](JsonToken token) { return take(token); });
   }
   bool reject(std::string_view expected) {
     json_.reject(expected);
     return false;
   }
   bool skip(JsonToken token) {
-    const JsonToken last = json_.skip(token);
-    if (last == JsonToken::kDamaged) return false;
-    skipping_ = last == JsonToken::kNeedMore;
-    return !skipping_;
+    json_.skip(token);
+    return true;
   }
 
   bool take(JsonToken token) {
@@ -14640,7 +14628,6 @@ class ChromeReader {
   bool seen_events_ = false;
   bool id2_local_ = false;
   bool named_ = false;
-  bool skipping_ = false;
   bool unclosed_ = false;
   bool began_ = false;
   bool ended_ = false;
@@ -18413,24 +18400,7 @@ class TokioReader {
   }
 
   bool pump() {
-    if (skipping_) {
-      const JsonToken token = json_.resume_skip();
-      if (token == JsonToken::kNeedMore) return true;
-      if (token == JsonToken::kDamaged) return false;
-      skipping_ = false;
-    }
-    for (;;) {
-      const JsonToken token = json_.next();
-      switch (token) {
-        case JsonToken::kNeedMore:
-        case JsonToken::kEnd: out_.hand_over(); return true;
-        case JsonToken::kDamaged: return false;
-        default: break;
-      }
-      if (take(token)) continue;
-      if (json_.damage()) return false;
-      if (skipping_) return true;
-    }
+    return detail::take_tokens(json_, out_, [this](JsonToken token) { return take(token); });
   }
   bool reject(std::string_view expected) {
     json_.reject(expected);
@@ -18490,12 +18460,7 @@ class TokioReader {
         if (token != JsonToken::kBeginArray) return reject("an array");
         in_callchain_ = true;
         break;
-      case kMembers: {
-        const JsonToken last = json_.skip(token);
-        if (last == JsonToken::kDamaged) return false;
-        skipping_ = last == JsonToken::kNeedMore;
-        return !skipping_;
-      }
+      case kMembers: json_.skip(token); return true;
       default: {
         std::uint64_t number = 0;
         // realtime_ns is beyond what a double holds, so it is written as a string.
@@ -18775,7 +18740,6 @@ class TokioReader {
   unsigned member_ = kMembers;
   bool in_line_ = false;
   bool in_callchain_ = false;
-  bool skipping_ = false;
   bool began_ = false;
   bool ended_ = false;
 };

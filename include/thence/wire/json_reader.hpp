@@ -82,6 +82,42 @@ class JsonReader {
   void finish() noexcept { finished_ = true; }
 
   JsonToken next() {
+    while (skipping_) {
+      const JsonToken token = read_token();
+      if (token == JsonToken::kNeedMore || token == JsonToken::kDamaged) return token;
+      skipping_ = depth_ > skip_to_;
+    }
+    return read_token();
+  }
+
+  /// Passes over the value that `begun` is the first token of: next() goes on behind it.
+  void skip(JsonToken begun) noexcept {
+    skipping_ = begun == JsonToken::kBeginObject || begun == JsonToken::kBeginArray;
+    skip_to_ = depth_ - 1;
+  }
+
+  /// The key, string or number last read.
+  [[nodiscard]] std::string_view text() const noexcept { return text_; }
+  /// The number last read.
+  [[nodiscard]] const DecimalNumber& number() const noexcept { return number_; }
+  /// Objects and arrays that are open.
+  [[nodiscard]] unsigned depth() const noexcept { return depth_; }
+  [[nodiscard]] const Damage& damage() const noexcept { return damage_; }
+  /// Where the last token began, from the input's start.
+  [[nodiscard]] std::uint64_t offset() const noexcept { return dropped_ + token_; }
+  /// Where the next token is looked for.
+  [[nodiscard]] std::uint64_t position() const noexcept { return dropped_ + read_; }
+
+  /// Says that the token last read, sound as JSON, is not what its place calls for.
+  JsonToken reject(std::string_view expected) { return damaged_at(token_, expected, false); }
+  /// Takes a cut-off input as it is: the caller knows of a format in which the end may be missing.
+  void forgive() noexcept { damage_ = {}; }
+
+ private:
+  static constexpr unsigned kMaxDepth = 1024;
+  enum class State : std::uint8_t { kStart, kValue, kFirstElement, kFirstKey, kKey, kColon, kAfterValue, kDone };
+
+  JsonToken read_token() {
     if (damage_) return JsonToken::kDamaged;
     text_ = {};
     begin_ = reinterpret_cast<const char*>(window_.data());
@@ -134,42 +170,6 @@ class JsonReader {
       }
     }
   }
-
-  /// Reads on to the end of the value that `begun` is the first token of. kNeedMore: call resume_skip until it is not.
-  JsonToken skip(JsonToken begun) {
-    if (begun == JsonToken::kBeginObject || begun == JsonToken::kBeginArray) {
-      skip_to_ = depth_ - 1;
-      return resume_skip();
-    }
-    return begun;
-  }
-  JsonToken resume_skip() {
-    for (;;) {
-      const JsonToken token = next();
-      if (token == JsonToken::kNeedMore || token == JsonToken::kDamaged || depth_ <= skip_to_) return token;
-    }
-  }
-
-  /// The key, string or number last read.
-  [[nodiscard]] std::string_view text() const noexcept { return text_; }
-  /// The number last read.
-  [[nodiscard]] const DecimalNumber& number() const noexcept { return number_; }
-  /// Objects and arrays that are open.
-  [[nodiscard]] unsigned depth() const noexcept { return depth_; }
-  [[nodiscard]] const Damage& damage() const noexcept { return damage_; }
-  /// Where the last token began, from the input's start.
-  [[nodiscard]] std::uint64_t offset() const noexcept { return dropped_ + token_; }
-  /// Where the next token is looked for.
-  [[nodiscard]] std::uint64_t position() const noexcept { return dropped_ + read_; }
-
-  /// Says that the token last read, sound as JSON, is not what its place calls for.
-  JsonToken reject(std::string_view expected) { return damaged_at(token_, expected, false); }
-  /// Takes a cut-off input as it is: the caller knows of a format in which the end may be missing.
-  void forgive() noexcept { damage_ = {}; }
-
- private:
-  static constexpr unsigned kMaxDepth = 1024;
-  enum class State : std::uint8_t { kStart, kValue, kFirstElement, kFirstKey, kKey, kColon, kAfterValue, kDone };
 
   [[nodiscard]] bool in_object() const noexcept {
     return depth_ != 0 && (objects_[(depth_ - 1) / 64] >> ((depth_ - 1) % 64) & 1) != 0;
@@ -473,6 +473,7 @@ class JsonReader {
   std::uint64_t dropped_ = 0;
   std::uint64_t lines_ = 0;
   unsigned depth_ = 0;
+  bool skipping_ = false;
   unsigned skip_to_ = 0;
   State state_ = State::kStart;
   bool finished_ = false;

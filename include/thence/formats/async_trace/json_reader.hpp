@@ -30,6 +30,7 @@
 #include "thence/core/resource_type.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
+#include "thence/formats/json_tokens.hpp"
 #include "thence/formats/trace_reader.hpp"
 #include "thence/formats/words.hpp"
 #include "thence/wire/damage.hpp"
@@ -244,25 +245,7 @@ class AsyncTraceReader {
   // -- the document's form --------------------------------------------------------------------------------------------
 
   bool pump() {
-    if (skipping_) {
-      const JsonToken token = json_.resume_skip();
-      if (token == JsonToken::kNeedMore) return true;
-      if (token == JsonToken::kDamaged) return false;
-      skipping_ = false;
-    }
-    for (;;) {
-      const JsonToken token = json_.next();
-      if (token == JsonToken::kNeedMore) {
-        out_.hand_over();
-        return true;
-      }
-      if (token == JsonToken::kDamaged) return false;
-      if (token == JsonToken::kEnd) return true;
-      if (!take(token)) {
-        if (json_.damage()) return false;
-        if (skipping_) return true;  // the rest of what is skipped is on its way
-      }
-    }
+    return detail::take_tokens(json_, out_, [this](JsonToken token) { return take(token); });
   }
 
   bool reject(std::string_view expected) {
@@ -271,10 +254,8 @@ class AsyncTraceReader {
   }
 
   bool skip(JsonToken token) {
-    const JsonToken last = json_.skip(token);
-    if (last == JsonToken::kDamaged) return false;
-    skipping_ = last == JsonToken::kNeedMore;
-    return !skipping_;
+    json_.skip(token);
+    return true;
   }
 
   bool take(JsonToken token) {
@@ -1068,7 +1049,6 @@ class AsyncTraceReader {
   std::array<Level, 8> stack_{};
   unsigned levels_ = 0;
   bool began_ = false;
-  bool skipping_ = false;
   bool streaming_ = false;
   bool decided_ = false;
   bool ended_ = false;

@@ -32,6 +32,7 @@
 #include "thence/core/resource_type.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
+#include "thence/formats/json_tokens.hpp"
 #include "thence/formats/trace_reader.hpp"
 #include "thence/wire/damage.hpp"
 #include "thence/wire/json_reader.hpp"
@@ -126,34 +127,15 @@ class ChromeReader {
   };
 
   bool pump() {
-    if (skipping_) {
-      const JsonToken token = json_.resume_skip();
-      if (token == JsonToken::kNeedMore) return true;
-      if (token == JsonToken::kDamaged) return false;
-      skipping_ = false;
-    }
-    for (;;) {
-      const JsonToken token = json_.next();
-      switch (token) {
-        case JsonToken::kNeedMore:
-        case JsonToken::kEnd: out_.hand_over(); return true;
-        case JsonToken::kDamaged: return false;
-        default: break;
-      }
-      if (take(token)) continue;
-      if (json_.damage()) return false;
-      if (skipping_) return true;
-    }
+    return detail::take_tokens(json_, out_, [this](JsonToken token) { return take(token); });
   }
   bool reject(std::string_view expected) {
     json_.reject(expected);
     return false;
   }
   bool skip(JsonToken token) {
-    const JsonToken last = json_.skip(token);
-    if (last == JsonToken::kDamaged) return false;
-    skipping_ = last == JsonToken::kNeedMore;
-    return !skipping_;
+    json_.skip(token);
+    return true;
   }
 
   bool take(JsonToken token) {
@@ -723,7 +705,6 @@ class ChromeReader {
   bool seen_events_ = false;
   bool id2_local_ = false;
   bool named_ = false;
-  bool skipping_ = false;
   bool unclosed_ = false;
   bool began_ = false;
   bool ended_ = false;

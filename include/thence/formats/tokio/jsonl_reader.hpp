@@ -30,6 +30,7 @@
 #include "thence/core/ids.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
+#include "thence/formats/json_tokens.hpp"
 #include "thence/formats/trace_reader.hpp"
 #include "thence/wire/damage.hpp"
 #include "thence/wire/json_reader.hpp"
@@ -103,24 +104,7 @@ class TokioReader {
   }
 
   bool pump() {
-    if (skipping_) {
-      const JsonToken token = json_.resume_skip();
-      if (token == JsonToken::kNeedMore) return true;
-      if (token == JsonToken::kDamaged) return false;
-      skipping_ = false;
-    }
-    for (;;) {
-      const JsonToken token = json_.next();
-      switch (token) {
-        case JsonToken::kNeedMore:
-        case JsonToken::kEnd: out_.hand_over(); return true;
-        case JsonToken::kDamaged: return false;
-        default: break;
-      }
-      if (take(token)) continue;
-      if (json_.damage()) return false;
-      if (skipping_) return true;
-    }
+    return detail::take_tokens(json_, out_, [this](JsonToken token) { return take(token); });
   }
   bool reject(std::string_view expected) {
     json_.reject(expected);
@@ -180,12 +164,7 @@ class TokioReader {
         if (token != JsonToken::kBeginArray) return reject("an array");
         in_callchain_ = true;
         break;
-      case kMembers: {
-        const JsonToken last = json_.skip(token);
-        if (last == JsonToken::kDamaged) return false;
-        skipping_ = last == JsonToken::kNeedMore;
-        return !skipping_;
-      }
+      case kMembers: json_.skip(token); return true;
       default: {
         std::uint64_t number = 0;
         // realtime_ns is beyond what a double holds, so it is written as a string.
@@ -465,7 +444,6 @@ class TokioReader {
   unsigned member_ = kMembers;
   bool in_line_ = false;
   bool in_callchain_ = false;
-  bool skipping_ = false;
   bool began_ = false;
   bool ended_ = false;
 };
