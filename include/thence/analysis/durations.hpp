@@ -34,6 +34,26 @@ struct Durations {
   [[nodiscard]] constexpr std::uint64_t mean() const noexcept { return n == 0 ? 0 : sum / n + (sum % n * 2 >= n ? 1 : 0); }
 };
 
+/// Members of unsorted values by their rank from 0, asked for from the highest down: each selection leaves the smaller
+/// values before it.
+///   Cost      O(n) expected for a handful of ranks, no allocation. The values are put into another order.
+class DescendingRanks {
+ public:
+  explicit DescendingRanks(std::span<std::uint64_t> values) noexcept : values_(values), rest_(values.size()) {}
+  std::uint64_t operator[](std::size_t rank) noexcept {
+    if (rank < rest_) {
+      const auto begin = values_.begin();
+      std::nth_element(begin, begin + static_cast<std::ptrdiff_t>(rank), begin + static_cast<std::ptrdiff_t>(rest_));
+      rest_ = rank;
+    }
+    return values_[rank];
+  }
+
+ private:
+  std::span<std::uint64_t> values_;
+  std::size_t rest_;
+};
+
 ///   Cost      O(n) expected, no allocation.
 [[nodiscard]] inline Durations durations_of(std::span<std::uint64_t> values) noexcept {
   Durations all;
@@ -45,16 +65,9 @@ struct Durations {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  // From the highest rank down: each selection leaves the smaller values before it.
-  std::size_t rest = values.size();
+  DescendingRanks ranks(values);
   const auto take = [&](std::uint64_t thousandths) {
-    const std::size_t rank = static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1;
-    if (rank < rest) {
-      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(rank),
-                       values.begin() + static_cast<std::ptrdiff_t>(rest));
-      rest = rank;
-    }
-    return values[rank];
+    return ranks[static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1];
   };
   if (all.n >= 1000) all.p999 = take(999);
   if (all.n >= 100) all.p99 = take(990);

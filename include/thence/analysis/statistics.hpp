@@ -19,6 +19,7 @@
 #include <span>
 #include <vector>
 
+#include "thence/analysis/durations.hpp"
 #include "thence/analysis/mathematics.hpp"
 #include "thence/config/version.hpp"
 
@@ -131,16 +132,8 @@ struct Summary {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  // From the highest rank down: each selection leaves the smaller values before it.
-  std::size_t rest = values.size();
-  const auto take = [&](double q) {
-    const std::size_t at = percentile_index(values.size(), q);
-    if (at < rest) {
-      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.begin() + static_cast<std::ptrdiff_t>(rest));
-      rest = at;
-    }
-    return values[at];
-  };
+  DescendingRanks ranks(values);
+  const auto take = [&](double q) { return ranks[percentile_index(values.size(), q)]; };
   if (percentile_known(all.n, 0.999)) all.p999 = take(0.999);
   if (percentile_known(all.n, 0.99)) all.p99 = take(0.99);
   if (percentile_known(all.n, 0.95)) all.p95 = take(0.95);
@@ -233,6 +226,24 @@ template <class Number>
   return static_cast<double>(percentile(sorted, 0.75)) - static_cast<double>(percentile(sorted, 0.25));
 }
 
+/// Durations where an axis has them: as they are, or as log10, which has no place for zeros.
+struct AxisValues {
+  std::vector<double> at;
+  std::uint64_t underflow = 0;
+};
+[[nodiscard]] inline AxisValues axis_values(std::span<const std::uint64_t> sorted, bool log_axis) {
+  AxisValues made;
+  made.at.reserve(sorted.size());
+  for (const std::uint64_t value : sorted) {
+    if (log_axis && value == 0) {
+      ++made.underflow;
+    } else {
+      made.at.push_back(log_axis ? mathematics::natural_log(static_cast<double>(value)) / mathematics::kLn10 : static_cast<double>(value));
+    }
+  }
+  return made;
+}
+
 /// Bins of equal width on the axis; bin i holds [edge i, edge i+1), the last one its upper edge too.
 struct Histogram {
   bool log_axis = false;
@@ -246,16 +257,8 @@ struct Histogram {
 [[nodiscard]] inline Histogram histogram(std::span<const std::uint64_t> sorted) {
   Histogram made;
   made.log_axis = wants_log_axis(sorted);
-  std::vector<double> at;
-  at.reserve(sorted.size());
-  for (const std::uint64_t value : sorted) {
-    if (made.log_axis && value == 0) {
-      ++made.underflow;
-    } else {
-      at.push_back(made.log_axis ? mathematics::natural_log(static_cast<double>(value)) / mathematics::kLn10
-                                 : static_cast<double>(value));
-    }
-  }
+  const auto [at, underflow] = axis_values(sorted, made.log_axis);
+  made.underflow = underflow;
   if (at.empty()) return made;
   made.first = at.front();
   const double range = at.back() - at.front();
@@ -332,16 +335,8 @@ struct Violin {
   made.q2 = percentile(sorted, 0.5);
   made.q3 = percentile(sorted, 0.75);
   made.mean = moments(sorted).mean;
-  std::vector<double> at;
-  at.reserve(sorted.size());
-  for (const std::uint64_t value : sorted) {
-    if (made.log_axis && value == 0) {
-      ++made.underflow;
-    } else {
-      at.push_back(made.log_axis ? mathematics::natural_log(static_cast<double>(value)) / mathematics::kLn10
-                                 : static_cast<double>(value));
-    }
-  }
+  const auto [at, underflow] = axis_values(sorted, made.log_axis);
+  made.underflow = underflow;
   made.shape = Violin::Shape::kDots;
   if (at.empty()) return made;
   made.low = at.front();
