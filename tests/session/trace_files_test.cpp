@@ -330,6 +330,54 @@ TEST_CASE("a host that stays busy loses events, and the trace says of each lane 
   CHECK(expected.summary.lost == lost(expected));
 }
 
+TEST_CASE("what a host that is too far behind did not get is counted, the ends of requests too") {
+  // Busy from the second chunk to the end, but for the last word: nothing of the second request is kept, its end neither.
+  std::string taken;
+  bool busy = false;
+  PerfettoChunks chunks(ChunkBytes(
+      [&](std::uint64_t, std::span<const std::byte> chunk) {
+        if (busy) return ChunkAnswer::kBusy;
+        taken.append(reinterpret_cast<const char*>(chunk.data()), chunk.size());
+        return ChunkAnswer::kTaken;
+      },
+      "upload", 1));
+  const auto request = [&](std::uint64_t id) {
+    TraceEvent event;
+    event.lane = LaneId{1};
+    event.resource = ResourceId{id};
+    event.root = RootId{id};
+    event.type = type_id(ResourceType::kRoot);
+    for (const EventKind kind : {EventKind::kCreated, EventKind::kSettled, EventKind::kRootFinished, EventKind::kRootSealed}) {
+      event.time = static_cast<Timestamp>(ns_of(event.time) + id * 100);
+      event.kind = kind;
+      chunks.take({&event, 1});
+    }
+  };
+  chunks.begin({});
+  chunks.define_lane({LaneId{1}, 1, 2, "main"});
+  request(1);
+  busy = true;
+  for (std::uint64_t id = 2; id <= 50; ++id) request(id);
+  busy = false;
+  const LaneSummary lane{LaneId{1}, 200, {}, {}, 0};
+  TraceSummary summary;
+  summary.lanes = {&lane, 1};
+  chunks.end(summary);
+  CHECK(chunks.failure() == "");
+  const Read read = read_trace(taken);
+  std::uint64_t lost = 0;
+  for (const auto& loss : read.model.losses) lost += loss.count;
+  // The first events after the host fell behind were still kept, as one chunk waits; each event is either there or counted.
+  std::uint64_t there = 0;
+  for (std::uint32_t row = 0; row < read.model.resources(); ++row) {
+    there += read.model.has(row, ResourceFlag::kCreated);
+    there += read.model.has(row, ResourceFlag::kSettled);
+  }
+  for (const auto& root : read.model.roots) there += (root.has_finished ? 1u : 0u) + (root.has_sealed ? 1u : 0u);
+  CHECK(there >= 4);
+  CHECK(there + lost == 200);
+}
+
 TEST_CASE("a chunk that is answered with stop ends the trace, and the host is told") {
   std::vector<std::string> told;
   record_two_requests(PerfettoChunks(ChunkBytes([](std::uint64_t, std::span<const std::byte>) { return ChunkAnswer::kStop; }, "upload")),

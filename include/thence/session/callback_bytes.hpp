@@ -59,7 +59,7 @@ enum class ChunkAnswer : std::uint8_t {
 /// Hands on chunks with their numbers, from 1, each a run of whole packets, in order, and waits for a host that is busy.
 ///   Threads   one
 ///   When full what waits is kept; full() says when it exceeds `max_waiting_bytes`: PerfettoChunks then loses events,
-///             counted, until all that waits was taken. Beyond twice that, the ends of requests are lost, too.
+///             counted, until all that waits was taken. Beyond twice that (overfull()) the ends of requests are, too.
 ///   Errors    after kStop nothing more is offered, and failure() says so
 class ChunkBytes {
  public:
@@ -72,7 +72,7 @@ class ChunkBytes {
     if (!offer_waiting()) return false;
     if (waiting_.empty() && offer(bytes)) return true;
     if (!failure_.empty()) return false;
-    if (waiting_bytes_ > 2 * max_waiting_bytes_) return true;  // ends of requests while events are being lost
+    if (overfull()) return true;  // PerfettoChunks counts what it writes all the same
     waiting_.emplace_back(bytes.begin(), bytes.end());
     waiting_bytes_ += bytes.size();
     return true;
@@ -80,6 +80,7 @@ class ChunkBytes {
   /// Offers what waits. False after kStop.
   [[nodiscard]] bool flush() { return offer_waiting(); }
   [[nodiscard]] bool full() const noexcept { return waiting_bytes_ > max_waiting_bytes_; }
+  [[nodiscard]] bool overfull() const noexcept { return waiting_bytes_ > 2 * max_waiting_bytes_; }
   [[nodiscard]] std::size_t waiting_bytes() const noexcept { return waiting_bytes_; }
   /// Says that what still waits will not be offered again.
   void give_up() {
