@@ -241,10 +241,10 @@ class BasicTracer {
     requires std::is_arithmetic_v<T>
   void counter(CounterId counter, T value) noexcept {
     if constexpr (std::floating_point<T>) {
-      sample(counter, ValueKind::kDouble, std::bit_cast<std::uint64_t>(static_cast<double>(value)));
+      record_counter(counter, ValueKind::kDouble, std::bit_cast<std::uint64_t>(static_cast<double>(value)));
     } else {
       const bool fits = std::signed_integral<T> || static_cast<std::uint64_t>(value) <= std::uint64_t{INT64_MAX};
-      sample(counter, fits ? ValueKind::kInt : ValueKind::kUint, static_cast<std::uint64_t>(value));
+      record_counter(counter, fits ? ValueKind::kInt : ValueKind::kUint, static_cast<std::uint64_t>(value));
     }
   }
   void queue_depth(std::int64_t tasks) noexcept { counter(CounterId::kQueueDepth, tasks); }
@@ -598,7 +598,7 @@ class BasicTracer {
     record_annotation(resource, key, kind, {bytes, sizeof bytes});
   }
 
-  void sample(CounterId counter, ValueKind kind, std::uint64_t bits) noexcept {
+  void record_counter(CounterId counter, ValueKind kind, std::uint64_t bits) noexcept {
     when_on([](BasicTracer& self, auto path, std::uint64_t head, std::uint64_t value) noexcept {
       self.push(path, Event{head, self.ticks_of(path, Now{}), value, 0});
     }, Event::head_of(static_cast<ResourceId>(counter), EventKind::kCounter, static_cast<std::uint8_t>(kind)), bits);
