@@ -50,7 +50,6 @@ struct Retold {
   void define_type(TypeId type, std::string_view name) { types.emplace_back(type, name); }
   void define_counter(CounterId counter, std::string_view name, std::string_view) { counters.emplace_back(counter, name); }
   void define_stack(const StackInfo& stack) { stacks.emplace_back(stack.id, std::vector<FrameInfo>(stack.frames.begin(), stack.frames.end())); }
-  void synchronise(const ClockSnapshot&) {}
   void take(std::span<const TraceEvent> some) {
     for (const TraceEvent& event : some) {
       Kept kept{event, {}, {}};
@@ -59,8 +58,6 @@ struct Retold {
       events.push_back(kept);
     }
   }
-  void flush() {}
-  void end(const TraceSummary&) {}
 
   [[nodiscard]] TraceModel model(std::uint64_t times) {
     ModelBuilder builder;

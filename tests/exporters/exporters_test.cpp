@@ -303,21 +303,7 @@ TEST_CASE("what a streaming exporter keeps of resources without a request does n
     void row(const ResourceRow&) { ++rows; }
   } rows;
   ResourceTracker<Rows> tracker{rows};
-  struct Feed {
-    ResourceTracker<Rows>* tracker;
-    void begin(const TraceInfo&) {}
-    void define_lane(const LaneInfo&) {}
-    void define_type(TypeId, std::string_view) {}
-    void define_counter(CounterId, std::string_view, std::string_view) {}
-    void define_stack(const StackInfo&) {}
-    void synchronise(const ClockSnapshot&) {}
-    void take(std::span<const TraceEvent> events) {
-      for (const TraceEvent& event : events) tracker->take(event);
-    }
-    void flush() {}
-    void end(const TraceSummary&) {}
-  } feed{&tracker};
-  Teller tell{feed};
+  Teller tell{tracker};
   for (std::uint64_t id = 1; id <= 300'000; ++id) {
     tell.created(id, id, 0, ResourceType::kTimer);
     tell.settled(id, id, Outcome::kFulfilled, Actor::kExternal);

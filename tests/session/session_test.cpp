@@ -393,19 +393,12 @@ TEST_CASE("a range set holds what was put in, in as few ranges as there are gaps
 }
 
 TEST_CASE("a sink that cannot be written tells the host once, and does not stop it") {
-  struct FullDisk {
+  struct FullDisk : IgnoringSink {
     FileBytes bytes{"/dev/full", 64};
-    void begin(const TraceInfo&) {}
-    void define_lane(const LaneInfo&) {}
-    void define_type(TypeId, std::string_view) {}
-    void define_counter(CounterId, std::string_view, std::string_view) {}
-    void define_stack(const StackInfo&) {}
-    void synchronise(const ClockSnapshot&) {}
     void take(std::span<const TraceEvent> events) {
       for (std::size_t n = 0; n < events.size(); ++n) static_cast<void>(!bytes.write(std::as_bytes(std::span("0123456789abcdef"))));
     }
     void flush() { static_cast<void>(!bytes.flush()); }
-    void end(const TraceSummary&) {}
     std::string_view failure() const { return bytes.failure(); }
   };
   std::vector<std::string> told;
@@ -434,14 +427,10 @@ TEST_CASE("a file that cannot be created says so in words") {
 
 TEST_CASE("after fork the child records nothing and writes nothing, and may have a session of its own") {
   const std::string path = "fork_test.bytes";
-  struct Counting {
+  struct Counting : IgnoringSink {
+    explicit Counting(std::shared_ptr<FileBytes> to) : bytes(std::move(to)) {}
     std::shared_ptr<FileBytes> bytes;
     void begin(const TraceInfo&) { put(); }
-    void define_lane(const LaneInfo&) {}
-    void define_type(TypeId, std::string_view) {}
-    void define_counter(CounterId, std::string_view, std::string_view) {}
-    void define_stack(const StackInfo&) {}
-    void synchronise(const ClockSnapshot&) {}
     void take(std::span<const TraceEvent> events) {
       for (std::size_t n = 0; n < events.size(); ++n) put();
     }
@@ -450,7 +439,7 @@ TEST_CASE("after fork the child records nothing and writes nothing, and may have
     void put() const { static_cast<void>(!bytes->write(std::as_bytes(std::span("x", 1)))); }
   };
   auto session = std::make_unique<BasicSession<>>(SessionOptions{.drain_every_us = 100});
-  session->add_sink(Counting{std::make_shared<FileBytes>(path)});
+  session->add_sink(Counting(std::make_shared<FileBytes>(path)));
   session->start();
   auto lane = session->attach("loop");
   lane.tracer().create(ResourceType::kOther);

@@ -348,16 +348,10 @@ class Documents {
 static_assert(DocumentFactory<Documents>);
 
 /// What a feed is about to hand over, as far as the JSON format must know it first.
-struct Census {
+struct Census : IgnoringSink {
   std::uint64_t with_request = 0;
   std::uint64_t without_request = 0;
   std::vector<RootId> roots;
-  void begin(const TraceInfo&) {}
-  void define_lane(const LaneInfo&) {}
-  void define_type(TypeId, std::string_view) {}
-  void define_counter(CounterId, std::string_view, std::string_view) {}
-  void define_stack(const StackInfo&) {}
-  void synchronise(const ClockSnapshot&) {}
   void take(std::span<const TraceEvent> events) {
     for (const TraceEvent& event : events) {
       if (event.kind != EventKind::kCreated) continue;
@@ -369,8 +363,6 @@ struct Census {
       if (std::find(roots.begin(), roots.end(), event.root) == roots.end()) roots.push_back(event.root);
     }
   }
-  void flush() {}
-  void end(const TraceSummary&) {}
 };
 
 void write_documents(const Feed& feed, const std::string& path, WriteResult& result) {

@@ -199,5 +199,19 @@ concept EventSink = requires(S& sink, const TraceInfo& trace, const LaneInfo& la
   sink.end(summary);
 };
 
+/// Takes a trace and does nothing with it: what a sink that wants a part of it only derives from.
+struct IgnoringSink {
+  void begin(const TraceInfo&) {}
+  void define_lane(const LaneInfo&) {}
+  void define_type(TypeId, std::string_view) {}
+  void define_counter(CounterId, std::string_view, std::string_view) {}
+  void define_stack(const StackInfo&) {}
+  void synchronise(const ClockSnapshot&) {}
+  void take(std::span<const TraceEvent>) {}
+  void flush() {}
+  void end(const TraceSummary&) {}
+};
+static_assert(EventSink<IgnoringSink>);
+
 }  // namespace THENCE_ABI
 }  // namespace thence

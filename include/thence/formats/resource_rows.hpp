@@ -6,6 +6,7 @@
 //   struct Rows { void born(ResourceRow& row, const ResourceRow* trigger) {}  void row(const ResourceRow& row) { ... } };
 //   ResourceTracker<Rows> tracker{rows};
 //   tracker.take(event); ...; tracker.close();          // `row` when a resource's root is sealed, or at the end
+//   replay(model, tracker);                             // the same: it is an EventSink too
 // Own time: on a lane, at each instant the latest-started invocation that has not ended owns the time, so that the own
 // times of a lane add up to the time in which anything ran on it. What is not known is absent, never zero.
 // Layer: formats (includes wire/ and core/ only).
@@ -14,6 +15,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -107,7 +109,7 @@ struct TrackingCounts {
 ///   Errors    std::bad_alloc.
 ///   Lifetime  the consumer outlives it.
 template <class Consumer>
-class ResourceTracker {
+class ResourceTracker : public IgnoringSink {
  public:
   explicit ResourceTracker(Consumer& consumer) : consumer_(&consumer) {}
 
@@ -173,6 +175,11 @@ class ResourceTracker {
       case EventKind::kSample: break;
     }
   }
+
+  void take(std::span<const TraceEvent> events) {
+    for (const TraceEvent& event : events) take(event);
+  }
+  void end(const TraceSummary&) { close(); }
 
   void close() {
     book_.close([&](ResourceRow& row) { hand_over(row); });
