@@ -1905,6 +1905,38 @@ void replay(const TraceModel& model, Sink&& sink) {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/model/request_order.hpp ====
+// request_order.hpp: the order in which the requests of a trace are counted.
+//
+//   const std::vector<std::uint32_t> requests = requests_of(model);
+//   model.roots[requests[n - 1]]                     // what people call request n
+// Layer: model (includes formats/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Rows of `roots` in the order in which they began; where the beginning was lost, by their first resource. O(n log n).
+[[nodiscard]] inline std::vector<std::uint32_t> requests_of(const TraceModel& model) {
+  std::vector<std::uint32_t> rows(model.roots.size());
+  std::vector<std::uint64_t> began(model.roots.size(), ~std::uint64_t{0});
+  for (std::uint32_t row = 0; row < rows.size(); ++row) {
+    rows[row] = row;
+    const std::uint32_t resource = model.roots[row].resource;
+    if (resource != TraceModel::kNone) {
+      began[row] = model.created[resource];
+    } else {
+      for (const std::uint32_t one : model.resources_by_root[row]) began[row] = std::min(began[row], model.created[one]);
+    }
+  }
+  std::stable_sort(rows.begin(), rows.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return began[a] != began[b] ? began[a] < began[b] : number(model.roots[a].id) < number(model.roots[b].id);
+  });
+  return rows;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/analysis/coverage.hpp ====
 // coverage.hpp: what a trace recorded, so that no result pretends to know more.
 //
@@ -3677,6 +3709,26 @@ struct Durations {
   [[nodiscard]] constexpr std::uint64_t mean() const noexcept { return n == 0 ? 0 : sum / n + (sum % n * 2 >= n ? 1 : 0); }
 };
 
+/// Members of unsorted values by their rank from 0, asked for from the highest down: each selection leaves the smaller
+/// values before it.
+///   Cost      O(n) expected for a handful of ranks, no allocation. The values are put into another order.
+class DescendingRanks {
+ public:
+  explicit DescendingRanks(std::span<std::uint64_t> values) noexcept : values_(values), rest_(values.size()) {}
+  std::uint64_t operator[](std::size_t rank) noexcept {
+    if (rank < rest_) {
+      const auto begin = values_.begin();
+      std::nth_element(begin, begin + static_cast<std::ptrdiff_t>(rank), begin + static_cast<std::ptrdiff_t>(rest_));
+      rest_ = rank;
+    }
+    return values_[rank];
+  }
+
+ private:
+  std::span<std::uint64_t> values_;
+  std::size_t rest_;
+};
+
 ///   Cost      O(n) expected, no allocation.
 [[nodiscard]] inline Durations durations_of(std::span<std::uint64_t> values) noexcept {
   Durations all;
@@ -3688,16 +3740,9 @@ struct Durations {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  // From the highest rank down: each selection leaves the smaller values before it.
-  std::size_t rest = values.size();
+  DescendingRanks ranks(values);
   const auto take = [&](std::uint64_t thousandths) {
-    const std::size_t rank = static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1;
-    if (rank < rest) {
-      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(rank),
-                       values.begin() + static_cast<std::ptrdiff_t>(rest));
-      rest = rank;
-    }
-    return values[rank];
+    return ranks[static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1];
   };
   if (all.n >= 1000) all.p999 = take(999);
   if (all.n >= 100) all.p99 = take(990);
@@ -6335,16 +6380,8 @@ struct Summary {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  // From the highest rank down: each selection leaves the smaller values before it.
-  std::size_t rest = values.size();
-  const auto take = [&](double q) {
-    const std::size_t at = percentile_index(values.size(), q);
-    if (at < rest) {
-      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.begin() + static_cast<std::ptrdiff_t>(rest));
-      rest = at;
-    }
-    return values[at];
-  };
+  DescendingRanks ranks(values);
+  const auto take = [&](double q) { return ranks[percentile_index(values.size(), q)]; };
   if (percentile_known(all.n, 0.999)) all.p999 = take(0.999);
   if (percentile_known(all.n, 0.99)) all.p99 = take(0.99);
   if (percentile_known(all.n, 0.95)) all.p95 = take(0.95);
@@ -6437,6 +6474,24 @@ template <class Number>
   return static_cast<double>(percentile(sorted, 0.75)) - static_cast<double>(percentile(sorted, 0.25));
 }
 
+/// Durations where an axis has them: as they are, or as log10, which has no place for zeros.
+struct AxisValues {
+  std::vector<double> at;
+  std::uint64_t underflow = 0;
+};
+[[nodiscard]] inline AxisValues axis_values(std::span<const std::uint64_t> sorted, bool log_axis) {
+  AxisValues made;
+  made.at.reserve(sorted.size());
+  for (const std::uint64_t value : sorted) {
+    if (log_axis && value == 0) {
+      ++made.underflow;
+    } else {
+      made.at.push_back(log_axis ? mathematics::natural_log(static_cast<double>(value)) / mathematics::kLn10 : static_cast<double>(value));
+    }
+  }
+  return made;
+}
+
 /// Bins of equal width on the axis; bin i holds [edge i, edge i+1), the last one its upper edge too.
 struct Histogram {
   bool log_axis = false;
@@ -6450,16 +6505,8 @@ struct Histogram {
 [[nodiscard]] inline Histogram histogram(std::span<const std::uint64_t> sorted) {
   Histogram made;
   made.log_axis = wants_log_axis(sorted);
-  std::vector<double> at;
-  at.reserve(sorted.size());
-  for (const std::uint64_t value : sorted) {
-    if (made.log_axis && value == 0) {
-      ++made.underflow;
-    } else {
-      at.push_back(made.log_axis ? mathematics::natural_log(static_cast<double>(value)) / mathematics::kLn10
-                                 : static_cast<double>(value));
-    }
-  }
+  const auto [at, underflow] = axis_values(sorted, made.log_axis);
+  made.underflow = underflow;
   if (at.empty()) return made;
   made.first = at.front();
   const double range = at.back() - at.front();
@@ -6536,16 +6583,8 @@ struct Violin {
   made.q2 = percentile(sorted, 0.5);
   made.q3 = percentile(sorted, 0.75);
   made.mean = moments(sorted).mean;
-  std::vector<double> at;
-  at.reserve(sorted.size());
-  for (const std::uint64_t value : sorted) {
-    if (made.log_axis && value == 0) {
-      ++made.underflow;
-    } else {
-      at.push_back(made.log_axis ? mathematics::natural_log(static_cast<double>(value)) / mathematics::kLn10
-                                 : static_cast<double>(value));
-    }
-  }
+  const auto [at, underflow] = axis_values(sorted, made.log_axis);
+  made.underflow = underflow;
   made.shape = Violin::Shape::kDots;
   if (at.empty()) return made;
   made.low = at.front();
@@ -10044,20 +10083,7 @@ class Analysis {
 
  private:
   void order_requests() {
-    std::vector<std::uint32_t> rows;
-    std::vector<std::uint64_t> began(run.requests.size(), ~std::uint64_t{0});
-    for (std::uint32_t request = 0; request < run.requests.size(); ++request) {
-      rows.push_back(request);
-      const std::uint32_t resource = run.requests[request].resource;
-      if (resource != kNone) {
-        began[request] = model.created[resource];
-        continue;
-      }
-      for (const std::uint32_t one : model.resources_by_root[request]) began[request] = std::min(began[request], model.created[one]);
-    }
-    std::stable_sort(rows.begin(), rows.end(), [&](std::uint32_t a, std::uint32_t b) {
-      return began[a] != began[b] ? began[a] < began[b] : number(model.roots[a].id) < number(model.roots[b].id);
-    });
+    const std::vector<std::uint32_t> rows = requests_of(model);
     numbers_.assign(rows.size(), 0);
     for (std::uint32_t n = 0; n < rows.size(); ++n) {
       numbers_[rows[n]] = n + 1;
@@ -13091,6 +13117,30 @@ class TextPattern {
   std::uint32_t stamp_ = 0;
 };
 
+/// Whether `text` is `pattern`, in which `*` stands for anything; case does not matter. O(text x pattern).
+[[nodiscard]] inline bool matches_glob(std::string_view pattern, std::string_view text) noexcept {
+  std::size_t p = 0;
+  std::size_t t = 0;
+  std::size_t star = std::string_view::npos;
+  std::size_t from = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      from = t;
+    } else if (p < pattern.size() && detail::lower(pattern[p]) == detail::lower(text[t])) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++from;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
 }  // namespace THENCE_ABI
 }  // namespace thence
 
@@ -13186,37 +13236,6 @@ class ResourceTree {
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// `10ms`, `1.5s`, `250` (ns). False: it is none, or does not fit 64 bits.
-[[nodiscard]] inline bool parse_duration_text(std::string_view text, std::uint64_t& ns) noexcept {
-  std::uint64_t whole = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
-  if (error != std::errc{}) return false;
-  auto at = static_cast<std::size_t>(end - text.data());
-  std::string_view fraction;
-  if (at < text.size() && text[at] == '.') {
-    const std::size_t from = ++at;
-    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
-    fraction = text.substr(from, at - from);
-    if (fraction.empty()) return false;
-  }
-  const std::string_view unit = text.substr(at);
-  std::uint64_t scale = unit.empty() || unit == "ns" ? 1
-                        : unit == "us"               ? 1'000
-                        : unit == "ms"               ? 1'000'000
-                        : unit == "s"                ? 1'000'000'000
-                        : unit == "m"                ? std::uint64_t{60'000'000'000}
-                                                     : 0;
-  if (scale == 0 || whole > ~std::uint64_t{0} / scale) return false;
-  ns = whole * scale;
-  for (const char digit : fraction) {
-    scale /= 10;
-    const std::uint64_t more = scale * static_cast<std::uint64_t>(digit - '0');
-    if (ns > ~std::uint64_t{0} - more) return false;
-    ns += more;
-  }
-  return true;
-}
-
 /// "open", "fulfilled", "rejected", "cancelled", "settled", "destroyed", "finished" or "ran".
 [[nodiscard]] inline std::string_view status_of(const Execution& run, std::uint32_t row) noexcept {
   const TraceModel& model = run.model;
@@ -13233,43 +13252,19 @@ inline namespace THENCE_ABI {
   return run.normal.inferred && ran ? std::string_view("ran") : std::string_view("open");
 }
 
-/// `function file:line:column`; of a native frame the file's last part.
-[[nodiscard]] inline std::string frame_words(const TraceModel& model, const TraceModel::Frame& frame) {
-  const std::string_view function = model.text(frame.function);
-  std::string_view file = model.text(frame.file);
-  if (frame.kind == FrameKind::kNative && file.find('/') != std::string_view::npos) file.remove_prefix(file.rfind('/') + 1);
-  std::string out(function.empty() ? std::string_view("(anonymous)") : function);
-  if (file.empty()) return out;
-  out += ' ';
-  out += file;
-  if (frame.line == 0) return out;
-  out += ":" + std::to_string(frame.line);
-  if (frame.column != 0) out += ":" + std::to_string(frame.column);
+/// A frame of a model as append_frame_text writes it.
+[[nodiscard]] inline std::string frame_text(const TraceModel& model, const TraceModel::Frame& frame) {
+  FrameInfo info;
+  info.kind = frame.kind;
+  info.function = model.text(frame.function);
+  info.file = model.text(frame.file);
+  info.line = frame.line;
+  info.column = frame.column;
+  info.pc = frame.pc;
+  info.relative_pc = frame.relative_pc;
+  std::string out;
+  append_frame_text(out, info);
   return out;
-}
-
-/// Whether `text` is `pattern`, in which `*` stands for anything; case does not matter. O(text x pattern).
-[[nodiscard]] inline bool glob_matches(std::string_view pattern, std::string_view text) noexcept {
-  std::size_t p = 0;
-  std::size_t t = 0;
-  std::size_t star = std::string_view::npos;
-  std::size_t from = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      from = t;
-    } else if (p < pattern.size() && detail::lower(pattern[p]) == detail::lower(text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++from;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
 }
 
 /// What is asked for.
@@ -13352,6 +13347,10 @@ class Search {
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
   [[nodiscard]] std::size_t error_at() const noexcept { return error_at_; }
 
+  /// Whether it asks for the critical path, or for findings: a caller can save itself their making.
+  [[nodiscard]] bool needs_paths() const noexcept { return asks(What::kOnPath); }
+  [[nodiscard]] bool needs_findings() const noexcept { return asks(What::kFinding); }
+
   /// By row of resources. Nothing asked: all. Resources that were only mentioned are never there.
   [[nodiscard]] std::vector<bool> find(const In& in) {
     const std::uint32_t resources = in.run.model.resources();
@@ -13366,7 +13365,7 @@ class Search {
       for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || both[row];
     }
     for (std::uint32_t row = 0; row < resources; ++row) {
-      if (!in.run.model.has(row, ResourceFlag::kCreated)) hits[row] = false;
+      if (!was_there(in.run.model, row)) hits[row] = false;
     }
     return hits;
   }
@@ -13395,6 +13394,16 @@ class Search {
     bool quoted = false;  ///< it begins with a quote: no field, no #
   };
 
+  [[nodiscard]] bool asks(What wanted) const noexcept {
+    for (const All& all : either_) {
+      for (const Term& term : all) {
+        for (const Test& test : term.tests) {
+          if (test.what == wanted) return true;
+        }
+      }
+    }
+    return false;
+  }
   bool fail(std::size_t at, std::string_view term, std::string_view why) {
     error_at_ = at;
     error_ = "'" + std::string(term) + "': " + std::string(why);
@@ -13465,7 +13474,10 @@ class Search {
     if (number == Number::kDepth || number == Number::kInvocations) {
       return number_from(rest, test.value) ? std::string() : "expected a number, not '" + std::string(rest) + "'";
     }
-    if (parse_duration_text(rest, test.value)) return {};
+    if (const auto ns = parse_duration(rest)) {
+      test.value = *ns;
+      return {};
+    }
     return "expected a number and a unit, like 50ms (ns, us, ms, s, m), not '" + std::string(rest) + "'";
   }
   static std::string of_field(std::string_view field, std::string_view value, Test& test) {
@@ -13561,7 +13573,7 @@ class Search {
         if (const std::uint32_t row = model.find(static_cast<ResourceId>(test.value)); row != TraceModel::kNone) hits[row] = true;
         break;
       case What::kType: {
-        const std::vector<bool> types = by_type(model, [&](std::string_view name) { return glob_matches(test.text, name); });
+        const std::vector<bool> types = by_type(model, [&](std::string_view name) { return matches_glob(test.text, name); });
         for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || types[type_of(model, row)];
         break;
       }
@@ -13588,13 +13600,8 @@ class Search {
         }
         break;
       case What::kRequest: {
-        // Requests are counted from 1 in the order in which they began.
-        std::vector<std::uint32_t> order(in.run.requests.size());
-        for (std::uint32_t at = 0; at < order.size(); ++at) order[at] = at;
-        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-          return in.run.requests[a].start != in.run.requests[b].start ? in.run.requests[a].start < in.run.requests[b].start : a < b;
-        });
-        const std::uint32_t wanted = test.value == 0 || test.value > order.size() ? TraceModel::kNone : order[test.value - 1];
+        const std::vector<std::uint32_t> requests = requests_of(model);
+        const std::uint32_t wanted = test.value == 0 || test.value > requests.size() ? TraceModel::kNone : requests[test.value - 1];
         if (wanted == TraceModel::kNone && test.text != "none") break;
         for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || in.run.request[row] == wanted;
         break;
@@ -13672,12 +13679,18 @@ class Search {
         return known;
       }
       case Number::kCreated: value = created - std::min(created, run.model.first_time); return true;
-      case Number::kDepth: value = in.tree.depth[row]; return true;
+      case Number::kDepth:
+        value = in.tree.depth[row];
+        return run.model.has(run.top[row], ResourceFlag::kCreated);  // else something above it was lost
       case Number::kInvocations: value = callbacks.size(); return true;
     }
     return false;
   }
 
+  static bool was_there(const TraceModel& model, std::uint32_t row) noexcept {
+    return model.has(row, ResourceFlag::kCreated) || model.has(row, ResourceFlag::kSettled) ||
+           model.has(row, ResourceFlag::kDestroyed) || !model.invocations_of(row).empty();
+  }
   static std::size_t type_of(const TraceModel& model, std::uint32_t row) noexcept {
     return model.has(row, ResourceFlag::kCreated) && model.type[row] < model.type_names.size() ? model.type[row] : model.type_names.size();
   }
@@ -13697,7 +13710,7 @@ class Search {
   template <class Accepts>
   static std::vector<bool> by_stack(const TraceModel& model, Accepts&& accepts) {
     std::vector<bool> frames(model.frames.size(), false);
-    for (std::size_t frame = 0; frame < frames.size(); ++frame) frames[frame] = accepts(frame_words(model, model.frames[frame]));
+    for (std::size_t frame = 0; frame < frames.size(); ++frame) frames[frame] = accepts(frame_text(model, model.frames[frame]));
     std::vector<bool> made(model.stacks.size(), false);
     for (std::uint32_t stack = 0; stack < made.size(); ++stack) {
       for (const std::uint32_t frame : model.frames_of(stack)) made[stack] = made[stack] || frames[frame];

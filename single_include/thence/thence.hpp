@@ -1248,6 +1248,20 @@ concept EventSink = requires(S& sink, const TraceInfo& trace, const LaneInfo& la
   sink.end(summary);
 };
 
+/// Takes a trace and does nothing with it: what a sink that wants a part of it only derives from.
+struct IgnoringSink {
+  void begin(const TraceInfo&) {}
+  void define_lane(const LaneInfo&) {}
+  void define_type(TypeId, std::string_view) {}
+  void define_counter(CounterId, std::string_view, std::string_view) {}
+  void define_stack(const StackInfo&) {}
+  void synchronise(const ClockSnapshot&) {}
+  void take(std::span<const TraceEvent>) {}
+  void flush() {}
+  void end(const TraceSummary&) {}
+};
+static_assert(EventSink<IgnoringSink>);
+
 }  // namespace THENCE_ABI
 }  // namespace thence
 
@@ -2015,10 +2029,10 @@ class BasicTracer {
     requires std::is_arithmetic_v<T>
   void counter(CounterId counter, T value) noexcept {
     if constexpr (std::floating_point<T>) {
-      sample(counter, ValueKind::kDouble, std::bit_cast<std::uint64_t>(static_cast<double>(value)));
+      record_counter(counter, ValueKind::kDouble, std::bit_cast<std::uint64_t>(static_cast<double>(value)));
     } else {
       const bool fits = std::signed_integral<T> || static_cast<std::uint64_t>(value) <= std::uint64_t{INT64_MAX};
-      sample(counter, fits ? ValueKind::kInt : ValueKind::kUint, static_cast<std::uint64_t>(value));
+      record_counter(counter, fits ? ValueKind::kInt : ValueKind::kUint, static_cast<std::uint64_t>(value));
     }
   }
   void queue_depth(std::int64_t tasks) noexcept { counter(CounterId::kQueueDepth, tasks); }
@@ -2372,7 +2386,7 @@ class BasicTracer {
     record_annotation(resource, key, kind, {bytes, sizeof bytes});
   }
 
-  void sample(CounterId counter, ValueKind kind, std::uint64_t bits) noexcept {
+  void record_counter(CounterId counter, ValueKind kind, std::uint64_t bits) noexcept {
     when_on([](BasicTracer& self, auto path, std::uint64_t head, std::uint64_t value) noexcept {
       self.push(path, Event{head, self.ticks_of(path, Now{}), value, 0});
     }, Event::head_of(static_cast<ResourceId>(counter), EventKind::kCounter, static_cast<std::uint8_t>(kind)), bits);
@@ -9667,7 +9681,7 @@ enum class ChunkAnswer : std::uint8_t {
 /// Hands on chunks with their numbers, from 1, each a run of whole packets, in order, and waits for a host that is busy.
 ///   Threads   one
 ///   When full what waits is kept; full() says when it exceeds `max_waiting_bytes`: PerfettoChunks then loses events,
-///             counted, until all that waits was taken. Beyond twice that, the ends of requests are lost, too.
+///             counted, until all that waits was taken. Beyond twice that (overfull()) the ends of requests are, too.
 ///   Errors    after kStop nothing more is offered, and failure() says so
 class ChunkBytes {
  public:
@@ -9680,7 +9694,7 @@ class ChunkBytes {
     if (!offer_waiting()) return false;
     if (waiting_.empty() && offer(bytes)) return true;
     if (!failure_.empty()) return false;
-    if (waiting_bytes_ > 2 * max_waiting_bytes_) return true;  // ends of requests while events are being lost
+    if (overfull()) return true;  // PerfettoChunks counts what it writes all the same
     waiting_.emplace_back(bytes.begin(), bytes.end());
     waiting_bytes_ += bytes.size();
     return true;
@@ -9688,6 +9702,7 @@ class ChunkBytes {
   /// Offers what waits. False after kStop.
   [[nodiscard]] bool flush() { return offer_waiting(); }
   [[nodiscard]] bool full() const noexcept { return waiting_bytes_ > max_waiting_bytes_; }
+  [[nodiscard]] bool overfull() const noexcept { return waiting_bytes_ > 2 * max_waiting_bytes_; }
   [[nodiscard]] std::size_t waiting_bytes() const noexcept { return waiting_bytes_; }
   /// Says that what still waits will not be offered again.
   void give_up() {
@@ -9970,16 +9985,12 @@ class RotatingFiles {
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Writes one Perfetto trace into bytes that it owns. An EventSink; movable.
-///   Threads   the session's draining one
-///   Cost      as PerfettoEncoder; a system call a buffer, and one a drain
-///   Errors    failure() says which bytes could not be written and why; what was written before stays readable
-template <class Bytes>
-class PerfettoStream {
- public:
-  explicit PerfettoStream(Bytes bytes, const PerfettoOptions& options = {})
-      : state_(std::make_unique<State>(std::move(bytes), options)) {}
+namespace detail {
 
+/// What the sinks below have in common: an encoder and its bytes, which stay where they are when the sink is moved.
+template <class State>
+class EncodingSink {
+ public:
   void begin(const TraceInfo& trace) { state_->encoder.begin(trace); }
   void define_lane(const LaneInfo& lane) { state_->encoder.define_lane(lane); }
   void define_type(TypeId type, std::string_view name) { state_->encoder.define_type(type, name); }
@@ -9993,20 +10004,68 @@ class PerfettoStream {
     state_->encoder.flush();
     static_cast<void>(state_->bytes.flush());
   }
-  void end(const TraceSummary& summary) {
-    state_->encoder.end(summary);
-    static_cast<void>(state_->bytes.flush());
-  }
   [[nodiscard]] std::string_view failure() const { return state_->bytes.failure(); }
   [[nodiscard]] std::uint64_t bytes_written() const { return state_->bytes.bytes_written(); }
 
- private:
-  struct State {
-    State(Bytes all, const PerfettoOptions& options) : bytes(std::move(all)), encoder(bytes, options) {}
-    Bytes bytes;
-    PerfettoEncoder<Bytes> encoder;
-  };
+ protected:
+  explicit EncodingSink(std::unique_ptr<State> state) : state_(std::move(state)) {}
   std::unique_ptr<State> state_;
+};
+
+template <class Bytes>
+struct PerfettoState {
+  PerfettoState(Bytes all, const PerfettoOptions& options) : bytes(std::move(all)), encoder(bytes, options) {}
+  Bytes bytes;
+  PerfettoEncoder<Bytes> encoder;
+};
+
+/// Which events a sink has lost, by lane.
+class LossByLane {
+ public:
+  struct Lost {
+    LaneId lane = LaneId::kNone;
+    LossRange range;
+  };
+  void add(LaneId lane, const LossRange& more) {
+    for (Lost& known : all_) {
+      if (known.lane == lane) return join(known.range, more);
+    }
+    all_.push_back({lane, more});
+  }
+  static void join(LossRange& to, const LossRange& more) noexcept {
+    if (to.count == 0) {
+      to = more;
+      return;
+    }
+    to.count += more.count;
+    to.first = std::min(to.first, more.first);
+    to.last = std::max(to.last, more.last);
+  }
+  [[nodiscard]] const std::vector<Lost>& all() const noexcept { return all_; }
+  void clear() noexcept { all_.clear(); }
+
+ private:
+  std::vector<Lost> all_;
+};
+
+}  // namespace detail
+
+/// Writes one Perfetto trace into bytes that it owns. An EventSink; movable.
+///   Threads   the session's draining one
+///   Cost      as PerfettoEncoder; a system call a buffer, and one a drain
+///   Errors    failure() says which bytes could not be written and why; what was written before stays readable
+template <class Bytes>
+class PerfettoStream : public detail::EncodingSink<detail::PerfettoState<Bytes>> {
+  using Base = detail::EncodingSink<detail::PerfettoState<Bytes>>;
+
+ public:
+  explicit PerfettoStream(Bytes bytes, const PerfettoOptions& options = {})
+      : Base(std::make_unique<detail::PerfettoState<Bytes>>(std::move(bytes), options)) {}
+
+  void end(const TraceSummary& summary) {
+    this->state_->encoder.end(summary);
+    static_cast<void>(this->state_->bytes.flush());
+  }
 };
 
 /// One `.pftrace`, created or replaced.
@@ -10017,24 +10076,41 @@ class PerfettoFile : public PerfettoStream<FileBytes> {
 };
 static_assert(EventSink<PerfettoFile>);
 
+namespace detail {
+
+struct RotatingState {
+  RotatingState(std::string stem, const RotationOptions& rotation, const PerfettoOptions& options)
+      : bytes(std::move(stem), rotation), encoder(bytes, options) {}
+  /// Seals the active file if that is due at `time`.
+  void reach(std::uint64_t time) {
+    const RotationOptions& limits = bytes.options();
+    const std::uint64_t written = bytes.active_bytes() + encoder.bytes_waiting();
+    if (written == 0 || began == 0) began = time;
+    const bool large = written + limits.max_file_bytes / 8 >= limits.max_file_bytes;
+    const bool old = limits.max_file_ns != 0 && time > began && time - began >= limits.max_file_ns;
+    if (written == 0 || (!large && !old)) return;
+    encoder.restart();
+    bytes.seal();
+    began = time;
+  }
+  RotatingFiles bytes;
+  PerfettoEncoder<RotatingFiles> encoder;
+  std::uint64_t began = 0;
+};
+
+}  // namespace detail
+
 /// A row of `.pftrace` files within a byte budget: `<stem>-000001.pftrace` and so on, the active one under
 /// `<stem>.active.pftrace`. Each can be read by itself; all of them by `cat`. An EventSink; movable.
 ///   Threads   the session's draining one
 ///   Cost      as PerfettoEncoder; names and descriptors again in each file
 ///   When full see RotationOptions
 ///   Errors    failure() says which file could not be written and why; those before it are whole. The trace then ends.
-class PerfettoFiles {
+class PerfettoFiles : public detail::EncodingSink<detail::RotatingState> {
  public:
   explicit PerfettoFiles(std::string stem, const RotationOptions& rotation = {}, const PerfettoOptions& options = {})
-      : state_(std::make_unique<State>(std::move(stem), rotation, options)) {}
+      : EncodingSink(std::make_unique<detail::RotatingState>(std::move(stem), rotation, options)) {}
 
-  void begin(const TraceInfo& trace) { state_->encoder.begin(trace); }
-  void define_lane(const LaneInfo& lane) { state_->encoder.define_lane(lane); }
-  void define_type(TypeId type, std::string_view name) { state_->encoder.define_type(type, name); }
-  void define_counter(CounterId counter, std::string_view name, std::string_view unit) {
-    state_->encoder.define_counter(counter, name, unit);
-  }
-  void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
   void synchronise(const ClockSnapshot& clock) {
     state_->reach(clock.boottime);
     state_->encoder.synchronise(clock);
@@ -10048,40 +10124,51 @@ class PerfettoFiles {
       events = events.subspan(count);
     }
   }
-  void flush() {
-    state_->encoder.flush();
-    static_cast<void>(state_->files.flush());
-  }
   void end(const TraceSummary& summary) {
     state_->encoder.end(summary);
-    state_->files.seal();
+    state_->bytes.seal();
   }
-  [[nodiscard]] std::string_view failure() const { return state_->files.failure(); }
-  [[nodiscard]] std::uint64_t bytes_written() const { return state_->files.bytes_written(); }
-
- private:
-  struct State {
-    State(std::string stem, const RotationOptions& rotation, const PerfettoOptions& options)
-        : files(std::move(stem), rotation), encoder(files, options) {}
-    /// Seals the active file if that is due at `time`.
-    void reach(std::uint64_t time) {
-      const RotationOptions& limits = files.options();
-      const std::uint64_t bytes = files.active_bytes() + encoder.bytes_waiting();
-      if (bytes == 0 || began == 0) began = time;
-      const bool large = bytes + limits.max_file_bytes / 8 >= limits.max_file_bytes;
-      const bool old = limits.max_file_ns != 0 && time > began && time - began >= limits.max_file_ns;
-      if (bytes == 0 || (!large && !old)) return;
-      encoder.restart();
-      files.seal();
-      began = time;
-    }
-    RotatingFiles files;
-    PerfettoEncoder<RotatingFiles> encoder;
-    std::uint64_t began = 0;
-  };
-  std::unique_ptr<State> state_;
 };
 static_assert(EventSink<PerfettoFiles>);
+
+namespace detail {
+
+struct ChunkState : PerfettoState<ChunkBytes> {
+  using PerfettoState::PerfettoState;
+  void lose(const TraceEvent& event) {
+    if (event.kind == EventKind::kRootSealed) {  // its memory is given back; what it says goes to those who come late
+      if (bytes.overfull()) lose_one(event);
+      encoder.take({&event, 1});
+      encoder.flush();
+    } else if (event.kind == EventKind::kLost) {
+      if (event.loss != nullptr) lost.add(event.lane, *event.loss);
+    } else {
+      lose_one(event);
+    }
+  }
+  void lose_one(const TraceEvent& event) {
+    lost.add(event.lane, {1, event.time, event.time});
+    lost_in_all.add(event.lane, {1, event.time, event.time});
+  }
+  void go_on() {
+    behind = false;
+    encoder.restart_after_loss();
+    for (const LossByLane::Lost& one : lost.all()) {
+      TraceEvent event;
+      event.kind = EventKind::kLost;
+      event.lane = one.lane;
+      event.time = one.range.first;
+      event.loss = &one.range;
+      encoder.take({&event, 1});
+    }
+    lost.clear();
+  }
+  LossByLane lost;         // since the host fell behind
+  LossByLane lost_in_all;  // by this sink, not by the rings
+  bool behind = false;
+};
+
+}  // namespace detail
 
 /// One Perfetto trace in chunks, for a host that sends it on while it is made, and may be busy. An EventSink; movable.
 ///   Threads   the session's draining one
@@ -10089,23 +10176,16 @@ static_assert(EventSink<PerfettoFiles>);
 ///   When full the host is behind by ChunkBytes' bound: events are lost, as in a full ring, until it has taken all; the
 ///             trace says of each lane how many, and when.
 ///   Errors    failure(); what was taken before stays readable
-class PerfettoChunks {
+class PerfettoChunks : public detail::EncodingSink<detail::ChunkState> {
  public:
   explicit PerfettoChunks(ChunkBytes bytes, PerfettoOptions options = {})
-      : state_(std::make_unique<State>(std::move(bytes), options)) {}
+      : EncodingSink(std::make_unique<detail::ChunkState>(std::move(bytes), options)) {}
 
-  void begin(const TraceInfo& trace) { state_->encoder.begin(trace); }
-  void define_lane(const LaneInfo& lane) { state_->encoder.define_lane(lane); }
-  void define_type(TypeId type, std::string_view name) { state_->encoder.define_type(type, name); }
-  void define_counter(CounterId counter, std::string_view name, std::string_view unit) {
-    state_->encoder.define_counter(counter, name, unit);
-  }
-  void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
   void synchronise(const ClockSnapshot& clock) {
     if (!state_->behind) state_->encoder.synchronise(clock);
   }
   void take(std::span<const TraceEvent> events) {
-    State& state = *state_;
+    detail::ChunkState& state = *state_;
     static_cast<void>(state.bytes.flush());
     if (state.behind ? state.bytes.waiting_bytes() != 0 : state.bytes.full()) {
       state.behind = true;
@@ -10116,19 +10196,15 @@ class PerfettoChunks {
     state.encoder.take(events);
     state.encoder.flush();
   }
-  void flush() {
-    state_->encoder.flush();
-    static_cast<void>(state_->bytes.flush());
-  }
   void end(const TraceSummary& summary) {
-    State& state = *state_;
+    detail::ChunkState& state = *state_;
     if (state.behind) state.go_on();
     std::vector<LaneSummary> lanes(summary.lanes.begin(), summary.lanes.end());
     TraceSummary told = summary;
-    for (const Lost& lost : state.lost_in_all) {
+    for (const detail::LossByLane::Lost& lost : state.lost_in_all.all()) {
       told.lost += lost.range.count;
       for (LaneSummary& lane : lanes) {
-        if (lane.lane == lost.lane) add(lane.lost, lost.range);
+        if (lane.lane == lost.lane) detail::LossByLane::join(lane.lost, lost.range);
       }
     }
     told.lanes = lanes;
@@ -10136,116 +10212,55 @@ class PerfettoChunks {
     static_cast<void>(state.bytes.flush());
     state.bytes.give_up();
   }
-  [[nodiscard]] std::string_view failure() const { return state_->bytes.failure(); }
-  [[nodiscard]] std::uint64_t bytes_written() const { return state_->bytes.bytes_written(); }
-
- private:
-  struct Lost {
-    LaneId lane = LaneId::kNone;
-    LossRange range;
-  };
-  static void add(LossRange& to, const LossRange& more) noexcept {
-    if (to.count == 0) {
-      to = more;
-      return;
-    }
-    to.count += more.count;
-    to.first = std::min(to.first, more.first);
-    to.last = std::max(to.last, more.last);
-  }
-  static void add(std::vector<Lost>& to, LaneId lane, const LossRange& more) {
-    for (Lost& known : to) {
-      if (known.lane == lane) return add(known.range, more);
-    }
-    to.push_back({lane, more});
-  }
-  struct State {
-    State(ChunkBytes all, const PerfettoOptions& options) : bytes(std::move(all)), encoder(bytes, options) {}
-    void lose(const TraceEvent& event) {
-      if (event.kind == EventKind::kRootSealed) {  // its memory is given back; what it says goes to those who come late
-        encoder.take({&event, 1});
-      } else if (event.kind == EventKind::kLost) {
-        if (event.loss != nullptr) add(lost, event.lane, *event.loss);
-      } else {
-        add(lost, event.lane, {1, event.time, event.time});
-        add(lost_in_all, event.lane, {1, event.time, event.time});
-      }
-    }
-    void go_on() {
-      behind = false;
-      encoder.restart_after_loss();
-      for (const Lost& one : lost) {
-        TraceEvent event;
-        event.kind = EventKind::kLost;
-        event.lane = one.lane;
-        event.time = one.range.first;
-        event.loss = &one.range;
-        encoder.take({&event, 1});
-      }
-      lost.clear();
-    }
-    ChunkBytes bytes;
-    PerfettoEncoder<ChunkBytes> encoder;
-    std::vector<Lost> lost;         // since the host fell behind
-    std::vector<Lost> lost_in_all;  // by this sink, not by the rings
-    bool behind = false;
-  };
-  std::unique_ptr<State> state_;
 };
 static_assert(EventSink<PerfettoChunks>);
+
+namespace detail {
+
+struct JsonFiles {
+  /// A document: a file whose failure outlives it.
+  struct Document {
+    FileBytes bytes;
+    std::string* failure;
+    [[nodiscard]] bool write(std::span<const std::byte> piece) { return noted(bytes.write(piece)); }
+    [[nodiscard]] bool finish() { return noted(bytes.flush()); }
+    bool noted(bool good) {
+      if (!good && failure->empty()) *failure = bytes.failure();
+      return good;
+    }
+  };
+  Document open(RootId, std::uint64_t ordinal) {
+    return {FileBytes(folder + "/request-" + std::to_string(ordinal) + ".json"), &failure};
+  }
+  std::string folder;
+  std::string failure;
+};
+
+struct JsonFolderState {
+  JsonFolderState(std::string folder, const JsonOptions& options) : files{std::move(folder), {}}, encoder(files, options) {
+    static_cast<void>(::mkdir(files.folder.c_str(), 0777));
+  }
+  JsonFiles files;
+  JsonEncoder<JsonFiles> encoder;
+};
+
+}  // namespace detail
 
 /// One JSON document a request in a folder: `request-<n>.json`, numbered in the order in which the requests began; with
 /// JsonOptions::write_rootless what belonged to none as `request-0.json`. An EventSink; movable.
 ///   Threads   the session's draining one
 ///   Cost      as JsonEncoder; a file a request
 ///   Errors    failure() names the first document that could not be written. Those before it are whole.
-class JsonFolder {
+class JsonFolder : public detail::EncodingSink<detail::JsonFolderState> {
  public:
   /// The folder is made if it is not there (not its parents).
   explicit JsonFolder(std::string folder, const JsonOptions& options = {})
-      : state_(std::make_unique<State>(std::move(folder), options)) {}
+      : EncodingSink(std::make_unique<detail::JsonFolderState>(std::move(folder), options)) {}
 
-  void begin(const TraceInfo& trace) { state_->encoder.begin(trace); }
-  void define_lane(const LaneInfo& lane) { state_->encoder.define_lane(lane); }
-  void define_type(TypeId type, std::string_view name) { state_->encoder.define_type(type, name); }
-  void define_counter(CounterId counter, std::string_view name, std::string_view unit) {
-    state_->encoder.define_counter(counter, name, unit);
-  }
-  void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
-  void synchronise(const ClockSnapshot& clock) { state_->encoder.synchronise(clock); }
-  void take(std::span<const TraceEvent> events) { state_->encoder.take(events); }
   void flush() { state_->encoder.flush(); }
   void end(const TraceSummary& summary) { state_->encoder.end(summary); }
   [[nodiscard]] std::string_view failure() const { return state_->files.failure; }
   [[nodiscard]] std::uint64_t bytes_written() const { return state_->encoder.bytes_written(); }
-
- private:
-  struct Files {
-    /// A document: a file whose failure outlives it.
-    struct Document {
-      FileBytes bytes;
-      std::string* failure;
-      [[nodiscard]] bool write(std::span<const std::byte> piece) { return noted(bytes.write(piece)); }
-      [[nodiscard]] bool finish() { return noted(bytes.flush()); }
-      bool noted(bool good) {
-        if (!good && failure->empty()) *failure = bytes.failure();
-        return good;
-      }
-    };
-    Document open(RootId, std::uint64_t ordinal) {
-      return {FileBytes(folder + "/request-" + std::to_string(ordinal) + ".json"), &failure};
-    }
-    std::string folder;
-    std::string failure;
-  };
-  struct State {
-    State(std::string folder, const JsonOptions& options) : files{std::move(folder), {}}, encoder(files, options) {
-      static_cast<void>(::mkdir(files.folder.c_str(), 0777));
-    }
-    Files files;
-    JsonEncoder<Files> encoder;
-  };
-  std::unique_ptr<State> state_;
 };
 static_assert(EventSink<JsonFolder>);
 
@@ -12943,35 +12958,38 @@ inline void append_number(std::string& out, std::uint64_t value, int base = 10) 
 }
 
 /// `load app.js:7:3`; `(anonymous) app.js:7:3`; of a native frame `kj::run worker`, or `worker+0x1234`; `0x7f00` where nothing is known.
-inline void append_frame_text(std::string& out, const TraceStacks& stacks, const StoredFrame& frame) {
-  const std::string_view function = frame.function == 0 ? std::string_view{} : stacks.string(frame.function);
-  std::string_view file = frame.file == 0 ? std::string_view{} : stacks.string(frame.file);
+inline void append_frame_text(std::string& out, const FrameInfo& frame) {
   if (frame.kind == FrameKind::kNative) {
-    if (const std::size_t slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
-    out.append(function);
-    if (!function.empty()) {
-      if (file.empty()) return;
-      out.append(" ").append(file);
+    const std::string_view module = frame.file.substr(frame.file.rfind('/') + 1);
+    if (!frame.function.empty()) {
+      out.append(frame.function);
+      if (!module.empty()) out.append(" ").append(module);
       return;
     }
-    if (file.empty()) {
-      out.append("0x");
-      append_number(out, frame.pc, 16);
-      return;
-    }
-    out.append(file).append("+0x");
-    append_number(out, frame.relative_pc, 16);
+    out.append(module).append(module.empty() ? "0x" : "+0x");
+    append_number(out, module.empty() ? frame.pc : frame.relative_pc, 16);
     return;
   }
-  out.append(function.empty() ? std::string_view("(anonymous)") : function);
-  if (file.empty()) return;
-  out.append(" ").append(file);
+  out.append(frame.function.empty() ? std::string_view("(anonymous)") : frame.function);
+  if (frame.file.empty()) return;
+  out.append(" ").append(frame.file);
   if (frame.line == 0) return;
   out.append(":");
   append_number(out, frame.line);
   if (frame.column == 0) return;
   out.append(":");
   append_number(out, frame.column);
+}
+inline void append_frame_text(std::string& out, const TraceStacks& stacks, const StoredFrame& stored) {
+  FrameInfo frame;
+  frame.kind = stored.kind;
+  if (stored.function != 0) frame.function = stacks.string(stored.function);
+  if (stored.file != 0) frame.file = stacks.string(stored.file);
+  frame.line = stored.line;
+  frame.column = stored.column;
+  frame.pc = stored.pc;
+  frame.relative_pc = stored.relative_pc;
+  append_frame_text(out, frame);
 }
 
 /// All frames of a stack that is known, innermost first.
@@ -14876,6 +14894,7 @@ class EventsCsvEncoder {
 //   struct Rows { void born(ResourceRow& row, const ResourceRow* trigger) {}  void row(const ResourceRow& row) { ... } };
 //   ResourceTracker<Rows> tracker{rows};
 //   tracker.take(event); ...; tracker.close();          // `row` when a resource's root is sealed, or at the end
+//   replay(model, tracker);                             // the same: it is an EventSink too
 // Own time: on a lane, at each instant the latest-started invocation that has not ended owns the time, so that the own
 // times of a lane add up to the time in which anything ran on it. What is not known is absent, never zero.
 // Layer: formats (includes wire/ and core/ only).
@@ -14959,7 +14978,7 @@ struct TrackingCounts {
 ///   Errors    std::bad_alloc.
 ///   Lifetime  the consumer outlives it.
 template <class Consumer>
-class ResourceTracker {
+class ResourceTracker : public IgnoringSink {
  public:
   explicit ResourceTracker(Consumer& consumer) : consumer_(&consumer) {}
 
@@ -15025,6 +15044,11 @@ class ResourceTracker {
       case EventKind::kSample: break;
     }
   }
+
+  void take(std::span<const TraceEvent> events) {
+    for (const TraceEvent& event : events) take(event);
+  }
+  void end(const TraceSummary&) { close(); }
 
   void close() {
     book_.close([&](ResourceRow& row) { hand_over(row); });
@@ -15330,6 +15354,47 @@ class ResourcesCsvEncoder {
   std::string text_;
   bool headed_ = false;
 };
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/duration_text.hpp ====
+// duration_text.hpp: durations as people write them.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// `10ms`, `1.5s`, `250` (ns), in nanoseconds; nullopt: it is none, or does not fit 64 bits.
+[[nodiscard]] inline std::optional<std::uint64_t> parse_duration(std::string_view text) noexcept {
+  std::uint64_t whole = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
+  if (error != std::errc{}) return std::nullopt;
+  auto at = static_cast<std::size_t>(end - text.data());
+  std::string_view fraction;
+  if (at < text.size() && text[at] == '.') {
+    const std::size_t from = ++at;
+    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
+    fraction = text.substr(from, at - from);
+    if (fraction.empty()) return std::nullopt;
+  }
+  const std::string_view unit = text.substr(at);
+  std::uint64_t scale = unit.empty() || unit == "ns" ? 1
+                        : unit == "us"               ? 1'000
+                        : unit == "ms"               ? 1'000'000
+                        : unit == "s"                ? 1'000'000'000
+                        : unit == "m"                ? std::uint64_t{60'000'000'000}
+                                                     : 0;
+  if (scale == 0 || whole > ~std::uint64_t{0} / scale) return std::nullopt;
+  std::uint64_t ns = whole * scale;
+  for (const char digit : fraction) {
+    scale /= 10;
+    const std::uint64_t more = scale * static_cast<std::uint64_t>(digit - '0');
+    if (ns > ~std::uint64_t{0} - more) return std::nullopt;
+    ns += more;
+  }
+  return ns;
+}
 
 }  // namespace THENCE_ABI
 }  // namespace thence

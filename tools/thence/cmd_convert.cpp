@@ -9,6 +9,7 @@
 #include "options.hpp"
 #include "select.hpp"
 #include "terminal.hpp"
+#include "thence/formats/duration_text.hpp"
 #include "tool.hpp"
 
 namespace tool {
@@ -38,7 +39,7 @@ int run(const Options& options, const Common& common) {
                     : options.time == "both"  ? thence::FoldTime::kBoth
                                               : thence::FoldTime::kRunning;
   if (!options.min.empty()) {
-    const auto min = parse_duration(options.min);
+    const auto min = thence::parse_duration(options.min);
     if (!min) throw Failure(kUsage, "--min " + options.min + ": expected a number and a unit, like 1ms (ns, us, ms, s, m)");
     write.fold.min_ns = *min;
   }

@@ -35,7 +35,9 @@
 #include "select.hpp"
 #include "terminal.hpp"
 #include "thence/analysis/analysis.hpp"
+#include "thence/analysis/text_pattern.hpp"
 #include "thence/config/version.hpp"
+#include "thence/formats/duration_text.hpp"
 #include "tool.hpp"
 
 namespace tool {

@@ -16,6 +16,7 @@
 #include "thence/formats/resource_rows.hpp"
 #include "thence/formats/words.hpp"
 #include "thence/model/replay.hpp"
+#include "thence/model/request_order.hpp"
 #include "tool.hpp"
 
 namespace tool {
@@ -79,22 +80,6 @@ struct Facts {
       if (row.open()) ++root.second;
     }
   }
-};
-
-/// Feeds a tracker; nothing else of a trace is needed.
-struct ToTracker {
-  ResourceTracker<Facts>* tracker;
-  void begin(const TraceInfo&) {}
-  void define_lane(const LaneInfo&) {}
-  void define_type(TypeId, std::string_view) {}
-  void define_counter(CounterId, std::string_view, std::string_view) {}
-  void define_stack(const StackInfo&) {}
-  void synchronise(const ClockSnapshot&) {}
-  void take(std::span<const TraceEvent> events) {
-    for (const TraceEvent& event : events) tracker->take(event);
-  }
-  void flush() {}
-  void end(const TraceSummary&) { tracker->close(); }
 };
 
 struct Request {
@@ -465,8 +450,7 @@ int run(const Options& options, const Common& common) {
     Facts facts;
     facts.model = &trace.model;
     ResourceTracker<Facts> tracker{facts};
-    ToTracker sink{&tracker};
-    replay(trace.model, sink);
+    replay(trace.model, tracker);
     if (json != nullptr) {
       put_json(**json, trace, facts, tracker.counts());
       continue;

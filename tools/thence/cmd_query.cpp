@@ -9,13 +9,15 @@
 #include "formats.hpp"
 #include "json_out.hpp"
 #include "options.hpp"
-#include "query_language.hpp"
-#include "select.hpp"
 #include "terminal.hpp"
+#include "thence/analysis/analysis.hpp"
+#include "thence/analysis/search.hpp"
+#include "thence/analysis/tree.hpp"
 #include "thence/formats/csv/csv_writer.hpp"
 #include "thence/formats/resource_rows.hpp"
 #include "thence/formats/words.hpp"
 #include "thence/model/replay.hpp"
+#include "thence/model/request_order.hpp"
 #include "tool.hpp"
 
 namespace tool {
@@ -37,25 +39,35 @@ struct Rows {
   void row(const ResourceRow& row) { rows.push_back(row); }
 };
 
-struct ToTracker {
-  ResourceTracker<Rows>* tracker;
-  void begin(const TraceInfo&) {}
-  void define_lane(const LaneInfo&) {}
-  void define_type(TypeId, std::string_view) {}
-  void define_counter(CounterId, std::string_view, std::string_view) {}
-  void define_stack(const StackInfo&) {}
-  void synchronise(const ClockSnapshot&) {}
-  void take(std::span<const TraceEvent> events) {
-    for (const TraceEvent& event : events) tracker->take(event);
+/// The answer of a search, by row of the model's resources.
+struct Asked {
+  Asked(const TraceModel& model, Search& search) {
+    if (search.needs_paths() || search.needs_findings()) {
+      const Analysis all(model);
+      answer(search, {all.run, ResourceTree(all.normal), all.context.on_path, all.findings});
+    } else {
+      const AnalysisSettings settings;
+      const Normalised normal = normalise(model);
+      const Execution run(model, normal, settings);
+      answer(search, {run, ResourceTree(normal)});
+    }
   }
-  void flush() {}
-  void end(const TraceSummary&) { tracker->close(); }
+  std::vector<bool> kept;
+  std::vector<std::string_view> status;
+
+ private:
+  void answer(Search& search, const Search::In& in) {
+    kept = search.find(in);
+    status.reserve(kept.size());
+    for (std::uint32_t row = 0; row < kept.size(); ++row) status.push_back(status_of(in.run, row));
+  }
 };
 
 struct Hit {
   ResourceRow row;
   std::uint32_t resource = 0;
   std::uint32_t request = 0;
+  std::string_view status;
 };
 
 MaybeNs wait_of(const ResourceRow& row) { return row.invocations != 0 ? row.async_delay() : elapsed(row.created, row.settled); }
@@ -119,7 +131,7 @@ void as_json(const TraceModel& model, const std::vector<Hit>& hits, std::uint64_
     if (hit.request != 0) json->member("request", hit.request);
     if (row.trigger != ResourceId::kNone) json->member("trigger", number(row.trigger));
     json->member("type", model.type_name(hit.resource));
-    json->member("status", status_of(row));
+    json->member("status", hit.status);
     const auto time = [&](std::string_view key, MaybeNs ns) {
       if (ns) json->member(key, ns.ns);
     };
@@ -188,7 +200,7 @@ void as_csv(const TraceModel& model, const std::vector<Hit>& hits) {
     count(hit.request, hit.request != 0);
     count(number(row.trigger), row.trigger != ResourceId::kNone);
     csv.text(model.type_name(hit.resource));
-    csv.text(status_of(row));
+    csv.text(hit.status);
     time(row.created);
     time(wait_of(row));
     time(row.self_time());
@@ -223,7 +235,7 @@ void as_table(const TraceModel& model, const std::vector<Hit>& hits, std::uint64
       what = what.substr(0, cut) + "...";
     }
     table.row({"#" + std::to_string(number(row.id)), hit.request == 0 ? "-" : std::to_string(hit.request),
-               printable(model.type_name(hit.resource)), std::string(status_of(row)), time(elapsed({model.first_time}, row.created)),
+               printable(model.type_name(hit.resource)), std::string(hit.status), time(elapsed({model.first_time}, row.created)),
                time(wait_of(row)), time(row.self_time()), time(total_of(row)), what, printable(location_of(model, hit.resource))});
   }
   std::string text = table.empty() ? "" : table.text(colour);
@@ -235,28 +247,30 @@ void as_table(const TraceModel& model, const std::vector<Hit>& hits, std::uint64
 }
 
 int run(const Options& options, const Common& common) {
-  const Query query = Query::parse(options.expression);  // before a long file is read
+  Search search;  // before a long file is read
+  if (!search.parse(options.expression)) throw Failure(kUsage, "query: " + search.error());
   const LoadedTrace trace = load(options.file, options.read, common);
   complain_of_unread(trace.result, trace.name, common);
   const TraceModel& model = trace.model;
   Rows rows;
   {
     ResourceTracker<Rows> tracker{rows};
-    ToTracker sink{&tracker};
-    replay(model, sink);
+    replay(model, tracker);
   }
   std::vector<std::uint32_t> request_of(model.roots.size(), 0);
   std::uint32_t n = 0;
   for (const std::uint32_t root : requests_of(model)) request_of[root] = ++n;
+  const Asked asked(model, search);
   std::vector<Hit> hits;
   for (const ResourceRow& row : rows.rows) {
     Hit hit;
     hit.row = row;
     hit.resource = model.find(row.id);
-    if (hit.resource == TraceModel::kNone) continue;
+    if (hit.resource == TraceModel::kNone || !asked.kept[hit.resource]) continue;
     const std::uint32_t root = model.root[hit.resource];
     hit.request = root == TraceModel::kNone ? 0 : request_of[root];
-    if (query.matches({model, row, hit.resource, hit.request})) hits.push_back(hit);
+    hit.status = asked.status[hit.resource];
+    hits.push_back(hit);
   }
   const std::uint64_t matched = hits.size();
   sort_hits(hits, options.sort, model);

@@ -2,91 +2,20 @@
 #include "select.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <memory>
 #include <span>
 #include <utility>
 
 #include "terminal.hpp"
+#include "thence/analysis/text_pattern.hpp"
+#include "thence/formats/duration_text.hpp"
 #include "thence/model/replay.hpp"
+#include "thence/model/request_order.hpp"
 #include "tool.hpp"
 
 namespace tool {
 
 using namespace thence;
-
-std::optional<std::uint64_t> parse_duration(std::string_view text) {
-  std::size_t at = 0;
-  std::uint64_t whole = 0;
-  std::string_view digits = text;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
-  if (error != std::errc{}) return std::nullopt;
-  at = static_cast<std::size_t>(end - text.data());
-  std::string_view fraction;
-  if (at < text.size() && text[at] == '.') {
-    const std::size_t from = ++at;
-    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
-    fraction = digits.substr(from, at - from);
-    if (fraction.empty()) return std::nullopt;
-  }
-  const std::string_view unit = text.substr(at);
-  std::uint64_t scale = 0;
-  if (unit.empty() || unit == "ns") scale = 1;
-  if (unit == "us") scale = 1'000;
-  if (unit == "ms") scale = 1'000'000;
-  if (unit == "s") scale = 1'000'000'000;
-  if (unit == "m") scale = 60'000'000'000;
-  if (scale == 0) return std::nullopt;
-  if (whole > ~std::uint64_t{0} / scale) return std::nullopt;
-  std::uint64_t ns = whole * scale;
-  for (const char digit : fraction) {
-    scale /= 10;
-    const std::uint64_t more = scale * static_cast<std::uint64_t>(digit - '0');
-    if (ns > ~std::uint64_t{0} - more) return std::nullopt;
-    ns += more;
-  }
-  return ns;
-}
-
-bool matches_glob(std::string_view pattern, std::string_view text) {
-  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-  std::size_t p = 0, t = 0, star = std::string_view::npos, from = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      from = t;
-    } else if (p < pattern.size() && lower(pattern[p]) == lower(text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++from;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
-
-std::vector<std::uint32_t> requests_of(const TraceModel& model) {
-  std::vector<std::uint32_t> rows;
-  std::vector<std::uint64_t> began(model.roots.size(), ~std::uint64_t{0});
-  for (std::uint32_t row = 0; row < model.roots.size(); ++row) {
-    const std::uint32_t resource = model.roots[row].resource;
-    if (resource != TraceModel::kNone) {
-      began[row] = model.created[resource];
-    } else {
-      for (const std::uint32_t one : model.resources_by_root[row]) began[row] = std::min(began[row], model.created[one]);
-    }
-    rows.push_back(row);
-  }
-  std::stable_sort(rows.begin(), rows.end(), [&](std::uint32_t a, std::uint32_t b) {
-    if (began[a] != began[b]) return began[a] < began[b];
-    return number(model.roots[a].id) < number(model.roots[b].id);
-  });
-  return rows;
-}
 
 std::uint64_t end_of(const TraceModel& model, std::uint32_t row) {
   std::uint64_t end = model.created[row];

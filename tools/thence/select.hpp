@@ -3,18 +3,13 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "formats.hpp"
 #include "thence/model/trace_model.hpp"
 
 namespace tool {
-
-/// Nanoseconds of `10ms`, `1.5s`, `250`, ...; nullopt: not a duration.
-[[nodiscard]] std::optional<std::uint64_t> parse_duration(std::string_view text);
 
 struct Selection {
   std::uint32_t request = 0;           ///< from 1, in the order in which they began; 0: all
@@ -32,8 +27,6 @@ struct Chosen {
   std::uint64_t count = 0;      ///< asked for
 };
 
-/// Rows of roots in the order in which they began: what `--request N` counts.
-[[nodiscard]] std::vector<std::uint32_t> requests_of(const thence::TraceModel& model);
 /// When a resource was last heard of.
 [[nodiscard]] std::uint64_t end_of(const thence::TraceModel& model, std::uint32_t row);
 
@@ -42,8 +35,5 @@ struct Chosen {
 
 /// Replays the model, or what is chosen of it.
 [[nodiscard]] Feed feed_of(const thence::TraceModel& model, const Selection& selection);
-
-/// Whether `text` is `pattern`, in which `*` stands for anything; case does not matter.
-[[nodiscard]] bool matches_glob(std::string_view pattern, std::string_view text);
 
 }  // namespace tool

@@ -36,6 +36,7 @@
 #include "thence/analysis/units.hpp"
 #include "thence/config/version.hpp"
 #include "thence/model/normalised.hpp"
+#include "thence/model/request_order.hpp"
 #include "thence/model/trace_model.hpp"
 
 namespace thence {
@@ -131,20 +132,7 @@ class Analysis {
 
  private:
   void order_requests() {
-    std::vector<std::uint32_t> rows;
-    std::vector<std::uint64_t> began(run.requests.size(), ~std::uint64_t{0});
-    for (std::uint32_t request = 0; request < run.requests.size(); ++request) {
-      rows.push_back(request);
-      const std::uint32_t resource = run.requests[request].resource;
-      if (resource != kNone) {
-        began[request] = model.created[resource];
-        continue;
-      }
-      for (const std::uint32_t one : model.resources_by_root[request]) began[request] = std::min(began[request], model.created[one]);
-    }
-    std::stable_sort(rows.begin(), rows.end(), [&](std::uint32_t a, std::uint32_t b) {
-      return began[a] != began[b] ? began[a] < began[b] : number(model.roots[a].id) < number(model.roots[b].id);
-    });
+    const std::vector<std::uint32_t> rows = requests_of(model);
     numbers_.assign(rows.size(), 0);
     for (std::uint32_t n = 0; n < rows.size(); ++n) {
       numbers_[rows[n]] = n + 1;

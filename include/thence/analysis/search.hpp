@@ -36,42 +36,14 @@
 #include "thence/analysis/text_pattern.hpp"
 #include "thence/analysis/tree.hpp"
 #include "thence/config/version.hpp"
+#include "thence/formats/duration_text.hpp"
+#include "thence/formats/frame_text.hpp"
 #include "thence/formats/words.hpp"
+#include "thence/model/request_order.hpp"
 #include "thence/model/trace_model.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
-
-/// `10ms`, `1.5s`, `250` (ns). False: it is none, or does not fit 64 bits.
-[[nodiscard]] inline bool parse_duration_text(std::string_view text, std::uint64_t& ns) noexcept {
-  std::uint64_t whole = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
-  if (error != std::errc{}) return false;
-  auto at = static_cast<std::size_t>(end - text.data());
-  std::string_view fraction;
-  if (at < text.size() && text[at] == '.') {
-    const std::size_t from = ++at;
-    while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
-    fraction = text.substr(from, at - from);
-    if (fraction.empty()) return false;
-  }
-  const std::string_view unit = text.substr(at);
-  std::uint64_t scale = unit.empty() || unit == "ns" ? 1
-                        : unit == "us"               ? 1'000
-                        : unit == "ms"               ? 1'000'000
-                        : unit == "s"                ? 1'000'000'000
-                        : unit == "m"                ? std::uint64_t{60'000'000'000}
-                                                     : 0;
-  if (scale == 0 || whole > ~std::uint64_t{0} / scale) return false;
-  ns = whole * scale;
-  for (const char digit : fraction) {
-    scale /= 10;
-    const std::uint64_t more = scale * static_cast<std::uint64_t>(digit - '0');
-    if (ns > ~std::uint64_t{0} - more) return false;
-    ns += more;
-  }
-  return true;
-}
 
 /// "open", "fulfilled", "rejected", "cancelled", "settled", "destroyed", "finished" or "ran".
 [[nodiscard]] inline std::string_view status_of(const Execution& run, std::uint32_t row) noexcept {
@@ -89,43 +61,19 @@ inline namespace THENCE_ABI {
   return run.normal.inferred && ran ? std::string_view("ran") : std::string_view("open");
 }
 
-/// `function file:line:column`; of a native frame the file's last part.
-[[nodiscard]] inline std::string frame_words(const TraceModel& model, const TraceModel::Frame& frame) {
-  const std::string_view function = model.text(frame.function);
-  std::string_view file = model.text(frame.file);
-  if (frame.kind == FrameKind::kNative && file.find('/') != std::string_view::npos) file.remove_prefix(file.rfind('/') + 1);
-  std::string out(function.empty() ? std::string_view("(anonymous)") : function);
-  if (file.empty()) return out;
-  out += ' ';
-  out += file;
-  if (frame.line == 0) return out;
-  out += ":" + std::to_string(frame.line);
-  if (frame.column != 0) out += ":" + std::to_string(frame.column);
+/// A frame of a model as append_frame_text writes it.
+[[nodiscard]] inline std::string frame_text(const TraceModel& model, const TraceModel::Frame& frame) {
+  FrameInfo info;
+  info.kind = frame.kind;
+  info.function = model.text(frame.function);
+  info.file = model.text(frame.file);
+  info.line = frame.line;
+  info.column = frame.column;
+  info.pc = frame.pc;
+  info.relative_pc = frame.relative_pc;
+  std::string out;
+  append_frame_text(out, info);
   return out;
-}
-
-/// Whether `text` is `pattern`, in which `*` stands for anything; case does not matter. O(text x pattern).
-[[nodiscard]] inline bool glob_matches(std::string_view pattern, std::string_view text) noexcept {
-  std::size_t p = 0;
-  std::size_t t = 0;
-  std::size_t star = std::string_view::npos;
-  std::size_t from = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      from = t;
-    } else if (p < pattern.size() && detail::lower(pattern[p]) == detail::lower(text[t])) {
-      ++p;
-      ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;
-      t = ++from;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
 }
 
 /// What is asked for.
@@ -208,6 +156,10 @@ class Search {
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
   [[nodiscard]] std::size_t error_at() const noexcept { return error_at_; }
 
+  /// Whether it asks for the critical path, or for findings: a caller can save itself their making.
+  [[nodiscard]] bool needs_paths() const noexcept { return asks(What::kOnPath); }
+  [[nodiscard]] bool needs_findings() const noexcept { return asks(What::kFinding); }
+
   /// By row of resources. Nothing asked: all. Resources that were only mentioned are never there.
   [[nodiscard]] std::vector<bool> find(const In& in) {
     const std::uint32_t resources = in.run.model.resources();
@@ -222,7 +174,7 @@ class Search {
       for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || both[row];
     }
     for (std::uint32_t row = 0; row < resources; ++row) {
-      if (!in.run.model.has(row, ResourceFlag::kCreated)) hits[row] = false;
+      if (!was_there(in.run.model, row)) hits[row] = false;
     }
     return hits;
   }
@@ -251,6 +203,16 @@ class Search {
     bool quoted = false;  ///< it begins with a quote: no field, no #
   };
 
+  [[nodiscard]] bool asks(What wanted) const noexcept {
+    for (const All& all : either_) {
+      for (const Term& term : all) {
+        for (const Test& test : term.tests) {
+          if (test.what == wanted) return true;
+        }
+      }
+    }
+    return false;
+  }
   bool fail(std::size_t at, std::string_view term, std::string_view why) {
     error_at_ = at;
     error_ = "'" + std::string(term) + "': " + std::string(why);
@@ -321,7 +283,10 @@ class Search {
     if (number == Number::kDepth || number == Number::kInvocations) {
       return number_from(rest, test.value) ? std::string() : "expected a number, not '" + std::string(rest) + "'";
     }
-    if (parse_duration_text(rest, test.value)) return {};
+    if (const auto ns = parse_duration(rest)) {
+      test.value = *ns;
+      return {};
+    }
     return "expected a number and a unit, like 50ms (ns, us, ms, s, m), not '" + std::string(rest) + "'";
   }
   static std::string of_field(std::string_view field, std::string_view value, Test& test) {
@@ -417,7 +382,7 @@ class Search {
         if (const std::uint32_t row = model.find(static_cast<ResourceId>(test.value)); row != TraceModel::kNone) hits[row] = true;
         break;
       case What::kType: {
-        const std::vector<bool> types = by_type(model, [&](std::string_view name) { return glob_matches(test.text, name); });
+        const std::vector<bool> types = by_type(model, [&](std::string_view name) { return matches_glob(test.text, name); });
         for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || types[type_of(model, row)];
         break;
       }
@@ -444,13 +409,8 @@ class Search {
         }
         break;
       case What::kRequest: {
-        // Requests are counted from 1 in the order in which they began.
-        std::vector<std::uint32_t> order(in.run.requests.size());
-        for (std::uint32_t at = 0; at < order.size(); ++at) order[at] = at;
-        std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-          return in.run.requests[a].start != in.run.requests[b].start ? in.run.requests[a].start < in.run.requests[b].start : a < b;
-        });
-        const std::uint32_t wanted = test.value == 0 || test.value > order.size() ? TraceModel::kNone : order[test.value - 1];
+        const std::vector<std::uint32_t> requests = requests_of(model);
+        const std::uint32_t wanted = test.value == 0 || test.value > requests.size() ? TraceModel::kNone : requests[test.value - 1];
         if (wanted == TraceModel::kNone && test.text != "none") break;
         for (std::uint32_t row = 0; row < resources; ++row) hits[row] = hits[row] || in.run.request[row] == wanted;
         break;
@@ -528,12 +488,18 @@ class Search {
         return known;
       }
       case Number::kCreated: value = created - std::min(created, run.model.first_time); return true;
-      case Number::kDepth: value = in.tree.depth[row]; return true;
+      case Number::kDepth:
+        value = in.tree.depth[row];
+        return run.model.has(run.top[row], ResourceFlag::kCreated);  // else something above it was lost
       case Number::kInvocations: value = callbacks.size(); return true;
     }
     return false;
   }
 
+  static bool was_there(const TraceModel& model, std::uint32_t row) noexcept {
+    return model.has(row, ResourceFlag::kCreated) || model.has(row, ResourceFlag::kSettled) ||
+           model.has(row, ResourceFlag::kDestroyed) || !model.invocations_of(row).empty();
+  }
   static std::size_t type_of(const TraceModel& model, std::uint32_t row) noexcept {
     return model.has(row, ResourceFlag::kCreated) && model.type[row] < model.type_names.size() ? model.type[row] : model.type_names.size();
   }
@@ -553,7 +519,7 @@ class Search {
   template <class Accepts>
   static std::vector<bool> by_stack(const TraceModel& model, Accepts&& accepts) {
     std::vector<bool> frames(model.frames.size(), false);
-    for (std::size_t frame = 0; frame < frames.size(); ++frame) frames[frame] = accepts(frame_words(model, model.frames[frame]));
+    for (std::size_t frame = 0; frame < frames.size(); ++frame) frames[frame] = accepts(frame_text(model, model.frames[frame]));
     std::vector<bool> made(model.stacks.size(), false);
     for (std::uint32_t stack = 0; stack < made.size(); ++stack) {
       for (const std::uint32_t frame : model.frames_of(stack)) made[stack] = made[stack] || frames[frame];

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "thence/analysis/url.hpp"
 #include "thence/config/version.hpp"
 
 namespace thence {
@@ -313,6 +314,30 @@ class TextPattern {
   std::vector<std::uint32_t> way_;
   std::uint32_t stamp_ = 0;
 };
+
+/// Whether `text` is `pattern`, in which `*` stands for anything; case does not matter. O(text x pattern).
+[[nodiscard]] inline bool matches_glob(std::string_view pattern, std::string_view text) noexcept {
+  std::size_t p = 0;
+  std::size_t t = 0;
+  std::size_t star = std::string_view::npos;
+  std::size_t from = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      from = t;
+    } else if (p < pattern.size() && detail::lower(pattern[p]) == detail::lower(text[t])) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++from;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
 
 }  // namespace THENCE_ABI
 }  // namespace thence

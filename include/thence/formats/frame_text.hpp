@@ -23,35 +23,38 @@ inline void append_number(std::string& out, std::uint64_t value, int base = 10) 
 }
 
 /// `load app.js:7:3`; `(anonymous) app.js:7:3`; of a native frame `kj::run worker`, or `worker+0x1234`; `0x7f00` where nothing is known.
-inline void append_frame_text(std::string& out, const TraceStacks& stacks, const StoredFrame& frame) {
-  const std::string_view function = frame.function == 0 ? std::string_view{} : stacks.string(frame.function);
-  std::string_view file = frame.file == 0 ? std::string_view{} : stacks.string(frame.file);
+inline void append_frame_text(std::string& out, const FrameInfo& frame) {
   if (frame.kind == FrameKind::kNative) {
-    if (const std::size_t slash = file.rfind('/'); slash != std::string_view::npos) file.remove_prefix(slash + 1);
-    out.append(function);
-    if (!function.empty()) {
-      if (file.empty()) return;
-      out.append(" ").append(file);
+    const std::string_view module = frame.file.substr(frame.file.rfind('/') + 1);
+    if (!frame.function.empty()) {
+      out.append(frame.function);
+      if (!module.empty()) out.append(" ").append(module);
       return;
     }
-    if (file.empty()) {
-      out.append("0x");
-      append_number(out, frame.pc, 16);
-      return;
-    }
-    out.append(file).append("+0x");
-    append_number(out, frame.relative_pc, 16);
+    out.append(module).append(module.empty() ? "0x" : "+0x");
+    append_number(out, module.empty() ? frame.pc : frame.relative_pc, 16);
     return;
   }
-  out.append(function.empty() ? std::string_view("(anonymous)") : function);
-  if (file.empty()) return;
-  out.append(" ").append(file);
+  out.append(frame.function.empty() ? std::string_view("(anonymous)") : frame.function);
+  if (frame.file.empty()) return;
+  out.append(" ").append(frame.file);
   if (frame.line == 0) return;
   out.append(":");
   append_number(out, frame.line);
   if (frame.column == 0) return;
   out.append(":");
   append_number(out, frame.column);
+}
+inline void append_frame_text(std::string& out, const TraceStacks& stacks, const StoredFrame& stored) {
+  FrameInfo frame;
+  frame.kind = stored.kind;
+  if (stored.function != 0) frame.function = stacks.string(stored.function);
+  if (stored.file != 0) frame.file = stacks.string(stored.file);
+  frame.line = stored.line;
+  frame.column = stored.column;
+  frame.pc = stored.pc;
+  frame.relative_pc = stored.relative_pc;
+  append_frame_text(out, frame);
 }
 
 /// All frames of a stack that is known, innermost first.
