@@ -412,6 +412,8 @@ class Command(unittest.TestCase):
         rows = list(csv.DictReader(io.StringIO(thence("query", "requests.pftrace", "#12", "--format", "csv")[0], newline="")))
         self.assertEqual((rows[0]["wait_ns"], rows[0]["exec_ns"], rows[0]["request"], rows[0]["trigger"]), ("99900", "", "2", "11"))
         self.assertEqual(thence("query", "requests.pftrace", "--count", "--", "-type:root")[0], "7\n")
+        self.assertEqual(thence("query", "requests.pftrace", "--count", "on:cp type:root")[0], "3\n")
+        self.assertEqual(thence("query", "requests.pftrace", "--count", "finding:any")[0], "0\n")
         limited = validated("query", thence("query", "--json", "requests.pftrace", "--limit", "2", "--sort", "id")[0])
         self.assertEqual((limited["matched"], [row["id"] for row in limited["rows"]]), (10, [1, 2]))
 
