@@ -4486,8 +4486,10 @@ class BasicSession final : private ForkAware {
 
   void synchronise() {
     if (clock_.nanoseconds_per_tick() != 1) converter_.synchronise(read_pair(clock_));
-    const ClockSnapshot snapshot = read_clock_snapshot();
+    ClockSnapshot snapshot = read_clock_snapshot();
     last_sync_ = snapshot.boottime;
+    // A clock that is taken as it is may be another one (ManualClock): what the trace's times are, they are here too.
+    if (clock_.nanoseconds_per_tick() == 1) snapshot.boottime = count_of(clock_.now());
     each_sink([&](AnySink& sink) { sink.synchronise(snapshot); });
     for (const auto& lane : lanes_) add_clock_point(*lane);
   }
