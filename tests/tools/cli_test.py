@@ -315,6 +315,29 @@ class Command(unittest.TestCase):
             thence("convert", "requests.pftrace", "again.pftrace")
             self.assertEqual(unpacked, open("again.pftrace", "rb").read())
 
+    def test_what_a_pftrace_shows_is_chosen_and_nothing_of_it_is_lost(self):
+        # Timers far enough apart that the later ones get the tracks of the earlier ones.
+        resources = [{"asyncId": n, "triggerId": 0 if n == 1 else 1, "type": "root" if n == 1 else "timer", "stackTraceId": 0,
+                      "createdAt": n * 20_000_000, "callbackStartedAt": n * 20_000_000 + 900, "callbackEndedAt": n * 20_000_000 + 1000,
+                      "destroyedAt": n * 20_000_000 + 1500} for n in range(1, 40)]
+        with open("apart.json", "w", encoding="utf-8") as file:
+            json.dump({"requestDurationNs": 900_000_000, "resources": resources, "stackTraces": [{"id": 0, "frames": []}]}, file)
+        thence("convert", "apart.json", "plain.jsonl")
+        plain = open("plain.jsonl", "rb").read()
+        thence("convert", "apart.json", "plain.pftrace")
+        sizes = {}
+        for switches in ([], ["--no-flows"], ["--spans", "requests"], ["--spans", "lanes"], ["--track-per-resource"], ["--compress-packets"]):
+            with self.subTest(switches=switches):
+                thence("convert", "apart.json", "chosen.pftrace", *switches)
+                thence("check", "-q", "chosen.pftrace")
+                thence("convert", "chosen.pftrace", "chosen.jsonl")
+                self.assertEqual(open("chosen.jsonl", "rb").read(), plain)
+                whole = open("chosen.pftrace", "rb").read()
+                self.assertEqual(whole == open("plain.pftrace", "rb").read(), switches == [])
+                sizes[" ".join(switches)] = len(whole)
+        self.assertLess(sizes["--no-flows"], sizes[""])
+        self.assertLess(sizes["--compress-packets"], sizes[""] / 2)
+
     def test_an_output_that_cannot_be_written_ends_with_74_and_leaves_nothing_behind(self):
         self.assertEqual(thence("convert", "request.json", "no/such/folder.jsonl", code=74)[1],
                          "thence: no/such/folder.jsonl: cannot be created: No such file or directory\n")

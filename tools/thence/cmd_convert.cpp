@@ -16,10 +16,10 @@ namespace tool {
 namespace {
 
 struct Options {
-  std::string in, out, to, by = "stack", time = "running", min;
+  std::string in, out, to, by = "stack", time = "running", min, spans = "both";
   ReadOptions read;
   Selection selection;
-  bool no_flows = false;
+  bool no_flows = false, track_per_resource = false, compress_packets = false;
 };
 
 OutputFormat format_for(const std::string& out, const std::string& to) {
@@ -44,6 +44,11 @@ int run(const Options& options, const Common& common) {
     write.fold.min_ns = *min;
   }
   write.flows = !options.no_flows;
+  write.spans = options.spans == "requests" ? thence::PerfettoSpans::kRequests
+                : options.spans == "lanes"  ? thence::PerfettoSpans::kLanes
+                                            : thence::PerfettoSpans::kBoth;
+  write.track_per_resource = options.track_per_resource;
+  write.compress_packets = options.compress_packets;
   const LoadedTrace trace = load(options.in, options.read, common);
   // Of the path only the name: the same content gives the same picture wherever it lies.
   write.title = trace.name.substr(trace.name.rfind('/') + 1) + ": " + options.time + " time by " +
@@ -120,7 +125,12 @@ Command add_convert(CLI::App& app, Common& common) {
       ->option_text("WHAT")
       ->check(CLI::IsMember(choices_of("--time")));
   command->add_option("--min", options->min, "folded, svg: leave out resources with less time, like 1ms")->option_text("DURATION");
-  command->add_flag("--no-flows", options->no_flows, "chrome: no arrows");
+  command->add_flag("--no-flows", options->no_flows, "pftrace, chrome: no arrows");
+  command->add_option("--spans", options->spans, "pftrace: slices of requests, of lanes, or both")
+      ->option_text("WHAT")
+      ->check(CLI::IsMember(choices_of("--spans")));
+  command->add_flag("--track-per-resource", options->track_per_resource, "pftrace: a track of its own for each resource");
+  command->add_flag("--compress-packets", options->compress_packets, "pftrace: compress inside of the trace, which Perfetto reads; a third of the size");
   add_common(*command, common);
   return {command, [options, &common] { return run(*options, common); }};
 }

@@ -393,6 +393,17 @@ void write_documents(const Feed& feed, const std::string& path, WriteResult& res
   if (encoder.failures() != 0) throw Failure(kCannotWrite, path + ": " + grouped(encoder.failures()) + " documents could not be written");
 }
 
+/// A PerfettoCompress.
+bool deflate(std::span<const std::byte> packets, ByteBuffer& to) {
+  uLongf size = ::compressBound(static_cast<uLong>(packets.size()));
+  std::byte* const at = to.reserve(size);
+  const int result = ::compress2(reinterpret_cast<Bytef*>(at), &size, reinterpret_cast<const Bytef*>(packets.data()),
+                                 static_cast<uLong>(packets.size()), 6);
+  if (result != Z_OK) return false;
+  to.advance(at + size);
+  return true;
+}
+
 template <class Encoder, class... Options>
 void write_one(const Feed& feed, const std::string& path, WriteResult& result, const Options&... options) {
   Output output(path);
@@ -460,7 +471,15 @@ std::optional<OutputFormat> output_format_of(std::string_view path) {
 WriteResult write_trace(const TraceModel&, const Feed& feed, const std::string& path, OutputFormat format, const WriteOptions& options) {
   WriteResult result;
   switch (format) {
-    case OutputFormat::kPerfetto: write_one<PerfettoEncoder<Output>>(feed, path, result); break;
+    case OutputFormat::kPerfetto: {
+      PerfettoOptions perfetto;
+      perfetto.flows = options.flows;
+      perfetto.spans = options.spans;
+      perfetto.track_per_resource = options.track_per_resource;
+      if (options.compress_packets) perfetto.writer.compress = deflate;
+      write_one<PerfettoEncoder<Output>>(feed, path, result, perfetto);
+      break;
+    }
     case OutputFormat::kAsyncTrace: write_documents(feed, path, result); break;
     case OutputFormat::kJsonl: write_one<JsonlEncoder<Output>>(feed, path, result); break;
     case OutputFormat::kResourcesCsv: write_one<ResourcesCsvEncoder<Output>>(feed, path, result); break;

@@ -15,6 +15,7 @@
 #include "output.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/folded/time_folder.hpp"
+#include "thence/formats/perfetto/perfetto_sink.hpp"
 #include "thence/model/model_builder.hpp"
 #include "thence/model/trace_model.hpp"
 #include "thence/session/any_sink.hpp"
@@ -105,7 +106,10 @@ enum class OutputFormat { kPerfetto, kAsyncTrace, kJsonl, kResourcesCsv, kEvents
 struct WriteOptions {
   thence::FoldOptions fold;
   std::string title;
-  bool flows = true;
+  bool flows = true;                 ///< pftrace, chrome: arrows
+  thence::PerfettoSpans spans = thence::PerfettoSpans::kBoth;
+  bool track_per_resource = false;
+  bool compress_packets = false;     ///< inside of the trace
 };
 
 struct WriteResult {

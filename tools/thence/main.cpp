@@ -28,6 +28,7 @@ const std::vector<std::string>& choices_of(std::string_view option) {
   static const std::vector<std::string> by{"stack", "chain"};
   static const std::vector<std::string> time{"running", "waiting", "both"};
   static const std::vector<std::string> format{"table", "csv", "json"};
+  static const std::vector<std::string> spans{"both", "requests", "lanes"};
   static const std::vector<std::string> align{"boottime", "realtime"};
   static const std::vector<std::string> sort{"created", "wait", "exec", "total", "delay", "depth", "id", "type"};
   static const std::vector<std::string> shell{"bash", "zsh", "fish"};
@@ -37,6 +38,7 @@ const std::vector<std::string>& choices_of(std::string_view option) {
   if (option == "--by") return by;
   if (option == "--time") return time;
   if (option == "--format") return format;
+  if (option == "--spans") return spans;
   if (option == "--align") return align;
   if (option == "--sort") return sort;
   if (option == "SHELL") return shell;
