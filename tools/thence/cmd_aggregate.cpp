@@ -8,12 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "analyse.hpp"
 #include "formats.hpp"
 #include "json_out.hpp"
 #include "options.hpp"
 #include "report.hpp"
 #include "terminal.hpp"
-#include "thence/analysis/analysis.hpp"
 #include "thence/analysis/anomalies.hpp"
 #include "thence/analysis/concurrency.hpp"
 #include "thence/analysis/url.hpp"
@@ -361,8 +361,7 @@ int run(const Options& options, const Common& common) {
     try {
       const LoadedTrace trace = load(file, options.read, common);
       if (!trace.result.good()) ++sums.damaged;
-      Analysis analysis(trace.model);
-      add(sums, analysis, trace.name);
+      add(sums, *analyse(trace.model), trace.name);
       ++sums.files;
     } catch (const Failure& failure) {
       complain(failure.what());

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "analyse.hpp"
 #include "formats.hpp"
 #include "json_out.hpp"
 #include "options.hpp"
@@ -43,7 +44,8 @@ int run(const Options& options, const Common& common) {
   for (const std::string& file : options.files) {
     const LoadedTrace trace = load(file, options.read, common);
     damaged = damaged || !trace.result.good();
-    Analysis analysis(trace.model);
+    const std::unique_ptr<Analysis> made = analyse(trace.model);
+    Analysis& analysis = *made;
     const std::vector<std::uint32_t> chosen = chosen_requests(analysis, options.request);
     if (json != nullptr) {
       JsonReportOptions wanted;

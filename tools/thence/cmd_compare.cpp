@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "analyse.hpp"
 #include "formats.hpp"
 #include "json_out.hpp"
 #include "options.hpp"
 #include "report.hpp"
 #include "terminal.hpp"
-#include "thence/analysis/analysis.hpp"
 #include "thence/analysis/comparison.hpp"
 #include "tool.hpp"
 
@@ -151,8 +151,8 @@ int run(const Options& options, const Common& common) {
     for (const std::string& file : files) {
       const LoadedTrace trace = load(file, options.read, common);
       damaged = damaged || !trace.result.good();
-      Analysis analysis(trace.model);
-      all.push_back(profile_of(analysis.context, analysis.findings));
+      const std::unique_ptr<Analysis> analysis = analyse(trace.model);
+      all.push_back(profile_of(analysis->context, analysis->findings));
     }
     return all;
   };

@@ -28,13 +28,13 @@
 #include <toml++/toml.h>
 #include <vector>
 
+#include "analyse.hpp"
 #include "formats.hpp"
 #include "json_out.hpp"
 #include "options.hpp"
 #include "report.hpp"
 #include "select.hpp"
 #include "terminal.hpp"
-#include "thence/analysis/analysis.hpp"
 #include "thence/analysis/text_pattern.hpp"
 #include "thence/config/version.hpp"
 #include "thence/formats/duration_text.hpp"
@@ -511,8 +511,7 @@ int run(const Options& options, const Common& common) {
   for (const std::string& file : options.files) {
     const LoadedTrace trace = load(file, options.read, common);
     damaged = damaged || !trace.result.good();
-    const Analysis analysis(trace.model);
-    collect(facts, analysis, trace.name);
+    collect(facts, *analyse(trace.model), trace.name);
   }
   Gate gate(options.rules, facts);
   gate.judge(parsed.table());

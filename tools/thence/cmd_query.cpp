@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "analyse.hpp"
 #include "formats.hpp"
 #include "json_out.hpp"
 #include "options.hpp"
 #include "terminal.hpp"
-#include "thence/analysis/analysis.hpp"
 #include "thence/analysis/search.hpp"
 #include "thence/analysis/tree.hpp"
 #include "thence/formats/csv/csv_writer.hpp"
@@ -43,8 +43,8 @@ struct Rows {
 struct Asked {
   Asked(const TraceModel& model, Search& search) {
     if (search.needs_paths() || search.needs_findings()) {
-      const Analysis all(model);
-      answer(search, {all.run, ResourceTree(all.normal), all.context.on_path, all.findings});
+      const std::unique_ptr<Analysis> all = analyse(model);
+      answer(search, {all->run, ResourceTree(all->normal), all->context.on_path, all->findings});
     } else {
       const AnalysisSettings settings;
       const Normalised normal = normalise(model);
