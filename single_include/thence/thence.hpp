@@ -6611,6 +6611,7 @@ namespace thence_fields {
 inline constexpr Field kFrameColumn = 7301;   ///< Frame: Perfetto's has no column
 inline constexpr Field kFramePc = 7302;       ///< Frame: the absolute pc of a native frame
 inline constexpr Field kMappingPath = 7303;   ///< Mapping: iid of the path as it was given, where that does not begin with '/'
+inline constexpr Field kCounterId = 7304;     ///< CounterDescriptor: the CounterId
 }  // namespace thence_fields
 
 }  // namespace perfetto
@@ -9434,6 +9435,7 @@ class PerfettoEncoder {
       }
       const auto descriptor = writer.message(track_descriptor::kCounter);
       if (known != nullptr && !known->unit.empty()) writer.string(counter_descriptor::kUnitName, known->unit);
+      writer.varint(thence_fields::kCounterId, number(counter.id));
     });
   }
 
@@ -16290,7 +16292,7 @@ class PerfettoReader {
     std::int32_t process_id = 0;
     std::int32_t thread_id = 0;
     LaneId lane = LaneId::kNone;
-    CounterId counter = CounterId::kNone;
+    CounterId counter = CounterId::kNone;  // as the file numbers it, where it does
     bool is_thread = false;
     bool is_process = false;
     bool is_counter = false;
@@ -16939,6 +16941,7 @@ class PerfettoReader {
     std::uint64_t uuid = 0, parent = 0;
     std::string_view name, unit;
     std::int32_t process_id = 0, thread_id = 0;
+    std::uint64_t counter_id = 0;
     bool is_thread = false, is_process = false, is_counter = false;
     ProtobufReader reader{bytes};
     while (reader.next()) {
@@ -16976,6 +16979,7 @@ class PerfettoReader {
           ProtobufReader counter{reader.bytes()};
           while (counter.next()) {
             if (counter.field() == counter_descriptor::kUnitName) unit = counter.text();
+            if (counter.field() == thence_fields::kCounterId) counter_id = counter.varint();
             if (counter.field() == counter_descriptor::kUnit && unit.empty()) {
               unit = counter.varint() == 1 ? "ns" : counter.varint() == 2 ? "count" : counter.varint() == 3 ? "bytes" : "";
             }
@@ -16996,6 +17000,7 @@ class PerfettoReader {
     if (!unit.empty()) track.unit = text(unit);
     if (process_id != 0) track.process_id = process_id;
     if (thread_id != 0) track.thread_id = thread_id;
+    if (counter_id <= 0xffff && counter_id != 0) track.counter = static_cast<CounterId>(counter_id);
     track.is_thread = track.is_thread || is_thread;
     track.is_process = track.is_process || is_process;
     track.is_counter = track.is_counter || is_counter;
@@ -17628,8 +17633,8 @@ class PerfettoReader {
     const Track& track = tracks_[at];
     scratch_.assign(texts_[track.name]).append(1, '\0').append(texts_[track.unit]);
     static constexpr std::string_view kOwn[] = {"queue-depth", "pending", "loop-lag"};
-    std::uint32_t number = 0;
-    for (std::size_t own = 0; own < std::size(kOwn); ++own) {
+    auto number = static_cast<std::uint32_t>(track.counter);
+    for (std::size_t own = 0; own < std::size(kOwn) && number == 0; ++own) {
       if (texts_[track.name] == kOwn[own]) number = static_cast<std::uint32_t>(own) + 1;
     }
     if (number == 0) {
