@@ -212,6 +212,8 @@ class Command(unittest.TestCase):
             file.write(circle)
         (info,) = validated("info", thence("info", "--json", "circle.json")[0])
         self.assertEqual((info["resources"]["count"], info["quality"]["exits_unmatched"]), (3, 3))
+        # Each was entered once, whatever its exit says.
+        self.assertEqual(([each["invocations"] for each in info["resources"]["types"]], info["records"]["invocations"]), ([3], 3))
         thence("convert", "circle.json", "circle.pftrace", "-q")
         self.assertEqual(thence("query", "--count", "circle.pftrace")[0], "3\n")
         (answer,) = validated("check", thence("check", "--json", "circle.json", code=1)[0])
