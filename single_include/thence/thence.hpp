@@ -6627,6 +6627,7 @@ namespace thence_fields {
 inline constexpr Field kFrameColumn = 7301;   ///< Frame: Perfetto's has no column
 inline constexpr Field kFramePc = 7302;       ///< Frame: the absolute pc of a native frame
 inline constexpr Field kMappingPath = 7303;   ///< Mapping: iid of the path as it was given, where that does not begin with '/'
+inline constexpr Field kCounterId = 7304;     ///< CounterDescriptor: the CounterId
 }  // namespace thence_fields
 
 }  // namespace perfetto
@@ -9450,6 +9451,7 @@ class PerfettoEncoder {
       }
       const auto descriptor = writer.message(track_descriptor::kCounter);
       if (known != nullptr && !known->unit.empty()) writer.string(counter_descriptor::kUnitName, known->unit);
+      writer.varint(thence_fields::kCounterId, number(counter.id));
     });
   }
 
@@ -11524,18 +11526,55 @@ class JsonReader {
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// The varint at `at`, at most up to `end`; moves `at` behind it. nullptr in `at`: cut off, or longer than ten bytes.
-[[nodiscard]] inline std::uint64_t take_varint(const std::byte*& at, const std::byte* end) noexcept {
-  if (at != end && static_cast<std::uint8_t>(*at) < 0x80) [[likely]] return static_cast<std::uint8_t>(*at++);
+/// A varint and the first byte behind it; nullptr: cut off, or longer than ten bytes.
+struct Varint {
   std::uint64_t value = 0;
-  for (unsigned shift = 0; shift < 70; shift += 7) {
-    if (at == end) break;
-    const auto byte = static_cast<std::uint8_t>(*at++);
-    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;  // of the tenth byte one bit counts
-    if (byte < 0x80) return value;
+  const std::byte* next = nullptr;
+};
+
+/// A varint of three bytes or more: without a branch on its length, which is as random as hashes and times are.
+[[nodiscard]] inline Varint take_long_varint(const std::byte* at, const std::byte* end) noexcept {
+  std::uint64_t value = 0;
+  if constexpr (std::endian::native == std::endian::little) {
+    if (end - at >= static_cast<std::ptrdiff_t>(kMaxVarintBytes)) [[likely]] {
+      std::memcpy(&value, at, 8);
+      const std::uint64_t stops = ~value & 0x8080'8080'8080'8080u;
+      value &= stops ^ (stops - 1);  // up to the first byte that ends it; all of them where none does
+      value = (value & 0x007f'007f'007f'007fu) | (value & 0x7f00'7f00'7f00'7f00u) >> 1;
+      value = (value & 0x0000'3fff'0000'3fffu) | (value & 0x3fff'0000'3fff'0000u) >> 2;
+      value = (value & 0x0000'0000'0fff'ffffu) | (value & 0x0fff'ffff'0000'0000u) >> 4;
+      if (stops != 0) return {value, at + (std::countr_zero(stops) + 1) / 8};
+      const auto ninth = static_cast<std::uint8_t>(at[8]), tenth = static_cast<std::uint8_t>(at[9]);
+      if ((ninth & tenth) >= 0x80) [[unlikely]] return {};
+      const unsigned has_tenth = ninth >> 7;
+      value |= std::uint64_t{ninth & 0x7fu} << 56 | std::uint64_t{tenth & has_tenth} << 63;  // of the tenth byte one bit counts
+      return {value, at + 9 + has_tenth};
+    }
   }
-  at = nullptr;
-  return 0;
+  for (unsigned shift = 0; shift < 70 && at != end; shift += 7) {
+    const auto byte = static_cast<std::uint8_t>(*at++);
+    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if (byte < 0x80) return {value, at};
+  }
+  return {};
+}
+
+/// The varint at `at`, at most up to `end`; moves `at` behind it. nullptr in `at`: cut off, or longer than ten bytes.
+[[nodiscard]] [[gnu::always_inline]] inline std::uint64_t take_varint(const std::byte*& at, const std::byte* end) noexcept {
+  if (end - at >= 2) [[likely]] {
+    const auto first = static_cast<std::uint8_t>(at[0]), second = static_cast<std::uint8_t>(at[1]);
+    if (first < 0x80) {
+      at += 1;
+      return first;
+    }
+    if (second < 0x80) {
+      at += 2;
+      return (first & 0x7fu) | static_cast<unsigned>(second) << 7;
+    }
+  }
+  const Varint varint = take_long_varint(at, end);
+  at = varint.next;
+  return varint.value;
 }
 
 /// Pulls the fields of one message.
@@ -11549,35 +11588,43 @@ class ProtobufReader {
   explicit ProtobufReader(std::span<const std::byte> bytes) noexcept
       : begin_(bytes.data()), at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
 
-  /// Moves to the next field. False: there is none, or it is damaged.
-  [[nodiscard]] bool next() noexcept {
-    if (at_ == end_ || !expected_.empty()) return false;
-    const std::byte* const start = at_;
-    const std::uint64_t tag = take_varint(at_, end_);
-    if (at_ == nullptr) return fail(start, "another byte of a varint");
-    if (tag >> 3 == 0 || tag >> 32 != 0) return fail(start, "a field number");
+  /// Moves to the next field. False: there is none, or it is damaged. Inlined by force: a reader that lies in memory and not in
+  /// registers makes each field wait for the store of the one before it.
+  [[nodiscard]] [[gnu::always_inline]] bool next() noexcept {
+    if (at_ == end_) return false;
+    const std::byte* at = at_;
+    const std::uint64_t tag = take_varint(at, end_);
+    if (at == nullptr) [[unlikely]] return fail(at_, "another byte of a varint");
+    if (tag - 8 >= (std::uint64_t{1} << 32) - 8) [[unlikely]] return fail(at_, "a field number");
     field_ = static_cast<std::uint32_t>(tag >> 3);
     type_ = static_cast<WireType>(tag & 7);
+    const std::byte* const value_at = at;
     switch (type_) {
-      case WireType::kVarint: {
-        const std::byte* const value = at_;
-        value_ = take_varint(at_, end_);
-        if (at_ == nullptr) return fail(value, "another byte of a varint");
-        return true;
-      }
-      case WireType::kFixed64: return fixed(8);
-      case WireType::kFixed32: return fixed(4);
-      case WireType::kBytes: {
-        const std::byte* const length = at_;
-        value_ = take_varint(at_, end_);
-        if (at_ == nullptr) return fail(length, "another byte of a varint");
-        if (value_ > static_cast<std::uint64_t>(end_ - at_)) return fail(length, "a length within its message");
-        data_ = at_;
-        at_ += value_;
-        return true;
-      }
+      case WireType::kVarint:
+        value_ = take_varint(at, end_);
+        if (at == nullptr) [[unlikely]] return fail(value_at, "another byte of a varint");
+        break;
+      case WireType::kBytes:
+        value_ = take_varint(at, end_);
+        if (at == nullptr) [[unlikely]] return fail(value_at, "another byte of a varint");
+        if (value_ > static_cast<std::uint64_t>(end_ - at)) [[unlikely]] return fail(value_at, "a length within its message");
+        data_ = at;
+        at += value_;
+        break;
+      case WireType::kFixed64:
+        if (end_ - at < 8) return fail(at, "eight bytes of a number");
+        value_ = 0;
+        for (unsigned byte = 0; byte < 8; ++byte) value_ |= std::uint64_t{static_cast<std::uint8_t>(*at++)} << (8 * byte);
+        break;
+      case WireType::kFixed32:
+        if (end_ - at < 4) return fail(at, "four bytes of a number");
+        value_ = 0;
+        for (unsigned byte = 0; byte < 4; ++byte) value_ |= std::uint64_t{static_cast<std::uint8_t>(*at++)} << (8 * byte);
+        break;
+      default: return fail(at_, "a wire type that is in use");
     }
-    return fail(start, "a wire type that is in use");
+    at_ = at;
+    return true;
   }
 
   [[nodiscard]] std::uint32_t field() const noexcept { return field_; }
@@ -11610,17 +11657,6 @@ class ProtobufReader {
   [[nodiscard]] std::size_t offset() const noexcept { return static_cast<std::size_t>((damaged() ? broken_ : at_) - begin_); }
 
  private:
-  bool fixed(unsigned count) noexcept {
-    if (static_cast<std::size_t>(end_ - at_) < count) {
-      return fail(at_, count == 8 ? "eight bytes of a number" : "four bytes of a number");
-    }
-    value_ = 0;
-    for (unsigned byte = 0; byte < count; ++byte) {
-      value_ |= std::uint64_t{static_cast<std::uint8_t>(at_[byte])} << (8 * byte);
-    }
-    at_ += count;
-    return true;
-  }
   bool fail(const std::byte* at, std::string_view expected) noexcept {
     broken_ = at;
     at_ = end_;
@@ -11771,9 +11807,11 @@ class EventBatch {
  public:
   explicit EventBatch(Sink& sink) : sink_(&sink) {}
 
-  void add(const TraceEvent& event) {
-    if (count_ == kBatch) hand_over();
-    events_[count_++] = event;
+  void add(const TraceEvent& event) { add() = event; }
+  /// An event to fill in, at once: it is handed over with the next one at the latest.
+  [[nodiscard]] TraceEvent& add() {
+    if (count_ == kBatch) [[unlikely]] hand_over();
+    return events_[count_++] = TraceEvent{};
   }
   void add(const TraceEvent& event, const Annotation& annotation) {
     // The texts live as long as their token: hand over at once what they belong to.
@@ -14967,7 +15005,7 @@ struct ResourceRow {
 
 /// What the tracker could not place; for reports.
 struct TrackingCounts {
-  std::uint64_t exits_unmatched = 0;   ///< an exit on a lane where that resource was not running
+  std::uint64_t exits_unmatched = 0;   ///< an exit of a resource that was not running
   std::uint64_t created_twice = 0;
   std::uint64_t never_created = 0;     ///< rows of which only later events were seen
   std::uint64_t backwards = 0;         ///< intervals that would have been negative, left out
@@ -14976,7 +15014,7 @@ struct TrackingCounts {
 /// Makes rows.
 ///   Shape     as ResourceBook; for each lane the invocations that run on it.
 ///   Threads   one.
-///   Cost      O(1) an event, O(running invocations of the lane) for an exit that crosses.
+///   Cost      O(1) an event, O(running invocations of the lane) for an exit that crosses, of all lanes for one on another.
 ///   Errors    std::bad_alloc.
 ///   Lifetime  the consumer outlives it.
 template <class Consumer>
@@ -15148,8 +15186,14 @@ class ResourceTracker : public IgnoringSink {
     const std::uint64_t now = ns_of(event.time);
     Lane& lane = lane_of(event.lane);
     account(lane, now);
-    std::size_t at = lane.running.size();
-    while (at != 0 && (lane.running[at - 1].pause || lane.running[at - 1].resource != event.resource)) --at;
+    Lane* ran_on = &lane;
+    std::size_t at = last_running(lane, event.resource);
+    const ResourceRow* const known = at == 0 ? book_.find(event.resource) : nullptr;
+    const bool elsewhere = known != nullptr && known->life.running != 0;  // a coroutine that went on here
+    for (std::size_t other = 0; elsewhere && at == 0 && other < lanes_.size(); ++other) {
+      ran_on = &lanes_[other];
+      at = last_running(*ran_on, event.resource);
+    }
     if (at == 0) {
       ++counts_.exits_unmatched;
       if (ResourceRow* row = known_or_made(event)) {
@@ -15161,8 +15205,9 @@ class ResourceTracker : public IgnoringSink {
       }
       return;
     }
-    const Running invocation = lane.running[at - 1];
-    lane.running.erase(lane.running.begin() + static_cast<std::ptrdiff_t>(at) - 1);
+    account(*ran_on, now);
+    const Running invocation = ran_on->running[at - 1];
+    ran_on->running.erase(ran_on->running.begin() + static_cast<std::ptrdiff_t>(at) - 1);
     ResourceRow* row = book_.find(event.resource);
     if (row == nullptr) return;
     if (now >= invocation.begin) {
@@ -15175,6 +15220,13 @@ class ResourceTracker : public IgnoringSink {
     row->last_exited = {std::max(row->last_exited ? row->last_exited.ns : 0, now)};
     row->last_end = row->last_exited;
     retire(*row);
+  }
+
+  /// One more than the place of its innermost invocation on the lane; 0: it does not run there.
+  [[nodiscard]] static std::size_t last_running(const Lane& lane, ResourceId resource) noexcept {
+    std::size_t at = lane.running.size();
+    while (at != 0 && (lane.running[at - 1].pause || lane.running[at - 1].resource != resource)) --at;
+    return at;
   }
 
   void pause_began(const TraceEvent& event) {
@@ -16302,12 +16354,13 @@ class PerfettoReader {
   struct Track {
     std::uint64_t uuid = 0;
     std::uint64_t parent = 0;
-    std::uint32_t name = 0;  // text
-    std::uint32_t unit = 0;  // text
+    std::uint32_t up = kNone;  // the parent's index, once asked for
+    std::uint32_t name = 0;    // text
+    std::uint32_t unit = 0;    // text
     std::int32_t process_id = 0;
     std::int32_t thread_id = 0;
     LaneId lane = LaneId::kNone;
-    CounterId counter = CounterId::kNone;
+    CounterId counter = CounterId::kNone;  // as the file numbers it, where it does
     bool is_thread = false;
     bool is_process = false;
     bool is_counter = false;
@@ -16607,6 +16660,7 @@ class PerfettoReader {
     ClockSnapshot told;
     std::uint64_t primary = 0;
     std::uint64_t incremental_clock = 0;
+    bool has_boottime = false;
     bool own = false;  // a sequence relates a clock of its own: no reading of the trace's clocks
     const std::size_t first = readings_.size();
     ++snapshots_;
@@ -16627,7 +16681,10 @@ class PerfettoReader {
         }
       }
       if (one.damaged()) return fail(base_, one.expected());
-      if (id == kClockBoottime) told.boottime = time;
+      if (id == kClockBoottime) {
+        told.boottime = time;
+        has_boottime = true;
+      }
       if (id == kClockMonotonic) told.monotonic = time;
       if (id == kClockRealtime) told.realtime = time;
       time *= unit;
@@ -16649,7 +16706,7 @@ class PerfettoReader {
       }
       if (primary != 0) trace_clock_ = primary;
     }
-    if (incremental_clock != 0 && told.boottime != 0) {
+    if (incremental_clock != 0 && has_boottime) {
       Sequence& sequence = sequence_of(sequence_id);
       sequence.incremental_is_boottime = trace_clock_ == kClockBoottime;
       sequence.incremental_offset = told.boottime - sequence.incremental;
@@ -16940,11 +16997,19 @@ class PerfettoReader {
     return at;
   }
 
+  /// The track above; kNone: none, or it has not been heard of.
+  [[nodiscard]] std::uint32_t parent_of(std::uint32_t at) noexcept {
+    Track& track = tracks_[at];
+    if (track.up == kNone && track.parent != 0) track.up = track_by_uuid_.find(track.parent);
+    return track.up;
+  }
+
   bool track_descriptor(std::span<const std::byte> bytes) {
     using namespace perfetto;
     std::uint64_t uuid = 0, parent = 0;
     std::string_view name, unit;
     std::int32_t process_id = 0, thread_id = 0;
+    std::uint64_t counter_id = 0;
     bool is_thread = false, is_process = false, is_counter = false;
     ProtobufReader reader{bytes};
     while (reader.next()) {
@@ -16982,6 +17047,7 @@ class PerfettoReader {
           ProtobufReader counter{reader.bytes()};
           while (counter.next()) {
             if (counter.field() == counter_descriptor::kUnitName) unit = counter.text();
+            if (counter.field() == thence_fields::kCounterId) counter_id = counter.varint();
             if (counter.field() == counter_descriptor::kUnit && unit.empty()) {
               unit = counter.varint() == 1 ? "ns" : counter.varint() == 2 ? "count" : counter.varint() == 3 ? "bytes" : "";
             }
@@ -16994,11 +17060,15 @@ class PerfettoReader {
     }
     if (reader.damaged()) return fail(base_, reader.expected());
     Track& track = tracks_[track_of(uuid)];
-    if (parent != uuid) track.parent = parent;
+    if (parent != uuid && parent != track.parent) {
+      track.parent = parent;
+      track.up = kNone;
+    }
     if (!name.empty()) track.name = text(name);
     if (!unit.empty()) track.unit = text(unit);
     if (process_id != 0) track.process_id = process_id;
     if (thread_id != 0) track.thread_id = thread_id;
+    if (counter_id <= 0xffff && counter_id != 0) track.counter = static_cast<CounterId>(counter_id);
     track.is_thread = track.is_thread || is_thread;
     track.is_process = track.is_process || is_process;
     track.is_counter = track.is_counter || is_counter;
@@ -17034,18 +17104,21 @@ class PerfettoReader {
     ended_flows_.clear();
     extra_values_.clear();
     extra_tracks_.clear();
-    ++stamp_;
+    keys_ = text_keys_ = 0;
     ProtobufReader reader{bytes};
     while (reader.next()) {
       const std::uint32_t field = reader.field();
       if (field - kFirstKey < kKeyCount) {
-        KeyValue& value = key_values_[field - kFirstKey];
-        value.stamp = stamp_;
-        value.is_text = reader.is(WireType::kBytes);
-        if (value.is_text) {
-          value.text = reader.text();
+        const std::size_t key = field - kFirstKey;
+        const std::uint64_t bit = std::uint64_t{1} << key;
+        keys_ |= bit;
+        if (!reader.is(WireType::kBytes)) [[likely]] {
+          key_bits_[key] = reader.varint();
+          text_keys_ &= ~bit;
         } else {
-          value.bits = reader.varint();
+          key_bits_[key] = 0;
+          key_texts_[key] = reader.text();
+          text_keys_ |= bit;
         }
         continue;
       }
@@ -17110,21 +17183,10 @@ class PerfettoReader {
 
   // -- our own events -------------------------------------------------------------------------------------------------
 
-  struct KeyValue {
-    std::uint64_t bits = 0;
-    std::string_view text;
-    std::uint32_t stamp = 0;
-    bool is_text = false;
-  };
-
-  [[nodiscard]] bool has(Key key) const noexcept { return key_values_[static_cast<std::size_t>(key)].stamp == stamp_; }
-  [[nodiscard]] std::uint64_t uint(Key key) const noexcept {
-    const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
-    return value.stamp == stamp_ && !value.is_text ? value.bits : 0;
-  }
+  [[nodiscard]] bool has(Key key) const noexcept { return (keys_ >> static_cast<unsigned>(key) & 1) != 0; }
+  [[nodiscard]] std::uint64_t uint(Key key) const noexcept { return has(key) ? key_bits_[static_cast<std::size_t>(key)] : 0; }
   [[nodiscard]] std::string_view word_at(Key key) const noexcept {
-    const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
-    return value.stamp == stamp_ && value.is_text ? value.text : std::string_view{};
+    return (text_keys_ >> static_cast<unsigned>(key) & 1) != 0 ? key_texts_[static_cast<std::size_t>(key)] : std::string_view{};
   }
   template <class E>
   [[nodiscard]] E enum_at(Key key, E last, E unknown) const noexcept {
@@ -17193,13 +17255,22 @@ class PerfettoReader {
     return true;
   }
 
-  [[nodiscard]] TraceEvent made(EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) const noexcept {
-    TraceEvent event;
+  static void fill(TraceEvent& event, EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) noexcept {
     event.kind = kind;
     event.time = static_cast<Timestamp>(time);
     event.resource = static_cast<ResourceId>(resource & Event::kIdMask);
     event.root = root;
     event.lane = lane;
+  }
+  [[nodiscard]] static TraceEvent made(EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) noexcept {
+    TraceEvent event;
+    fill(event, kind, time, resource, root, lane);
+    return event;
+  }
+  /// Adds an event, made where it will lie; the reference is good up to the next one.
+  TraceEvent& put(EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) {
+    TraceEvent& event = out_.add();
+    fill(event, kind, time, resource, root, lane);
     return event;
   }
   [[nodiscard]] ResourceId resource_at(Key key) const noexcept { return static_cast<ResourceId>(uint(key) & Event::kIdMask); }
@@ -17214,9 +17285,8 @@ class PerfettoReader {
   [[nodiscard]] LaneId lane_of(std::uint32_t track) noexcept {
     for (unsigned steps = 0; steps < 8; ++steps) {
       if (tracks_[track].has_lane) return tracks_[track].lane;
-      const std::uint32_t up = tracks_[track].parent == 0 ? kNone : track_by_uuid_.find(tracks_[track].parent);
-      if (up == kNone) break;
-      track = up;
+      track = parent_of(track);
+      if (track == kNone) break;
     }
     return LaneId::kNone;
   }
@@ -17350,9 +17420,9 @@ class PerfettoReader {
   }
 
   /// A slice on a lane's track is an invocation or a pause, on one below a lane the time it was parked, else a resource.
-  [[nodiscard]] OpenKind kind_of(std::uint32_t at) const noexcept {
+  [[nodiscard]] OpenKind kind_of(std::uint32_t at) noexcept {
     if (tracks_[at].has_lane) return has(Key::kPause) ? OpenKind::kPause : OpenKind::kInvocation;
-    const std::uint32_t up = tracks_[at].parent == 0 ? kNone : track_by_uuid_.find(tracks_[at].parent);
+    const std::uint32_t up = parent_of(at);
     return up != kNone && tracks_[up].has_lane ? OpenKind::kPark : OpenKind::kResource;
   }
 
@@ -17367,11 +17437,11 @@ class PerfettoReader {
     open.kind = kind_of(at);
     switch (open.kind) {
       case OpenKind::kResource: {
-        TraceEvent created = made(EventKind::kCreated, event.time, open.id, open.root, lane_at(Key::kLane));
+        const TypeId type = type_of(event);
+        TraceEvent& created = put(EventKind::kCreated, event.time, open.id, open.root, lane_at(Key::kLane));
         created.other = resource_at(Key::kTrigger);
         created.stack = stack_at(sequence, event);
-        created.type = type_of(event);
-        out_.add(created);
+        created.type = type;
         break;
       }
       case OpenKind::kInvocation:
@@ -17380,9 +17450,9 @@ class PerfettoReader {
       case OpenKind::kPause:
         open.pause = pause_of();
         if (open.split) break;
-        out_.add(made(EventKind::kPauseBegan, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane_of(at)));
+        put(EventKind::kPauseBegan, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane_of(at));
         break;
-      case OpenKind::kPark: out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at))); break;
+      case OpenKind::kPark: put(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at)); break;
       case OpenKind::kOther: break;
     }
     // The parts of invocations that cross are written late: what is open stays in order of time.
@@ -17397,18 +17467,16 @@ class PerfettoReader {
       const LaneId wake_lane = has(Key::kWakeLane) ? lane_at(Key::kWakeLane) : lane;
       scheduled(time - std::min(uint(Key::kWokenBefore), time), id, root, wake_lane);
     }
-    TraceEvent entered = made(EventKind::kEntered, time, id, root, lane);
+    TraceEvent& entered = put(EventKind::kEntered, time, id, root, lane);
     entered.other = resource_at(Key::kCauseBy);
     entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
     entered.stack = stack_at(sequence, event);
-    out_.add(entered);
   }
   void scheduled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane) {
-    TraceEvent scheduled = made(EventKind::kScheduled, time, id, root, lane);
+    TraceEvent& scheduled = put(EventKind::kScheduled, time, id, root, lane);
     scheduled.other = resource_at(Key::kWaker);
     const Actor unsaid = has(Key::kWaker) ? Actor::kInvocation : Actor::kUnknown;
     scheduled.flags = static_cast<std::uint8_t>(has(Key::kScheduledBy) ? actor_at(Key::kScheduledBy) : unsaid);
-    out_.add(scheduled);
   }
   [[nodiscard]] PauseKind pause_of() const noexcept {
     return enum_at(Key::kPause, PauseKind::kGcWeakCallbacks, PauseKind::kOther);
@@ -17449,14 +17517,14 @@ class PerfettoReader {
         const std::uint64_t time = has(Key::kTrueEnd) ? uint(Key::kTrueEnd) : event.time;
         const LaneId lane = has(Key::kExitLane) ? lane_at(Key::kExitLane) : lane_of(at);
         if (open.kind == OpenKind::kInvocation) {
-          out_.add(made(EventKind::kExited, time, open.id, open.root, lane));
+          put(EventKind::kExited, time, open.id, open.root, lane);
         } else {
-          out_.add(made(EventKind::kPauseEnded, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane));
+          put(EventKind::kPauseEnded, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane);
         }
         break;
       }
       case OpenKind::kPark:
-        if (uint(Key::kEndUnknown) == 0) out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane_of(at)));
+        if (uint(Key::kEndUnknown) == 0) put(EventKind::kUnparked, event.time, 0, RootId::kNone, lane_of(at));
         break;
       case OpenKind::kOther: break;
     }
@@ -17469,17 +17537,16 @@ class PerfettoReader {
       settled(time - std::min(uint(Key::kSettledBefore), time), id, root, lane_at(Key::kSettledOn), StackId::kNone);
     }
     if (has(Key::kDestroyedAfter)) {
-      out_.add(made(EventKind::kDestroyed, time + uint(Key::kDestroyedAfter), id, root, lane_at(Key::kDestroyedOn)));
+      put(EventKind::kDestroyed, time + uint(Key::kDestroyedAfter), id, root, lane_at(Key::kDestroyedOn));
     }
   }
   void settled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane, StackId stack) {
-    TraceEvent settled = made(EventKind::kSettled, time, id, root, lane);
+    TraceEvent& settled = put(EventKind::kSettled, time, id, root, lane);
     settled.other = resource_at(Key::kSettler);
     settled.flags = static_cast<std::uint8_t>(
         static_cast<unsigned>(enum_at(Key::kOutcome, Outcome::kResolved, Outcome::kUnknown)) |
         static_cast<unsigned>(actor_at(Key::kSettledBy)) << 4);
     settled.stack = stack;
-    out_.add(settled);
   }
   void hand_over_notes(std::uint64_t id, RootId root, std::uint64_t time, LaneId lane) {
     for (const HostNote& note : host_notes_) {
@@ -17494,35 +17561,36 @@ class PerfettoReader {
     const LaneId lane = has(Key::kLane) ? lane_at(Key::kLane) : lane_of(at);
     switch (word) {
       case Word::kCreated: {
-        TraceEvent created = made(EventKind::kCreated, event.time, id, root, lane);
-        created.other = resource_at(Key::kTrigger);
-        created.type = types_.number_of(word_at(Key::kType));
+        const TypeId type = types_.number_of(word_at(Key::kType));
         tell_types();
+        TraceEvent& created = put(EventKind::kCreated, event.time, id, root, lane);
+        created.other = resource_at(Key::kTrigger);
+        created.type = type;
         created.stack = stack_at(sequence, event);
-        out_.add(created);
         return;
       }
       case Word::kScheduled: return scheduled(event.time, id, root, lane);
       case Word::kEntered: return entered(sequence, event, event.time, id, root, lane);
-      case Word::kExited: return out_.add(made(EventKind::kExited, event.time, id, root, lane));
+      case Word::kExited: put(EventKind::kExited, event.time, id, root, lane);
+        return;
       case Word::kSettled: return settled(event.time, id, root, lane, stack_at(sequence, event));
-      case Word::kDestroyed: return out_.add(made(EventKind::kDestroyed, event.time, id, root, lane));
+      case Word::kDestroyed: put(EventKind::kDestroyed, event.time, id, root, lane);
+        return;
       case Word::kAwaits:
       case Word::kBridge: {
-        TraceEvent linked = made(EventKind::kLinked, event.time, id, root, lane);
+        TraceEvent& linked = put(EventKind::kLinked, event.time, id, root, lane);
         linked.other = resource_at(Key::kLinkCause);
         linked.flags = static_cast<std::uint8_t>(
             enum_at(Key::kLink, LinkKind::kBridge, word == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
         linked.stack = stack_at(sequence, event);
-        out_.add(linked);
         return;
       }
       case Word::kAnnotated: return hand_over_notes(id, root, event.time, lane);
-      case Word::kFinished: return out_.add(made(EventKind::kRootFinished, event.time, id, root, lane));
+      case Word::kFinished: put(EventKind::kRootFinished, event.time, id, root, lane);
+        return;
       case Word::kSealed: {
-        TraceEvent sealed = made(EventKind::kRootSealed, event.time, 0, root, LaneId::kNone);
+        TraceEvent& sealed = put(EventKind::kRootSealed, event.time, 0, root, LaneId::kNone);
         sealed.flags = static_cast<std::uint8_t>(enum_at(Key::kSealReason, SealReason::kSessionEnded, SealReason::kFinished));
-        out_.add(sealed);
         return;
       }
       case Word::kOpen: {
@@ -17535,15 +17603,17 @@ class PerfettoReader {
         }
         return finish_resource(id, root, event.time);
       }
-      case Word::kParked: return out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane));
-      case Word::kUnparked: return out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane));
+      case Word::kParked: put(EventKind::kParked, event.time, 0, RootId::kNone, lane);
+        return;
+      case Word::kUnparked: put(EventKind::kUnparked, event.time, 0, RootId::kNone, lane);
+        return;
       case Word::kPauseEnded:
-        return out_.add(made(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of()), RootId::kNone, lane));
+        put(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of()), RootId::kNone, lane);
+        return;
       case Word::kSample: {
-        TraceEvent sample = made(EventKind::kSample, event.time, id, root, lane);
+        TraceEvent& sample = put(EventKind::kSample, event.time, id, root, lane);
         sample.flags = static_cast<std::uint8_t>(enum_at(Key::kSample, SampleKind::kOffCpu, SampleKind::kCpu));
         sample.stack = stack_at(sequence, event);
-        out_.add(sample);
         return;
       }
       case Word::kOther:
@@ -17631,8 +17701,8 @@ class PerfettoReader {
     const Track& track = tracks_[at];
     scratch_.assign(texts_[track.name]).append(1, '\0').append(texts_[track.unit]);
     static constexpr std::string_view kOwn[] = {"queue-depth", "pending", "loop-lag"};
-    std::uint32_t number = 0;
-    for (std::size_t own = 0; own < std::size(kOwn); ++own) {
+    auto number = static_cast<std::uint32_t>(track.counter);
+    for (std::size_t own = 0; own < std::size(kOwn) && number == 0; ++own) {
       if (texts_[track.name] == kOwn[own]) number = static_cast<std::uint32_t>(own) + 1;
     }
     if (number == 0) {
@@ -17894,7 +17964,7 @@ class PerfettoReader {
     track.lane_asked = true;
     std::uint32_t up = at;
     for (unsigned steps = 0; steps < 100 && up != kNone && !tracks_[up].is_thread; ++steps) {
-      up = tracks_[up].parent == 0 ? kNone : track_by_uuid_.find(tracks_[up].parent);
+      up = parent_of(up);
     }
     if (up == kNone || !tracks_[up].is_thread) return LaneId::kNone;
     Track& thread = tracks_[up];
@@ -17944,7 +18014,7 @@ class PerfettoReader {
         flows_at(event, open.id, lane, false);
         notes_of(event, open.id, lane);
         track.open.pop_back();
-        out_.add(made(track.is_thread ? EventKind::kExited : EventKind::kSettled, event.time, open.id, RootId::kNone, lane));
+        put(track.is_thread ? EventKind::kExited : EventKind::kSettled, event.time, open.id, RootId::kNone, lane);
         return;
       }
       default: break;
@@ -17964,12 +18034,13 @@ class PerfettoReader {
       const std::uint32_t known = flow_by_id_.find(flow_key(held_flows_[event.flows + at]));
       if (known != kNone) trigger = by_flow = flow_ends_[known];
     }
-    TraceEvent created = made(EventKind::kCreated, event.time, id, RootId::kNone, lane);
-    created.other = static_cast<ResourceId>(trigger);
-    created.type = types_.number_of(event.name == no_text_ ? std::string_view("slice") : texts_[event.name]);
+    const TypeId type = types_.number_of(event.name == no_text_ ? std::string_view("slice") : texts_[event.name]);
     tell_types();
-    created.stack = other_stack(event.stack);
-    out_.add(created);
+    const StackId stack = other_stack(event.stack);
+    TraceEvent& created = put(EventKind::kCreated, event.time, id, RootId::kNone, lane);
+    created.other = static_cast<ResourceId>(trigger);
+    created.type = type;
+    created.stack = stack;
     if (event.category != no_text_ && !texts_[event.category].empty()) {
       out_.add(made(EventKind::kAnnotated, event.time, id, RootId::kNone, lane),
                Annotation{"category", Value::of(texts_[event.category])});
@@ -17977,14 +18048,14 @@ class PerfettoReader {
     notes_of(event, id, lane);
     flows_at(event, id, lane, true, by_flow);
     if (!slice) {
-      out_.add(made(EventKind::kSettled, event.time, id, RootId::kNone, lane));
+      put(EventKind::kSettled, event.time, id, RootId::kNone, lane);
       return;
     }
     Open open;
     open.id = id;
     Track& track = tracks_[event.track];
     track.open.push_back(open);
-    if (track.is_thread) out_.add(made(EventKind::kEntered, event.time, id, RootId::kNone, lane));
+    if (track.is_thread) put(EventKind::kEntered, event.time, id, RootId::kNone, lane);
   }
   void notes_of(const Other& event, std::uint64_t id, LaneId lane) {
     for (std::uint32_t at = event.notes; at < event.notes + event.note_count; ++at) {
@@ -18019,10 +18090,9 @@ class PerfettoReader {
       const std::uint64_t cause = flow_ends_[known];
       // The flow by which it was created is its trigger already.
       if (cause != id && cause != trigger) {
-        TraceEvent linked = made(EventKind::kLinked, event.time, id, RootId::kNone, lane);
+        TraceEvent& linked = put(EventKind::kLinked, event.time, id, RootId::kNone, lane);
         linked.other = static_cast<ResourceId>(cause);
         linked.flags = static_cast<std::uint8_t>(LinkKind::kAwaits);
-        out_.add(linked);
       }
       if (ends) {
         flow_by_id_.erase(key);
@@ -18066,10 +18136,13 @@ class PerfettoReader {
   std::vector<std::uint64_t> flows_;
   std::vector<std::uint64_t> ended_flows_;
   std::vector<HostNote> host_notes_;
-  std::array<KeyValue, perfetto::kKeyCount> key_values_{};
+  std::uint64_t keys_ = 0;       // that it has, by number
+  std::uint64_t text_keys_ = 0;  // of those the ones that are texts
+  std::array<std::uint64_t, perfetto::kKeyCount> key_bits_{};
+  std::array<std::string_view, perfetto::kKeyCount> key_texts_{};
+  static_assert(perfetto::kKeyCount <= 64);
   std::vector<std::uint64_t> extra_values_;
   std::vector<std::uint64_t> extra_tracks_;
-  std::uint32_t stamp_ = 0;
   std::vector<FrameEntry> frames_;
   std::vector<FrameInfo> infos_;
   std::string scratch_;

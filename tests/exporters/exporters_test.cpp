@@ -312,3 +312,31 @@ TEST_CASE("what a streaming exporter keeps of resources without a request does n
   tracker.close();
   CHECK(rows.rows == 300'000);
 }
+
+TEST_CASE("an invocation that ends on another lane is one invocation, and its time is known") {
+  struct Rows {
+    ResourceRow last;
+    void born(ResourceRow&, const ResourceRow*) {}
+    void row(const ResourceRow& row) { last = row; }
+  } rows;
+  ResourceTracker<Rows> tracker{rows};
+  const auto take = [&](EventKind kind, std::uint64_t time, std::uint32_t lane) {
+    TraceEvent event;
+    event.kind = kind;
+    event.time = static_cast<Timestamp>(time);
+    event.resource = ResourceId{5};
+    event.lane = static_cast<LaneId>(lane);
+    tracker.take(event);
+  };
+  take(EventKind::kCreated, 10, 1);
+  take(EventKind::kEntered, 20, 1);
+  take(EventKind::kExited, 50, 2);  // a coroutine that went on there
+  take(EventKind::kExited, 60, 3);  // whose enter was lost
+  tracker.close();
+  CHECK(tracker.counts().exits_unmatched == 1);
+  CHECK(rows.last.ran_ns == 30);
+  CHECK(rows.last.self_ns == 30);
+  CHECK(rows.last.invocations == 2);
+  CHECK(rows.last.cut == 1);
+  CHECK(rows.last.life.running == 0);
+}

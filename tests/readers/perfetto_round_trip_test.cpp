@@ -103,6 +103,38 @@ TEST_CASE("a file fed byte by byte reads the same") {
   CHECK(difference(dump(read(bytes.bytes())), dump(read(bytes.bytes(), 1))) == "");
 }
 
+TEST_CASE("a counter keeps its number, name and unit, in whatever order the counters are sampled") {
+  ModelBuilder builder;
+  TraceInfo info;
+  info.salt = 7;
+  builder.begin(info);
+  builder.define_lane({LaneId{1}, 10, 11, "loop"});
+  builder.define_counter(CounterId{40}, "heap", "bytes");
+  builder.define_counter(CounterId{17}, "sockets", "");
+  builder.define_counter(CounterId{3}, "loop-lag", "ns");
+  const Annotation value{{}, Value::of(std::uint64_t{5})};
+  std::vector<TraceEvent> events;
+  for (const int counter : {17, 3, 40, 20}) {  // 20 has no name
+    TraceEvent event;
+    event.kind = EventKind::kCounter;
+    event.time = static_cast<Timestamp>(1000 + events.size());
+    event.lane = LaneId{1};
+    event.counter = static_cast<CounterId>(counter);
+    event.annotation = &value;
+    events.push_back(event);
+  }
+  builder.take(events);
+  builder.end(TraceSummary{});
+  const TraceModel model = read(written(builder.build()).bytes());
+  std::vector<std::string> counters;
+  for (const TraceModel::CounterSample& sample : model.counter_samples) {
+    const TraceModel::Counter& counter = model.counters[sample.counter];
+    counters.push_back(std::to_string(number(counter.id)) + " " + std::string(model.text(counter.name)) + " " +
+                       std::string(model.text(counter.unit)));
+  }
+  CHECK(counters == std::vector<std::string>{"17 sockets ", "3 loop-lag ns", "40 heap bytes", "20 counter 20 "});
+}
+
 TEST_CASE("two traces in one file are two processes with all their resources") {
   const TraceModel first = random_model(1, 300), second = random_model(2, 300);
   BufferSink both;

@@ -39,6 +39,36 @@ TEST_CASE("fields of every wire type are read") {
   CHECK(fields(bytes_of({0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})) == "1=18446744073709551615 ");
 }
 
+TEST_CASE("a varint of each length reads the same as the last bytes there are and before others") {
+  for (unsigned length = 1; length <= 10; ++length) {
+    for (const std::uint64_t digit : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{0x55}, std::uint64_t{0x7f}}) {
+      // Each byte bears its own seven bits; the tenth only one.
+      std::vector<std::byte> bytes = bytes_of({0x08});
+      std::uint64_t expected = 0;
+      for (unsigned at = 0; at < length; ++at) {
+        const std::uint64_t bits = (digit + at) & (at == 9 ? 1 : 0x7f);
+        expected |= bits << (7 * at);
+        bytes.push_back(static_cast<std::byte>(bits | (at + 1 < length ? 0x80 : 0)));
+      }
+      const std::string alone = "1=" + std::to_string(expected) + " ";
+      INFO(length << " bytes");
+      CHECK(fields(bytes) == alone);
+      for (unsigned more = 1; more < 12; ++more) {
+        bytes.insert(bytes.end(), {std::byte{0x10}, std::byte{0x07}});
+        std::string all = alone;
+        for (unsigned at = 0; at < more; ++at) all += "2=7 ";
+        CHECK(fields(bytes) == all);
+      }
+    }
+  }
+  // Ten bytes that all go on, with room behind them.
+  std::vector<std::byte> endless(30, std::byte{0xff});
+  endless[0] = std::byte{0x08};
+  CHECK(fields(endless) == "at 1 expected another byte of a varint");
+  // Of the tenth byte one bit counts.
+  CHECK(fields(bytes_of({0x08, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7f, 0x10, 0x01})) == "1=9223372036854775808 2=1 ");
+}
+
 TEST_CASE("each kind of bad protobuf has its own word and place") {
   CHECK(fields(bytes_of({0x08})) == "at 1 expected another byte of a varint");
   CHECK(fields(bytes_of({0x08, 0x80})) == "at 1 expected another byte of a varint");

@@ -161,6 +161,53 @@ class Command(unittest.TestCase):
         self.bad("short.json", text[:end],
                  f": cut off at byte {end}, line {text[:end].count(10) + 1}: expected '\"'; 9 events before it are good")
 
+    def test_damaged_zstd_is_told_by_the_byte_of_the_file_and_a_bomb_is_refused_in_little_memory(self):
+        def frame(*blocks, window=7):
+            """A zstd frame by its specification (RFC 8878), without a checksum; a block is bytes, or (one byte, how often)."""
+            out = b"\x28\xb5\x2f\xfd\0" + bytes([window << 3])
+            for at, block in enumerate(blocks):
+                repeated = isinstance(block, tuple)
+                size = block[1] if repeated else len(block)
+                out += ((at == len(blocks) - 1) | repeated << 1 | size << 3).to_bytes(3, "little") + (block[0] if repeated else block)
+            return out
+        def write(name, content):
+            with open(name, "wb") as file:
+                file.write(content)
+        document = json.dumps(DOCUMENT).encode()
+        blanks = (b" ", 1 << 17)
+        write("plain.zst", frame(document))
+        whole = thence("info", "--json", "plain.zst")[0]
+        # What is decompressed by the last byte is more than a piece: nothing of it is missing.
+        for count in (1, 2, 3, 4):
+            write("long.zst", frame(document, *[blanks] * count))
+            self.assertEqual(json.loads(thence("info", "--json", "long.zst")[0])[0]["resources"], json.loads(whole)[0]["resources"])
+        # 1 GB of 32 KB.
+        bomb = frame(document, *[blanks] * 8192)
+        write("bomb.zst", bomb)
+        running = subprocess.Popen([THENCE, "info", "bomb.zst"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        err = running.stderr.read()
+        _, status, used = os.wait4(running.pid, 0)
+        running.returncode = os.waitstatus_to_exitcode(status)
+        running.stderr.close()
+        self.assertEqual(running.returncode, 65)
+        self.assertRegex(err, r"^thence: bomb.zst: damaged at byte [\d,]+: expected compressed data that expands less than 500 times; 10 events before it are good\n$")
+        self.assertLess(used.ru_maxrss, 400_000)  # KB
+        # A frame that asks for a window of 256 MB.
+        self.bad("window.zst", frame(document, window=18), ": damaged at byte 0: expected zstd data; 0 events before it are good")
+        # Cut off, or a byte changed, anywhere: said, with a place in the file; never taken for good.
+        thence("convert", "requests.pftrace", "good.pftrace.zst")
+        good = open("good.pftrace.zst", "rb").read()
+        for at in range(5, len(good), max(1, len(good) // 60)):
+            write("cut.zst", good[:at])
+            done = subprocess.run([THENCE, "info", "cut.zst"], capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, 65 if "cut off" in done.stderr else 66)
+            self.assertRegex(done.stderr, rf"^thence: cut.zst: (is empty|cut off at byte {at:,}: expected more of the zstd data; "
+                                          r"[\d,]+ events? before it (are|is) good)\n$")
+            write("flipped.zst", good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1:])
+            done = subprocess.run([THENCE, "info", "flipped.zst"], capture_output=True, text=True, timeout=60)
+            self.assertIn(done.returncode, (65, 66), at)
+            self.assertRegex(done.stderr, r"^thence: flipped.zst: ")
+
     def test_each_kind_of_bad_input_has_its_words(self):
         whole = open("requests.pftrace", "rb").read()
         resource = '{"asyncId":1,"triggerId":0,"type":"root","stackTraceId":0,"createdAt":0,"callbackStartedAt":0,"callbackEndedAt":5,"destroyedAt":0}'
@@ -212,6 +259,8 @@ class Command(unittest.TestCase):
             file.write(circle)
         (info,) = validated("info", thence("info", "--json", "circle.json")[0])
         self.assertEqual((info["resources"]["count"], info["quality"]["exits_unmatched"]), (3, 3))
+        # Each was entered once, whatever its exit says.
+        self.assertEqual(([each["invocations"] for each in info["resources"]["types"]], info["records"]["invocations"]), ([3], 3))
         thence("convert", "circle.json", "circle.pftrace", "-q")
         self.assertEqual(thence("query", "--count", "circle.pftrace")[0], "3\n")
         (answer,) = validated("check", thence("check", "--json", "circle.json", code=1)[0])

@@ -51,7 +51,6 @@ struct Facts {
     ++resources;
     TypeFacts& type = types[row.created ? std::string(model->name_of(row.type())) : std::string("unknown")];
     ++type.count;
-    type.invocations += row.invocations;
     if (row.created) ++created;
     if (row.open()) {
       ++open;
@@ -81,6 +80,14 @@ struct Facts {
     }
   }
 };
+
+/// An invocation is what was entered: an exit without an enter, of which a row makes one too, is told of in the quality.
+void count_invocations(const TraceModel& model, Facts& facts) {
+  for (const TraceModel::Invocation& invocation : model.invocations) {
+    const auto type = facts.types.find(model.type_name(invocation.resource));
+    if (type != facts.types.end()) ++type->second.invocations;
+  }
+}
 
 struct Request {
   std::uint32_t n = 0;
@@ -451,6 +458,7 @@ int run(const Options& options, const Common& common) {
     facts.model = &trace.model;
     ResourceTracker<Facts> tracker{facts};
     replay(trace.model, tracker);
+    count_invocations(trace.model, facts);
     if (json != nullptr) {
       put_json(**json, trace, facts, tracker.counts());
       continue;

@@ -96,7 +96,7 @@ struct ResourceRow {
 
 /// What the tracker could not place; for reports.
 struct TrackingCounts {
-  std::uint64_t exits_unmatched = 0;   ///< an exit on a lane where that resource was not running
+  std::uint64_t exits_unmatched = 0;   ///< an exit of a resource that was not running
   std::uint64_t created_twice = 0;
   std::uint64_t never_created = 0;     ///< rows of which only later events were seen
   std::uint64_t backwards = 0;         ///< intervals that would have been negative, left out
@@ -105,7 +105,7 @@ struct TrackingCounts {
 /// Makes rows.
 ///   Shape     as ResourceBook; for each lane the invocations that run on it.
 ///   Threads   one.
-///   Cost      O(1) an event, O(running invocations of the lane) for an exit that crosses.
+///   Cost      O(1) an event, O(running invocations of the lane) for an exit that crosses, of all lanes for one on another.
 ///   Errors    std::bad_alloc.
 ///   Lifetime  the consumer outlives it.
 template <class Consumer>
@@ -277,8 +277,14 @@ class ResourceTracker : public IgnoringSink {
     const std::uint64_t now = ns_of(event.time);
     Lane& lane = lane_of(event.lane);
     account(lane, now);
-    std::size_t at = lane.running.size();
-    while (at != 0 && (lane.running[at - 1].pause || lane.running[at - 1].resource != event.resource)) --at;
+    Lane* ran_on = &lane;
+    std::size_t at = last_running(lane, event.resource);
+    const ResourceRow* const known = at == 0 ? book_.find(event.resource) : nullptr;
+    const bool elsewhere = known != nullptr && known->life.running != 0;  // a coroutine that went on here
+    for (std::size_t other = 0; elsewhere && at == 0 && other < lanes_.size(); ++other) {
+      ran_on = &lanes_[other];
+      at = last_running(*ran_on, event.resource);
+    }
     if (at == 0) {
       ++counts_.exits_unmatched;
       if (ResourceRow* row = known_or_made(event)) {
@@ -290,8 +296,9 @@ class ResourceTracker : public IgnoringSink {
       }
       return;
     }
-    const Running invocation = lane.running[at - 1];
-    lane.running.erase(lane.running.begin() + static_cast<std::ptrdiff_t>(at) - 1);
+    account(*ran_on, now);
+    const Running invocation = ran_on->running[at - 1];
+    ran_on->running.erase(ran_on->running.begin() + static_cast<std::ptrdiff_t>(at) - 1);
     ResourceRow* row = book_.find(event.resource);
     if (row == nullptr) return;
     if (now >= invocation.begin) {
@@ -304,6 +311,13 @@ class ResourceTracker : public IgnoringSink {
     row->last_exited = {std::max(row->last_exited ? row->last_exited.ns : 0, now)};
     row->last_end = row->last_exited;
     retire(*row);
+  }
+
+  /// One more than the place of its innermost invocation on the lane; 0: it does not run there.
+  [[nodiscard]] static std::size_t last_running(const Lane& lane, ResourceId resource) noexcept {
+    std::size_t at = lane.running.size();
+    while (at != 0 && (lane.running[at - 1].pause || lane.running[at - 1].resource != resource)) --at;
+    return at;
   }
 
   void pause_began(const TraceEvent& event) {

@@ -143,9 +143,11 @@ class EventBatch {
  public:
   explicit EventBatch(Sink& sink) : sink_(&sink) {}
 
-  void add(const TraceEvent& event) {
-    if (count_ == kBatch) hand_over();
-    events_[count_++] = event;
+  void add(const TraceEvent& event) { add() = event; }
+  /// An event to fill in, at once: it is handed over with the next one at the latest.
+  [[nodiscard]] TraceEvent& add() {
+    if (count_ == kBatch) [[unlikely]] hand_over();
+    return events_[count_++] = TraceEvent{};
   }
   void add(const TraceEvent& event, const Annotation& annotation) {
     // The texts live as long as their token: hand over at once what they belong to.

@@ -29,7 +29,7 @@ namespace thence {
 inline namespace THENCE_ABI {
 
 /// An EventSink that keeps everything.
-///   Shape     some 100 bytes a resource and 48 an invocation until `build`, then TraceModel's.
+///   Shape     TraceModel's, and 20 bytes a resource until `build`; half as much again while a table grows.
 ///   Threads   one at a time.
 ///   Cost      O(1) expected an event; build: O(n), O(n log n) for what came out of order.
 ///   When full it grows.
@@ -174,25 +174,11 @@ class ModelBuilder {
   static constexpr std::uint16_t kDisordered = 1 << 15;
   static constexpr unsigned kLongestSearch = 4096;
 
-  /// A resource while it is heard of: what one event needs lies together.
+  /// What is known of a resource only while it is heard of; the rest stands in the model's columns at once.
   struct Draft {
-    std::uint64_t id = 0;
-    std::uint64_t created = 0;  ///< first heard of, where it was not created
-    std::uint64_t settled = 0;
-    std::uint64_t destroyed = 0;
     std::uint64_t last_callback = 0;  ///< the latest enter or exit so far
-    std::uint32_t trigger = kNone;
-    std::uint32_t root = kNone;
-    std::uint32_t stack = kNone;
-    std::uint32_t settler = kNone;
-    std::uint32_t created_lane = kNone;
-    std::uint32_t settled_lane = kNone;
-    std::uint32_t destroyed_lane = kNone;
-    std::uint32_t settle_stack = kNone;
-    std::uint32_t open = kNone;  ///< its latest invocation that has not ended; they are chained by `wake`
+    std::uint32_t open = kNone;       ///< its latest invocation that has not ended; they are chained by `wake`
     std::uint32_t source = 0;
-    std::uint16_t type = 0;
-    std::uint16_t flags = 0;
   };
 
   /// The ids of one source.
@@ -209,11 +195,16 @@ class ModelBuilder {
     std::uint32_t root_row = kNone;
     std::uint32_t lane_id = 0;
     std::uint32_t lane_row = kNone;
+    std::uint32_t stack_id = 0;
+    std::uint32_t stack_row = kNone;
   };
 
   void restart() {
     model_ = TraceModel{};
     drafts_.clear();
+    settle_stack_.clear();
+    open_ = 0;
+    disordered_ = false;
     books_.clear();
     frame_next_.clear();
     frames_by_hash_.clear();
@@ -250,30 +241,52 @@ class ModelBuilder {
     if (id == ResourceId::kNone) return kNone;
     Book& book = books_[source_];
     std::uint32_t row = book.resources.find(number(id));
-    if (row != kNone) {
-      Draft& draft = drafts_[row];
-      if ((draft.flags & kCreated) == 0) {
-        draft.created = std::min(draft.created, time);
-        if (draft.root == kNone && root != RootId::kNone) draft.root = root_row(root);
+    if (row != kNone) [[likely]] {
+      if (!model_.has(row, ResourceFlag::kCreated)) {
+        model_.created[row] = std::min(model_.created[row], time);
+        if (model_.root[row] == kNone && root != RootId::kNone) model_.root[row] = root_row(root);
       }
       return row;
     }
-    row = static_cast<std::uint32_t>(drafts_.size());
+    row = model_.resources();
     book.resources.insert(number(id), row);
     book.highest_id = std::max(book.highest_id, number(id));
-    drafts_.emplace_back();
-    Draft& draft = drafts_.back();
-    draft.id = number(id);
-    draft.created = time;
-    draft.source = source_;
-    if (root != RootId::kNone) draft.root = root_row(root);
+    drafts_.push_back({0, kNone, source_});
+    model_.id.push_back(number(id));
+    model_.created.push_back(time);  // first heard of, until it is known
+    model_.settled.push_back(0);
+    model_.destroyed.push_back(0);
+    model_.trigger.push_back(kNone);
+    model_.root.push_back(root_row(root));
+    model_.stack.push_back(kNone);
+    model_.settler.push_back(kNone);
+    model_.created_lane.push_back(kNone);
+    model_.settled_lane.push_back(kNone);
+    model_.destroyed_lane.push_back(kNone);
+    model_.type.push_back(0);
+    model_.flags.push_back(0);
     return row;
   }
+  [[nodiscard]] std::uint32_t settle_stack(std::uint32_t row) const noexcept {
+    return row < settle_stack_.size() ? settle_stack_[row] : kNone;
+  }
+  void set_settle_stack(std::uint32_t row, std::uint32_t stack) {
+    if (row >= settle_stack_.size()) {
+      if (stack == kNone) return;
+      settle_stack_.resize(row + 1, kNone);
+    }
+    settle_stack_[row] = stack;
+  }
+  void set(std::uint32_t row, std::uint16_t flags) noexcept { model_.flags[row] = static_cast<std::uint16_t>(model_.flags[row] | flags); }
 
   std::uint32_t root_row(RootId id) {
+    const Book& book = books_[source_];
+    if (book.root_id == number(id)) [[likely]] return book.root_row;
+    return find_root(id);
+  }
+  [[gnu::noinline]] std::uint32_t find_root(RootId id) {
     if (id == RootId::kNone) return kNone;
     Book& book = books_[source_];
-    if (book.root_id == number(id)) return book.root_row;
     std::uint32_t row = book.roots.find(number(id));
     if (row == kNone) {
       row = static_cast<std::uint32_t>(model_.roots.size());
@@ -288,9 +301,13 @@ class ModelBuilder {
   }
 
   std::uint32_t lane_row(LaneId id) {
+    const Book& book = books_[source_];
+    if (book.lane_id == number(id)) [[likely]] return book.lane_row;
+    return find_lane(id);
+  }
+  [[gnu::noinline]] std::uint32_t find_lane(LaneId id) {
     if (id == LaneId::kNone) return kNone;
     Book& book = books_[source_];
-    if (book.lane_id == number(id)) return book.lane_row;
     std::uint32_t row = book.lanes.find(number(id));
     if (row == kNone) {
       row = static_cast<std::uint32_t>(model_.lanes.size());
@@ -316,6 +333,11 @@ class ModelBuilder {
   }
 
   std::uint32_t stack_row(StackId id) {
+    const Book& book = books_[source_];
+    if (book.stack_id == number(id)) [[likely]] return book.stack_row;
+    return find_stack(id);
+  }
+  [[gnu::noinline]] std::uint32_t find_stack(StackId id) {
     if (id == StackId::kNone) return kNone;
     Book& book = books_[source_];
     std::uint32_t row = book.stacks.find(number(id));
@@ -326,6 +348,8 @@ class ModelBuilder {
       model_.stacks.back().id = id;
       model_.stacks.back().source = source_;
     }
+    book.stack_id = static_cast<std::uint32_t>(number(id));
+    book.stack_row = row;
     return row;
   }
 
@@ -410,16 +434,15 @@ class ModelBuilder {
       case EventKind::kDestroyed: {
         const std::uint32_t row = need_row(event, time);
         if (row == kNone) return;
-        Draft& draft = drafts_[row];
-        if ((draft.flags & kDestroyed) != 0) {
+        if (model_.has(row, ResourceFlag::kDestroyed)) {
           // One that was heard of before its creation is in a .pftrace twice.
-          if (time == draft.destroyed && lane_row(event.lane) == draft.destroyed_lane) return;
-          if (time >= draft.destroyed) return repeated(event, row);
-          displace(row, EventKind::kDestroyed, draft.destroyed, draft.destroyed_lane);
+          if (time == model_.destroyed[row] && lane_row(event.lane) == model_.destroyed_lane[row]) return;
+          if (time >= model_.destroyed[row]) return repeated(event, row);
+          displace(row, EventKind::kDestroyed, model_.destroyed[row], model_.destroyed_lane[row]);
         }
-        draft.flags |= kDestroyed;
-        draft.destroyed = time;
-        draft.destroyed_lane = lane_row(event.lane);
+        set(row, kDestroyed);
+        model_.destroyed[row] = time;
+        model_.destroyed_lane[row] = lane_row(event.lane);
         return;
       }
       case EventKind::kLinked: {
@@ -519,7 +542,7 @@ class ModelBuilder {
     extra.resource = row;
     extra.lane = lane;
     extra.kind = kind;
-    if (row != kNone) extra.root = drafts_[row].root;
+    if (row != kNone) extra.root = model_.root[row];
     model_.extras.push_back(extra);
     return model_.extras.back();
   }
@@ -527,29 +550,29 @@ class ModelBuilder {
   void created(const TraceEvent& event, std::uint64_t time) {
     const std::uint32_t row = need_row(event, time);
     if (row == kNone) return;
-    if ((drafts_[row].flags & kCreated) != 0) {
-      if (time >= drafts_[row].created) return repeated(event, row);
-      const Draft& known = drafts_[row];
-      TraceModel::Extra& extra = displace(row, EventKind::kCreated, known.created, known.created_lane);
-      extra.other = known.trigger;
-      extra.stack = known.stack;
-      extra.type = known.type;
+    if (model_.has(row, ResourceFlag::kCreated)) {
+      if (time >= model_.created[row]) return repeated(event, row);
+      TraceModel::Extra& extra = displace(row, EventKind::kCreated, model_.created[row], model_.created_lane[row]);
+      extra.other = model_.trigger[row];
+      extra.stack = model_.stack[row];
+      extra.type = model_.type[row];
     }
     const std::uint32_t trigger = row_of(event.other, time);
-    Draft& draft = drafts_[row];
-    draft.flags |= kCreated;
-    draft.created = time;
-    draft.trigger = trigger;
-    draft.root = root_row(event.root);
-    draft.stack = stack_row(event.stack);
-    draft.created_lane = lane_row(event.lane);
-    draft.type = type_of(event.type);
-    if (draft.root == kNone) return;
-    TraceModel::Root& root = model_.roots[draft.root];
+    const std::uint32_t root_at = root_row(event.root);
+    const std::uint16_t type = type_of(event.type);
+    set(row, kCreated);
+    model_.created[row] = time;
+    model_.trigger[row] = trigger;
+    model_.root[row] = root_at;
+    model_.stack[row] = stack_row(event.stack);
+    model_.created_lane[row] = lane_row(event.lane);
+    model_.type[row] = type;
+    if (root_at == kNone) return;
+    TraceModel::Root& root = model_.roots[root_at];
     // What is of type root stands for the request; else what nothing in it created.
     constexpr auto kRootType = static_cast<std::uint16_t>(ResourceType::kRoot);
-    if (root.resource == kNone ? draft.type == kRootType || event.other == ResourceId::kNone
-                               : !root.has_finished && draft.type == kRootType && drafts_[root.resource].type != kRootType) {
+    if (root.resource == kNone ? type == kRootType || event.other == ResourceId::kNone
+                               : !root.has_finished && type == kRootType && model_.type[root.resource] != kRootType) {
       root.resource = row;
     }
   }
@@ -568,25 +591,27 @@ class ModelBuilder {
     invocation.stack = stack_row(event.stack);
     invocation.cause = event.cause();
     Draft& draft = drafts_[row];
-    note_callback(draft, time);
+    note_callback(draft, row, time);
     invocation.wake = draft.open;  // the chain of the open ones
     draft.open = at;
+    ++open_;
   }
 
   void exited(const TraceEvent& event, std::uint64_t time) {
     const std::uint32_t row = need_row(event, time);
     if (row == kNone) return;
     Draft& draft = drafts_[row];
-    note_callback(draft, time);
+    note_callback(draft, row, time);
     if (!end_invocation(draft, lane_row(event.lane), time)) {
       ++model_.quality.exits_unmatched;
       keep_extra(event, row);
     }
   }
 
-  static void note_callback(Draft& draft, std::uint64_t time) noexcept {
+  void note_callback(Draft& draft, std::uint32_t row, std::uint64_t time) noexcept {
     if (time < draft.last_callback) {
-      draft.flags |= kDisordered;
+      set(row, kDisordered);
+      disordered_ = true;
     } else {
       draft.last_callback = time;
     }
@@ -613,6 +638,7 @@ class ModelBuilder {
     invocation.wake = kNone;
     invocation.end = time;
     invocation.ended = true;
+    --open_;
     if (invocation.lane != lane) invocation.exit_lane = lane;
     return true;
   }
@@ -621,23 +647,21 @@ class ModelBuilder {
     const std::uint32_t row = need_row(event, time);
     if (row == kNone) return;
     if (event.outcome() == Outcome::kResolved) return keep_extra(event, row);
-    if ((drafts_[row].flags & kSettled) != 0) {
-      Draft& known = drafts_[row];
-      if (time >= known.settled) return repeated(event, row);
-      TraceModel::Extra& extra = displace(row, EventKind::kSettled, known.settled, known.settled_lane);
-      extra.other = known.settler;
-      extra.flags = static_cast<std::uint8_t>((known.flags >> 4 & 0xf) | (known.flags >> 8 & 0xf) << 4);
-      extra.stack = known.settle_stack;
-      known.flags = static_cast<std::uint16_t>(known.flags & ~0xff0u);
+    if (model_.has(row, ResourceFlag::kSettled)) {
+      if (time >= model_.settled[row]) return repeated(event, row);
+      TraceModel::Extra& extra = displace(row, EventKind::kSettled, model_.settled[row], model_.settled_lane[row]);
+      extra.other = model_.settler[row];
+      extra.flags = static_cast<std::uint8_t>((model_.flags[row] >> 4 & 0xf) | (model_.flags[row] >> 8 & 0xf) << 4);
+      extra.stack = settle_stack(row);
+      model_.flags[row] = static_cast<std::uint16_t>(model_.flags[row] & ~0xff0u);
     }
-    const std::uint32_t settler = row_of(event.other, time);
-    Draft& draft = drafts_[row];
-    draft.flags |= static_cast<std::uint16_t>(kSettled | static_cast<unsigned>(event.outcome()) << 4 |
-                                              (static_cast<unsigned>(event.settled_by()) & 0xf) << 8);
-    draft.settled = time;
-    draft.settler = settler;
-    draft.settled_lane = lane_row(event.lane);
-    draft.settle_stack = stack_row(event.stack);
+    const std::uint32_t settler = event.other == event.resource ? row : row_of(event.other, time);
+    set(row, static_cast<std::uint16_t>(kSettled | static_cast<unsigned>(event.outcome()) << 4 |
+                                        (static_cast<unsigned>(event.settled_by()) & 0xf) << 8));
+    model_.settled[row] = time;
+    model_.settler[row] = settler;
+    model_.settled_lane[row] = lane_row(event.lane);
+    set_settle_stack(row, stack_row(event.stack));
   }
 
   void root_finished(const TraceEvent& event, std::uint64_t time) {
@@ -660,17 +684,15 @@ class ModelBuilder {
 
   /// Enters and exits that came out of order are matched once more, in order.
   void match_again() {
+    unchain();
+    if (!disordered_) return;
     std::vector<std::uint32_t> group_of(drafts_.size(), kNone);
     std::uint32_t groups = 0;
     for (std::uint32_t row = 0; row < drafts_.size(); ++row) {
-      if ((drafts_[row].flags & kDisordered) == 0) continue;
+      if ((model_.flags[row] & kDisordered) == 0) continue;
+      model_.flags[row] = static_cast<std::uint16_t>(model_.flags[row] & ~kDisordered);
       group_of[row] = groups++;
-      drafts_[row].open = kNone;
     }
-    for (TraceModel::Invocation& invocation : model_.invocations) {
-      if (!invocation.ended) invocation.wake = kNone;  // the chains have done their work
-    }
-    if (groups == 0) return;
     struct Half {
       std::uint32_t group;
       std::uint32_t row;
@@ -690,6 +712,7 @@ class ModelBuilder {
       invocation.ended = false;
       invocation.end = 0;
       invocation.exit_lane = kNone;
+      ++open_;
     }
     std::vector<TraceModel::Extra> rest;
     for (const TraceModel::Extra& extra : model_.extras) {
@@ -716,13 +739,18 @@ class ModelBuilder {
         extra.time = half.time;
         extra.resource = half.row;
         extra.lane = half.lane;
-        extra.root = draft.root;
+        extra.root = model_.root[half.row];
         extra.kind = EventKind::kExited;
         model_.extras.push_back(extra);
       }
     }
-    for (TraceModel::Invocation& invocation : model_.invocations) {
-      if (!invocation.ended) invocation.wake = kNone;
+    unchain();
+  }
+  /// The chains of what is open have done their work.
+  void unchain() noexcept {
+    if (open_ == 0) return;
+    for (Draft& draft : drafts_) {
+      for (std::uint32_t at = std::exchange(draft.open, kNone); at != kNone;) at = std::exchange(model_.invocations[at].wake, kNone);
     }
   }
 
@@ -747,18 +775,53 @@ class ModelBuilder {
   }
 
   void order_resources() {
-    const std::vector<std::uint32_t> moved = order(drafts_, [](const Draft& a, const Draft& b) {
+    struct Place {
+      std::uint64_t created;
+      std::uint32_t row;
+    };
+    const auto before = [&](const Place& a, const Place& b) {
       if (a.created != b.created) return a.created < b.created;
-      return a.source != b.source ? a.source < b.source : a.id < b.id;
-    });
-    if (!moved.empty()) {
+      const std::uint32_t source = drafts_[a.row].source, other = drafts_[b.row].source;
+      return source != other ? source < other : model_.id[a.row] < model_.id[b.row];
+    };
+    const std::uint32_t count = model_.resources();
+    bool sorted = true;
+    for (std::uint32_t row = 1; row < count && sorted; ++row) {
+      sorted = before({model_.created[row - 1], row - 1}, {model_.created[row], row});
+    }
+    if (sorted && model_.sources.size() == 1) model_.by_id = std::move(books_[0].resources);  // they are rows already
+    if (!sorted) {
+      std::vector<Place> places(count);
+      for (std::uint32_t row = 0; row < count; ++row) places[row] = {model_.created[row], row};
+      std::sort(places.begin(), places.end(), before);  // of one source no two ids are equal
+      std::vector<std::uint32_t> moved(count);
+      for (std::uint32_t row = 0; row < count; ++row) moved[places[row].row] = row;
+      const auto gather = [&](auto& column) {
+        auto old = std::exchange(column, {});
+        column.reserve(count);
+        for (const Place& place : places) column.push_back(old[place.row]);
+      };
       const auto move = [&](std::uint32_t& row) {
         if (row != kNone) row = moved[row];
       };
-      for (Draft& draft : drafts_) {
-        move(draft.trigger);
-        move(draft.settler);
-      }
+      settle_stack_.resize(settle_stack_.empty() ? 0 : count, kNone);
+      if (!settle_stack_.empty()) gather(settle_stack_);
+      gather(drafts_);
+      gather(model_.id);
+      gather(model_.created);
+      gather(model_.settled);
+      gather(model_.destroyed);
+      gather(model_.trigger);
+      gather(model_.root);
+      gather(model_.stack);
+      gather(model_.settler);
+      gather(model_.created_lane);
+      gather(model_.settled_lane);
+      gather(model_.destroyed_lane);
+      gather(model_.type);
+      gather(model_.flags);
+      for (std::uint32_t& row : model_.trigger) move(row);
+      for (std::uint32_t& row : model_.settler) move(row);
       for (TraceModel::Invocation& row : model_.invocations) {
         move(row.resource);
         move(row.cause_by);
@@ -779,30 +842,11 @@ class ModelBuilder {
         move(row.other);
       }
     }
-    const std::size_t count = drafts_.size();
-    const auto fill = [&](auto& column, auto member) {
-      column.resize(count);
-      for (std::size_t row = 0; row < count; ++row) column[row] = drafts_[row].*member;
-    };
-    fill(model_.id, &Draft::id);
-    fill(model_.created, &Draft::created);
-    fill(model_.settled, &Draft::settled);
-    fill(model_.destroyed, &Draft::destroyed);
-    fill(model_.trigger, &Draft::trigger);
-    fill(model_.root, &Draft::root);
-    fill(model_.stack, &Draft::stack);
-    fill(model_.settler, &Draft::settler);
-    fill(model_.created_lane, &Draft::created_lane);
-    fill(model_.settled_lane, &Draft::settled_lane);
-    fill(model_.destroyed_lane, &Draft::destroyed_lane);
-    fill(model_.type, &Draft::type);
-    model_.flags.resize(count);
-    for (std::size_t row = 0; row < count; ++row) {
-      model_.flags[row] = static_cast<std::uint16_t>(drafts_[row].flags & ~kDisordered);
-      if ((drafts_[row].flags & kCreated) == 0) ++model_.quality.unknown_creations;
-      if (drafts_[row].settle_stack != kNone) {
-        model_.settle_stacks.push_back({static_cast<std::uint32_t>(row), drafts_[row].settle_stack});
-      }
+    for (std::uint32_t row = 0; row < settle_stack_.size(); ++row) {
+      if (settle_stack_[row] != kNone) model_.settle_stacks.push_back({row, settle_stack_[row]});
+    }
+    for (const std::uint16_t flags : model_.flags) {
+      if ((flags & kCreated) == 0) ++model_.quality.unknown_creations;
     }
   }
 
@@ -821,9 +865,11 @@ class ModelBuilder {
       renumber(model_.stacks);
       renumber(model_.counters);
     }
-    drafts_.clear();
-    drafts_.shrink_to_fit();
-    for (std::uint32_t row = 0; row < model_.resources(); ++row) model_.by_id.insert(model_.id[row], row);
+    drafts_ = {};
+    settle_stack_ = {};
+    if (model_.by_id.size() == 0) {
+      for (std::uint32_t row = 0; row < model_.resources(); ++row) model_.by_id.insert(model_.id[row], row);
+    }
   }
   template <class Row>
   static void renumber(std::vector<Row>& rows) {
@@ -840,9 +886,7 @@ class ModelBuilder {
     static_cast<void>(order(model_.invocations, [](const TraceModel::Invocation& a, const TraceModel::Invocation& b) {
       return a.start != b.start ? a.start < b.start : a.resource < b.resource;
     }));
-    for (const TraceModel::Invocation& invocation : model_.invocations) {
-      if (!invocation.ended) ++model_.quality.unended;
-    }
+    model_.quality.unended = open_;
     model_.invocations_by_resource.build(model_.resources(), model_.invocations.size(),
                                          [&](std::uint32_t at) { return model_.invocations[at].resource; });
   }
@@ -953,6 +997,9 @@ class ModelBuilder {
 
   TraceModel model_;
   std::vector<Draft> drafts_;
+  std::vector<std::uint32_t> settle_stack_;  // as long as the last of them needs: few hosts say it
+  std::uint64_t open_ = 0;                   // invocations
+  bool disordered_ = false;                  // of some resource
   std::vector<Book> books_;
   std::vector<std::uint32_t> frame_next_;
   IdMap frames_by_hash_;

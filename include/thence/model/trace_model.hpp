@@ -374,6 +374,7 @@ class TraceModel {
         rest_.insert(key, row);
       }
     }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
     void clear() noexcept {
       dense_.clear();
       rest_.clear();

@@ -26,18 +26,55 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// The varint at `at`, at most up to `end`; moves `at` behind it. nullptr in `at`: cut off, or longer than ten bytes.
-[[nodiscard]] inline std::uint64_t take_varint(const std::byte*& at, const std::byte* end) noexcept {
-  if (at != end && static_cast<std::uint8_t>(*at) < 0x80) [[likely]] return static_cast<std::uint8_t>(*at++);
+/// A varint and the first byte behind it; nullptr: cut off, or longer than ten bytes.
+struct Varint {
   std::uint64_t value = 0;
-  for (unsigned shift = 0; shift < 70; shift += 7) {
-    if (at == end) break;
-    const auto byte = static_cast<std::uint8_t>(*at++);
-    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;  // of the tenth byte one bit counts
-    if (byte < 0x80) return value;
+  const std::byte* next = nullptr;
+};
+
+/// A varint of three bytes or more: without a branch on its length, which is as random as hashes and times are.
+[[nodiscard]] inline Varint take_long_varint(const std::byte* at, const std::byte* end) noexcept {
+  std::uint64_t value = 0;
+  if constexpr (std::endian::native == std::endian::little) {
+    if (end - at >= static_cast<std::ptrdiff_t>(kMaxVarintBytes)) [[likely]] {
+      std::memcpy(&value, at, 8);
+      const std::uint64_t stops = ~value & 0x8080'8080'8080'8080u;
+      value &= stops ^ (stops - 1);  // up to the first byte that ends it; all of them where none does
+      value = (value & 0x007f'007f'007f'007fu) | (value & 0x7f00'7f00'7f00'7f00u) >> 1;
+      value = (value & 0x0000'3fff'0000'3fffu) | (value & 0x3fff'0000'3fff'0000u) >> 2;
+      value = (value & 0x0000'0000'0fff'ffffu) | (value & 0x0fff'ffff'0000'0000u) >> 4;
+      if (stops != 0) return {value, at + (std::countr_zero(stops) + 1) / 8};
+      const auto ninth = static_cast<std::uint8_t>(at[8]), tenth = static_cast<std::uint8_t>(at[9]);
+      if ((ninth & tenth) >= 0x80) [[unlikely]] return {};
+      const unsigned has_tenth = ninth >> 7;
+      value |= std::uint64_t{ninth & 0x7fu} << 56 | std::uint64_t{tenth & has_tenth} << 63;  // of the tenth byte one bit counts
+      return {value, at + 9 + has_tenth};
+    }
   }
-  at = nullptr;
-  return 0;
+  for (unsigned shift = 0; shift < 70 && at != end; shift += 7) {
+    const auto byte = static_cast<std::uint8_t>(*at++);
+    value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+    if (byte < 0x80) return {value, at};
+  }
+  return {};
+}
+
+/// The varint at `at`, at most up to `end`; moves `at` behind it. nullptr in `at`: cut off, or longer than ten bytes.
+[[nodiscard]] [[gnu::always_inline]] inline std::uint64_t take_varint(const std::byte*& at, const std::byte* end) noexcept {
+  if (end - at >= 2) [[likely]] {
+    const auto first = static_cast<std::uint8_t>(at[0]), second = static_cast<std::uint8_t>(at[1]);
+    if (first < 0x80) {
+      at += 1;
+      return first;
+    }
+    if (second < 0x80) {
+      at += 2;
+      return (first & 0x7fu) | static_cast<unsigned>(second) << 7;
+    }
+  }
+  const Varint varint = take_long_varint(at, end);
+  at = varint.next;
+  return varint.value;
 }
 
 /// Pulls the fields of one message.
@@ -51,35 +88,43 @@ class ProtobufReader {
   explicit ProtobufReader(std::span<const std::byte> bytes) noexcept
       : begin_(bytes.data()), at_(bytes.data()), end_(bytes.data() + bytes.size()) {}
 
-  /// Moves to the next field. False: there is none, or it is damaged.
-  [[nodiscard]] bool next() noexcept {
-    if (at_ == end_ || !expected_.empty()) return false;
-    const std::byte* const start = at_;
-    const std::uint64_t tag = take_varint(at_, end_);
-    if (at_ == nullptr) return fail(start, "another byte of a varint");
-    if (tag >> 3 == 0 || tag >> 32 != 0) return fail(start, "a field number");
+  /// Moves to the next field. False: there is none, or it is damaged. Inlined by force: a reader that lies in memory and not in
+  /// registers makes each field wait for the store of the one before it.
+  [[nodiscard]] [[gnu::always_inline]] bool next() noexcept {
+    if (at_ == end_) return false;
+    const std::byte* at = at_;
+    const std::uint64_t tag = take_varint(at, end_);
+    if (at == nullptr) [[unlikely]] return fail(at_, "another byte of a varint");
+    if (tag - 8 >= (std::uint64_t{1} << 32) - 8) [[unlikely]] return fail(at_, "a field number");
     field_ = static_cast<std::uint32_t>(tag >> 3);
     type_ = static_cast<WireType>(tag & 7);
+    const std::byte* const value_at = at;
     switch (type_) {
-      case WireType::kVarint: {
-        const std::byte* const value = at_;
-        value_ = take_varint(at_, end_);
-        if (at_ == nullptr) return fail(value, "another byte of a varint");
-        return true;
-      }
-      case WireType::kFixed64: return fixed(8);
-      case WireType::kFixed32: return fixed(4);
-      case WireType::kBytes: {
-        const std::byte* const length = at_;
-        value_ = take_varint(at_, end_);
-        if (at_ == nullptr) return fail(length, "another byte of a varint");
-        if (value_ > static_cast<std::uint64_t>(end_ - at_)) return fail(length, "a length within its message");
-        data_ = at_;
-        at_ += value_;
-        return true;
-      }
+      case WireType::kVarint:
+        value_ = take_varint(at, end_);
+        if (at == nullptr) [[unlikely]] return fail(value_at, "another byte of a varint");
+        break;
+      case WireType::kBytes:
+        value_ = take_varint(at, end_);
+        if (at == nullptr) [[unlikely]] return fail(value_at, "another byte of a varint");
+        if (value_ > static_cast<std::uint64_t>(end_ - at)) [[unlikely]] return fail(value_at, "a length within its message");
+        data_ = at;
+        at += value_;
+        break;
+      case WireType::kFixed64:
+        if (end_ - at < 8) return fail(at, "eight bytes of a number");
+        value_ = 0;
+        for (unsigned byte = 0; byte < 8; ++byte) value_ |= std::uint64_t{static_cast<std::uint8_t>(*at++)} << (8 * byte);
+        break;
+      case WireType::kFixed32:
+        if (end_ - at < 4) return fail(at, "four bytes of a number");
+        value_ = 0;
+        for (unsigned byte = 0; byte < 4; ++byte) value_ |= std::uint64_t{static_cast<std::uint8_t>(*at++)} << (8 * byte);
+        break;
+      default: return fail(at_, "a wire type that is in use");
     }
-    return fail(start, "a wire type that is in use");
+    at_ = at;
+    return true;
   }
 
   [[nodiscard]] std::uint32_t field() const noexcept { return field_; }
@@ -112,17 +157,6 @@ class ProtobufReader {
   [[nodiscard]] std::size_t offset() const noexcept { return static_cast<std::size_t>((damaged() ? broken_ : at_) - begin_); }
 
  private:
-  bool fixed(unsigned count) noexcept {
-    if (static_cast<std::size_t>(end_ - at_) < count) {
-      return fail(at_, count == 8 ? "eight bytes of a number" : "four bytes of a number");
-    }
-    value_ = 0;
-    for (unsigned byte = 0; byte < count; ++byte) {
-      value_ |= std::uint64_t{static_cast<std::uint8_t>(at_[byte])} << (8 * byte);
-    }
-    at_ += count;
-    return true;
-  }
   bool fail(const std::byte* at, std::string_view expected) noexcept {
     broken_ = at;
     at_ = end_;

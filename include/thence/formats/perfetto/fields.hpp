@@ -95,6 +95,7 @@ namespace thence_fields {
 inline constexpr Field kFrameColumn = 7301;   ///< Frame: Perfetto's has no column
 inline constexpr Field kFramePc = 7302;       ///< Frame: the absolute pc of a native frame
 inline constexpr Field kMappingPath = 7303;   ///< Mapping: iid of the path as it was given, where that does not begin with '/'
+inline constexpr Field kCounterId = 7304;     ///< CounterDescriptor: the CounterId
 }  // namespace thence_fields
 
 }  // namespace perfetto

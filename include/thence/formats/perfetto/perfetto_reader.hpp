@@ -276,12 +276,13 @@ class PerfettoReader {
   struct Track {
     std::uint64_t uuid = 0;
     std::uint64_t parent = 0;
-    std::uint32_t name = 0;  // text
-    std::uint32_t unit = 0;  // text
+    std::uint32_t up = kNone;  // the parent's index, once asked for
+    std::uint32_t name = 0;    // text
+    std::uint32_t unit = 0;    // text
     std::int32_t process_id = 0;
     std::int32_t thread_id = 0;
     LaneId lane = LaneId::kNone;
-    CounterId counter = CounterId::kNone;
+    CounterId counter = CounterId::kNone;  // as the file numbers it, where it does
     bool is_thread = false;
     bool is_process = false;
     bool is_counter = false;
@@ -581,6 +582,7 @@ class PerfettoReader {
     ClockSnapshot told;
     std::uint64_t primary = 0;
     std::uint64_t incremental_clock = 0;
+    bool has_boottime = false;
     bool own = false;  // a sequence relates a clock of its own: no reading of the trace's clocks
     const std::size_t first = readings_.size();
     ++snapshots_;
@@ -601,7 +603,10 @@ class PerfettoReader {
         }
       }
       if (one.damaged()) return fail(base_, one.expected());
-      if (id == kClockBoottime) told.boottime = time;
+      if (id == kClockBoottime) {
+        told.boottime = time;
+        has_boottime = true;
+      }
       if (id == kClockMonotonic) told.monotonic = time;
       if (id == kClockRealtime) told.realtime = time;
       time *= unit;
@@ -623,7 +628,7 @@ class PerfettoReader {
       }
       if (primary != 0) trace_clock_ = primary;
     }
-    if (incremental_clock != 0 && told.boottime != 0) {
+    if (incremental_clock != 0 && has_boottime) {
       Sequence& sequence = sequence_of(sequence_id);
       sequence.incremental_is_boottime = trace_clock_ == kClockBoottime;
       sequence.incremental_offset = told.boottime - sequence.incremental;
@@ -914,11 +919,19 @@ class PerfettoReader {
     return at;
   }
 
+  /// The track above; kNone: none, or it has not been heard of.
+  [[nodiscard]] std::uint32_t parent_of(std::uint32_t at) noexcept {
+    Track& track = tracks_[at];
+    if (track.up == kNone && track.parent != 0) track.up = track_by_uuid_.find(track.parent);
+    return track.up;
+  }
+
   bool track_descriptor(std::span<const std::byte> bytes) {
     using namespace perfetto;
     std::uint64_t uuid = 0, parent = 0;
     std::string_view name, unit;
     std::int32_t process_id = 0, thread_id = 0;
+    std::uint64_t counter_id = 0;
     bool is_thread = false, is_process = false, is_counter = false;
     ProtobufReader reader{bytes};
     while (reader.next()) {
@@ -956,6 +969,7 @@ class PerfettoReader {
           ProtobufReader counter{reader.bytes()};
           while (counter.next()) {
             if (counter.field() == counter_descriptor::kUnitName) unit = counter.text();
+            if (counter.field() == thence_fields::kCounterId) counter_id = counter.varint();
             if (counter.field() == counter_descriptor::kUnit && unit.empty()) {
               unit = counter.varint() == 1 ? "ns" : counter.varint() == 2 ? "count" : counter.varint() == 3 ? "bytes" : "";
             }
@@ -968,11 +982,15 @@ class PerfettoReader {
     }
     if (reader.damaged()) return fail(base_, reader.expected());
     Track& track = tracks_[track_of(uuid)];
-    if (parent != uuid) track.parent = parent;
+    if (parent != uuid && parent != track.parent) {
+      track.parent = parent;
+      track.up = kNone;
+    }
     if (!name.empty()) track.name = text(name);
     if (!unit.empty()) track.unit = text(unit);
     if (process_id != 0) track.process_id = process_id;
     if (thread_id != 0) track.thread_id = thread_id;
+    if (counter_id <= 0xffff && counter_id != 0) track.counter = static_cast<CounterId>(counter_id);
     track.is_thread = track.is_thread || is_thread;
     track.is_process = track.is_process || is_process;
     track.is_counter = track.is_counter || is_counter;
@@ -1008,18 +1026,21 @@ class PerfettoReader {
     ended_flows_.clear();
     extra_values_.clear();
     extra_tracks_.clear();
-    ++stamp_;
+    keys_ = text_keys_ = 0;
     ProtobufReader reader{bytes};
     while (reader.next()) {
       const std::uint32_t field = reader.field();
       if (field - kFirstKey < kKeyCount) {
-        KeyValue& value = key_values_[field - kFirstKey];
-        value.stamp = stamp_;
-        value.is_text = reader.is(WireType::kBytes);
-        if (value.is_text) {
-          value.text = reader.text();
+        const std::size_t key = field - kFirstKey;
+        const std::uint64_t bit = std::uint64_t{1} << key;
+        keys_ |= bit;
+        if (!reader.is(WireType::kBytes)) [[likely]] {
+          key_bits_[key] = reader.varint();
+          text_keys_ &= ~bit;
         } else {
-          value.bits = reader.varint();
+          key_bits_[key] = 0;
+          key_texts_[key] = reader.text();
+          text_keys_ |= bit;
         }
         continue;
       }
@@ -1084,21 +1105,10 @@ class PerfettoReader {
 
   // -- our own events -------------------------------------------------------------------------------------------------
 
-  struct KeyValue {
-    std::uint64_t bits = 0;
-    std::string_view text;
-    std::uint32_t stamp = 0;
-    bool is_text = false;
-  };
-
-  [[nodiscard]] bool has(Key key) const noexcept { return key_values_[static_cast<std::size_t>(key)].stamp == stamp_; }
-  [[nodiscard]] std::uint64_t uint(Key key) const noexcept {
-    const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
-    return value.stamp == stamp_ && !value.is_text ? value.bits : 0;
-  }
+  [[nodiscard]] bool has(Key key) const noexcept { return (keys_ >> static_cast<unsigned>(key) & 1) != 0; }
+  [[nodiscard]] std::uint64_t uint(Key key) const noexcept { return has(key) ? key_bits_[static_cast<std::size_t>(key)] : 0; }
   [[nodiscard]] std::string_view word_at(Key key) const noexcept {
-    const KeyValue& value = key_values_[static_cast<std::size_t>(key)];
-    return value.stamp == stamp_ && value.is_text ? value.text : std::string_view{};
+    return (text_keys_ >> static_cast<unsigned>(key) & 1) != 0 ? key_texts_[static_cast<std::size_t>(key)] : std::string_view{};
   }
   template <class E>
   [[nodiscard]] E enum_at(Key key, E last, E unknown) const noexcept {
@@ -1167,13 +1177,22 @@ class PerfettoReader {
     return true;
   }
 
-  [[nodiscard]] TraceEvent made(EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) const noexcept {
-    TraceEvent event;
+  static void fill(TraceEvent& event, EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) noexcept {
     event.kind = kind;
     event.time = static_cast<Timestamp>(time);
     event.resource = static_cast<ResourceId>(resource & Event::kIdMask);
     event.root = root;
     event.lane = lane;
+  }
+  [[nodiscard]] static TraceEvent made(EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) noexcept {
+    TraceEvent event;
+    fill(event, kind, time, resource, root, lane);
+    return event;
+  }
+  /// Adds an event, made where it will lie; the reference is good up to the next one.
+  TraceEvent& put(EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root, LaneId lane) {
+    TraceEvent& event = out_.add();
+    fill(event, kind, time, resource, root, lane);
     return event;
   }
   [[nodiscard]] ResourceId resource_at(Key key) const noexcept { return static_cast<ResourceId>(uint(key) & Event::kIdMask); }
@@ -1188,9 +1207,8 @@ class PerfettoReader {
   [[nodiscard]] LaneId lane_of(std::uint32_t track) noexcept {
     for (unsigned steps = 0; steps < 8; ++steps) {
       if (tracks_[track].has_lane) return tracks_[track].lane;
-      const std::uint32_t up = tracks_[track].parent == 0 ? kNone : track_by_uuid_.find(tracks_[track].parent);
-      if (up == kNone) break;
-      track = up;
+      track = parent_of(track);
+      if (track == kNone) break;
     }
     return LaneId::kNone;
   }
@@ -1324,9 +1342,9 @@ class PerfettoReader {
   }
 
   /// A slice on a lane's track is an invocation or a pause, on one below a lane the time it was parked, else a resource.
-  [[nodiscard]] OpenKind kind_of(std::uint32_t at) const noexcept {
+  [[nodiscard]] OpenKind kind_of(std::uint32_t at) noexcept {
     if (tracks_[at].has_lane) return has(Key::kPause) ? OpenKind::kPause : OpenKind::kInvocation;
-    const std::uint32_t up = tracks_[at].parent == 0 ? kNone : track_by_uuid_.find(tracks_[at].parent);
+    const std::uint32_t up = parent_of(at);
     return up != kNone && tracks_[up].has_lane ? OpenKind::kPark : OpenKind::kResource;
   }
 
@@ -1341,11 +1359,11 @@ class PerfettoReader {
     open.kind = kind_of(at);
     switch (open.kind) {
       case OpenKind::kResource: {
-        TraceEvent created = made(EventKind::kCreated, event.time, open.id, open.root, lane_at(Key::kLane));
+        const TypeId type = type_of(event);
+        TraceEvent& created = put(EventKind::kCreated, event.time, open.id, open.root, lane_at(Key::kLane));
         created.other = resource_at(Key::kTrigger);
         created.stack = stack_at(sequence, event);
-        created.type = type_of(event);
-        out_.add(created);
+        created.type = type;
         break;
       }
       case OpenKind::kInvocation:
@@ -1354,9 +1372,9 @@ class PerfettoReader {
       case OpenKind::kPause:
         open.pause = pause_of();
         if (open.split) break;
-        out_.add(made(EventKind::kPauseBegan, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane_of(at)));
+        put(EventKind::kPauseBegan, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane_of(at));
         break;
-      case OpenKind::kPark: out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at))); break;
+      case OpenKind::kPark: put(EventKind::kParked, event.time, 0, RootId::kNone, lane_of(at)); break;
       case OpenKind::kOther: break;
     }
     // The parts of invocations that cross are written late: what is open stays in order of time.
@@ -1371,18 +1389,16 @@ class PerfettoReader {
       const LaneId wake_lane = has(Key::kWakeLane) ? lane_at(Key::kWakeLane) : lane;
       scheduled(time - std::min(uint(Key::kWokenBefore), time), id, root, wake_lane);
     }
-    TraceEvent entered = made(EventKind::kEntered, time, id, root, lane);
+    TraceEvent& entered = put(EventKind::kEntered, time, id, root, lane);
     entered.other = resource_at(Key::kCauseBy);
     entered.flags = static_cast<std::uint8_t>(enum_at(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
     entered.stack = stack_at(sequence, event);
-    out_.add(entered);
   }
   void scheduled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane) {
-    TraceEvent scheduled = made(EventKind::kScheduled, time, id, root, lane);
+    TraceEvent& scheduled = put(EventKind::kScheduled, time, id, root, lane);
     scheduled.other = resource_at(Key::kWaker);
     const Actor unsaid = has(Key::kWaker) ? Actor::kInvocation : Actor::kUnknown;
     scheduled.flags = static_cast<std::uint8_t>(has(Key::kScheduledBy) ? actor_at(Key::kScheduledBy) : unsaid);
-    out_.add(scheduled);
   }
   [[nodiscard]] PauseKind pause_of() const noexcept {
     return enum_at(Key::kPause, PauseKind::kGcWeakCallbacks, PauseKind::kOther);
@@ -1423,14 +1439,14 @@ class PerfettoReader {
         const std::uint64_t time = has(Key::kTrueEnd) ? uint(Key::kTrueEnd) : event.time;
         const LaneId lane = has(Key::kExitLane) ? lane_at(Key::kExitLane) : lane_of(at);
         if (open.kind == OpenKind::kInvocation) {
-          out_.add(made(EventKind::kExited, time, open.id, open.root, lane));
+          put(EventKind::kExited, time, open.id, open.root, lane);
         } else {
-          out_.add(made(EventKind::kPauseEnded, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane));
+          put(EventKind::kPauseEnded, time, static_cast<std::uint64_t>(open.pause), RootId::kNone, lane);
         }
         break;
       }
       case OpenKind::kPark:
-        if (uint(Key::kEndUnknown) == 0) out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane_of(at)));
+        if (uint(Key::kEndUnknown) == 0) put(EventKind::kUnparked, event.time, 0, RootId::kNone, lane_of(at));
         break;
       case OpenKind::kOther: break;
     }
@@ -1443,17 +1459,16 @@ class PerfettoReader {
       settled(time - std::min(uint(Key::kSettledBefore), time), id, root, lane_at(Key::kSettledOn), StackId::kNone);
     }
     if (has(Key::kDestroyedAfter)) {
-      out_.add(made(EventKind::kDestroyed, time + uint(Key::kDestroyedAfter), id, root, lane_at(Key::kDestroyedOn)));
+      put(EventKind::kDestroyed, time + uint(Key::kDestroyedAfter), id, root, lane_at(Key::kDestroyedOn));
     }
   }
   void settled(std::uint64_t time, std::uint64_t id, RootId root, LaneId lane, StackId stack) {
-    TraceEvent settled = made(EventKind::kSettled, time, id, root, lane);
+    TraceEvent& settled = put(EventKind::kSettled, time, id, root, lane);
     settled.other = resource_at(Key::kSettler);
     settled.flags = static_cast<std::uint8_t>(
         static_cast<unsigned>(enum_at(Key::kOutcome, Outcome::kResolved, Outcome::kUnknown)) |
         static_cast<unsigned>(actor_at(Key::kSettledBy)) << 4);
     settled.stack = stack;
-    out_.add(settled);
   }
   void hand_over_notes(std::uint64_t id, RootId root, std::uint64_t time, LaneId lane) {
     for (const HostNote& note : host_notes_) {
@@ -1468,35 +1483,36 @@ class PerfettoReader {
     const LaneId lane = has(Key::kLane) ? lane_at(Key::kLane) : lane_of(at);
     switch (word) {
       case Word::kCreated: {
-        TraceEvent created = made(EventKind::kCreated, event.time, id, root, lane);
-        created.other = resource_at(Key::kTrigger);
-        created.type = types_.number_of(word_at(Key::kType));
+        const TypeId type = types_.number_of(word_at(Key::kType));
         tell_types();
+        TraceEvent& created = put(EventKind::kCreated, event.time, id, root, lane);
+        created.other = resource_at(Key::kTrigger);
+        created.type = type;
         created.stack = stack_at(sequence, event);
-        out_.add(created);
         return;
       }
       case Word::kScheduled: return scheduled(event.time, id, root, lane);
       case Word::kEntered: return entered(sequence, event, event.time, id, root, lane);
-      case Word::kExited: return out_.add(made(EventKind::kExited, event.time, id, root, lane));
+      case Word::kExited: put(EventKind::kExited, event.time, id, root, lane);
+        return;
       case Word::kSettled: return settled(event.time, id, root, lane, stack_at(sequence, event));
-      case Word::kDestroyed: return out_.add(made(EventKind::kDestroyed, event.time, id, root, lane));
+      case Word::kDestroyed: put(EventKind::kDestroyed, event.time, id, root, lane);
+        return;
       case Word::kAwaits:
       case Word::kBridge: {
-        TraceEvent linked = made(EventKind::kLinked, event.time, id, root, lane);
+        TraceEvent& linked = put(EventKind::kLinked, event.time, id, root, lane);
         linked.other = resource_at(Key::kLinkCause);
         linked.flags = static_cast<std::uint8_t>(
             enum_at(Key::kLink, LinkKind::kBridge, word == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
         linked.stack = stack_at(sequence, event);
-        out_.add(linked);
         return;
       }
       case Word::kAnnotated: return hand_over_notes(id, root, event.time, lane);
-      case Word::kFinished: return out_.add(made(EventKind::kRootFinished, event.time, id, root, lane));
+      case Word::kFinished: put(EventKind::kRootFinished, event.time, id, root, lane);
+        return;
       case Word::kSealed: {
-        TraceEvent sealed = made(EventKind::kRootSealed, event.time, 0, root, LaneId::kNone);
+        TraceEvent& sealed = put(EventKind::kRootSealed, event.time, 0, root, LaneId::kNone);
         sealed.flags = static_cast<std::uint8_t>(enum_at(Key::kSealReason, SealReason::kSessionEnded, SealReason::kFinished));
-        out_.add(sealed);
         return;
       }
       case Word::kOpen: {
@@ -1509,15 +1525,17 @@ class PerfettoReader {
         }
         return finish_resource(id, root, event.time);
       }
-      case Word::kParked: return out_.add(made(EventKind::kParked, event.time, 0, RootId::kNone, lane));
-      case Word::kUnparked: return out_.add(made(EventKind::kUnparked, event.time, 0, RootId::kNone, lane));
+      case Word::kParked: put(EventKind::kParked, event.time, 0, RootId::kNone, lane);
+        return;
+      case Word::kUnparked: put(EventKind::kUnparked, event.time, 0, RootId::kNone, lane);
+        return;
       case Word::kPauseEnded:
-        return out_.add(made(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of()), RootId::kNone, lane));
+        put(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(pause_of()), RootId::kNone, lane);
+        return;
       case Word::kSample: {
-        TraceEvent sample = made(EventKind::kSample, event.time, id, root, lane);
+        TraceEvent& sample = put(EventKind::kSample, event.time, id, root, lane);
         sample.flags = static_cast<std::uint8_t>(enum_at(Key::kSample, SampleKind::kOffCpu, SampleKind::kCpu));
         sample.stack = stack_at(sequence, event);
-        out_.add(sample);
         return;
       }
       case Word::kOther:
@@ -1605,8 +1623,8 @@ class PerfettoReader {
     const Track& track = tracks_[at];
     scratch_.assign(texts_[track.name]).append(1, '\0').append(texts_[track.unit]);
     static constexpr std::string_view kOwn[] = {"queue-depth", "pending", "loop-lag"};
-    std::uint32_t number = 0;
-    for (std::size_t own = 0; own < std::size(kOwn); ++own) {
+    auto number = static_cast<std::uint32_t>(track.counter);
+    for (std::size_t own = 0; own < std::size(kOwn) && number == 0; ++own) {
       if (texts_[track.name] == kOwn[own]) number = static_cast<std::uint32_t>(own) + 1;
     }
     if (number == 0) {
@@ -1868,7 +1886,7 @@ class PerfettoReader {
     track.lane_asked = true;
     std::uint32_t up = at;
     for (unsigned steps = 0; steps < 100 && up != kNone && !tracks_[up].is_thread; ++steps) {
-      up = tracks_[up].parent == 0 ? kNone : track_by_uuid_.find(tracks_[up].parent);
+      up = parent_of(up);
     }
     if (up == kNone || !tracks_[up].is_thread) return LaneId::kNone;
     Track& thread = tracks_[up];
@@ -1918,7 +1936,7 @@ class PerfettoReader {
         flows_at(event, open.id, lane, false);
         notes_of(event, open.id, lane);
         track.open.pop_back();
-        out_.add(made(track.is_thread ? EventKind::kExited : EventKind::kSettled, event.time, open.id, RootId::kNone, lane));
+        put(track.is_thread ? EventKind::kExited : EventKind::kSettled, event.time, open.id, RootId::kNone, lane);
         return;
       }
       default: break;
@@ -1938,12 +1956,13 @@ class PerfettoReader {
       const std::uint32_t known = flow_by_id_.find(flow_key(held_flows_[event.flows + at]));
       if (known != kNone) trigger = by_flow = flow_ends_[known];
     }
-    TraceEvent created = made(EventKind::kCreated, event.time, id, RootId::kNone, lane);
-    created.other = static_cast<ResourceId>(trigger);
-    created.type = types_.number_of(event.name == no_text_ ? std::string_view("slice") : texts_[event.name]);
+    const TypeId type = types_.number_of(event.name == no_text_ ? std::string_view("slice") : texts_[event.name]);
     tell_types();
-    created.stack = other_stack(event.stack);
-    out_.add(created);
+    const StackId stack = other_stack(event.stack);
+    TraceEvent& created = put(EventKind::kCreated, event.time, id, RootId::kNone, lane);
+    created.other = static_cast<ResourceId>(trigger);
+    created.type = type;
+    created.stack = stack;
     if (event.category != no_text_ && !texts_[event.category].empty()) {
       out_.add(made(EventKind::kAnnotated, event.time, id, RootId::kNone, lane),
                Annotation{"category", Value::of(texts_[event.category])});
@@ -1951,14 +1970,14 @@ class PerfettoReader {
     notes_of(event, id, lane);
     flows_at(event, id, lane, true, by_flow);
     if (!slice) {
-      out_.add(made(EventKind::kSettled, event.time, id, RootId::kNone, lane));
+      put(EventKind::kSettled, event.time, id, RootId::kNone, lane);
       return;
     }
     Open open;
     open.id = id;
     Track& track = tracks_[event.track];
     track.open.push_back(open);
-    if (track.is_thread) out_.add(made(EventKind::kEntered, event.time, id, RootId::kNone, lane));
+    if (track.is_thread) put(EventKind::kEntered, event.time, id, RootId::kNone, lane);
   }
   void notes_of(const Other& event, std::uint64_t id, LaneId lane) {
     for (std::uint32_t at = event.notes; at < event.notes + event.note_count; ++at) {
@@ -1993,10 +2012,9 @@ class PerfettoReader {
       const std::uint64_t cause = flow_ends_[known];
       // The flow by which it was created is its trigger already.
       if (cause != id && cause != trigger) {
-        TraceEvent linked = made(EventKind::kLinked, event.time, id, RootId::kNone, lane);
+        TraceEvent& linked = put(EventKind::kLinked, event.time, id, RootId::kNone, lane);
         linked.other = static_cast<ResourceId>(cause);
         linked.flags = static_cast<std::uint8_t>(LinkKind::kAwaits);
-        out_.add(linked);
       }
       if (ends) {
         flow_by_id_.erase(key);
@@ -2040,10 +2058,13 @@ class PerfettoReader {
   std::vector<std::uint64_t> flows_;
   std::vector<std::uint64_t> ended_flows_;
   std::vector<HostNote> host_notes_;
-  std::array<KeyValue, perfetto::kKeyCount> key_values_{};
+  std::uint64_t keys_ = 0;       // that it has, by number
+  std::uint64_t text_keys_ = 0;  // of those the ones that are texts
+  std::array<std::uint64_t, perfetto::kKeyCount> key_bits_{};
+  std::array<std::string_view, perfetto::kKeyCount> key_texts_{};
+  static_assert(perfetto::kKeyCount <= 64);
   std::vector<std::uint64_t> extra_values_;
   std::vector<std::uint64_t> extra_tracks_;
-  std::uint32_t stamp_ = 0;
   std::vector<FrameEntry> frames_;
   std::vector<FrameInfo> infos_;
   std::string scratch_;

@@ -2050,6 +2050,7 @@ class PerfettoEncoder {
       }
       const auto descriptor = writer.message(track_descriptor::kCounter);
       if (known != nullptr && !known->unit.empty()) writer.string(counter_descriptor::kUnitName, known->unit);
+      writer.varint(thence_fields::kCounterId, number(counter.id));
     });
   }
 
