@@ -8,6 +8,7 @@
 //   session.add_sink(PerfettoChunks{ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) { ... }}});
 //   session.add_sink(JsonFolder{"out"});                    // out/request-1.json, out/request-2.json, ...
 //
+// The sinks are templates, so that whoever includes this and uses one does not compile the others.
 // Layer: session (includes formats/, core/).
 #pragma once
 
@@ -115,15 +116,17 @@ class PerfettoStream : public detail::EncodingSink<detail::PerfettoState<Bytes>>
 };
 
 /// One `.pftrace`, created or replaced.
-class PerfettoFile : public PerfettoStream<FileBytes> {
+template <class Bytes>
+class BasicPerfettoFile : public PerfettoStream<Bytes> {
  public:
-  explicit PerfettoFile(std::string path, const PerfettoOptions& options = {})
-      : PerfettoStream(FileBytes(std::move(path)), options) {}
+  explicit BasicPerfettoFile(std::string path, const PerfettoOptions& options = {}) : PerfettoStream<Bytes>(Bytes(std::move(path)), options) {}
 };
+using PerfettoFile = BasicPerfettoFile<FileBytes>;
 static_assert(EventSink<PerfettoFile>);
 
 namespace detail {
 
+template <class Files>
 struct RotatingState {
   RotatingState(std::string stem, const RotationOptions& rotation, const PerfettoOptions& options)
       : bytes(std::move(stem), rotation), encoder(bytes, options) {}
@@ -139,8 +142,8 @@ struct RotatingState {
     bytes.seal();
     began = time;
   }
-  RotatingFiles bytes;
-  PerfettoEncoder<RotatingFiles> encoder;
+  Files bytes;
+  PerfettoEncoder<Files> encoder;
   std::uint64_t began = 0;
 };
 
@@ -152,10 +155,14 @@ struct RotatingState {
 ///   Cost      as PerfettoEncoder; names and descriptors again in each file
 ///   When full see RotationOptions
 ///   Errors    failure() says which file could not be written and why; those before it are whole. The trace then ends.
-class PerfettoFiles : public detail::EncodingSink<detail::RotatingState> {
+template <class Files>
+class BasicPerfettoFiles : public detail::EncodingSink<detail::RotatingState<Files>> {
+  using State = detail::RotatingState<Files>;
+  using detail::EncodingSink<State>::state_;
+
  public:
-  explicit PerfettoFiles(std::string stem, const RotationOptions& rotation = {}, const PerfettoOptions& options = {})
-      : EncodingSink(std::make_unique<detail::RotatingState>(std::move(stem), rotation, options)) {}
+  explicit BasicPerfettoFiles(std::string stem, const RotationOptions& rotation = {}, const PerfettoOptions& options = {})
+      : detail::EncodingSink<State>(std::make_unique<State>(std::move(stem), rotation, options)) {}
 
   void synchronise(const ClockSnapshot& clock) {
     state_->reach(clock.boottime);
@@ -175,12 +182,16 @@ class PerfettoFiles : public detail::EncodingSink<detail::RotatingState> {
     state_->bytes.seal();
   }
 };
+using PerfettoFiles = BasicPerfettoFiles<RotatingFiles>;
 static_assert(EventSink<PerfettoFiles>);
 
 namespace detail {
 
-struct ChunkState : PerfettoState<ChunkBytes> {
-  using PerfettoState::PerfettoState;
+template <class Chunks>
+struct ChunkState : PerfettoState<Chunks> {
+  using PerfettoState<Chunks>::PerfettoState;
+  using PerfettoState<Chunks>::bytes;
+  using PerfettoState<Chunks>::encoder;
   void lose(const TraceEvent& event) {
     if (event.kind == EventKind::kRootSealed) {  // its memory is given back; what it says goes to those who come late
       if (bytes.overfull()) lose_one(event);
@@ -222,16 +233,20 @@ struct ChunkState : PerfettoState<ChunkBytes> {
 ///   When full the host is behind by ChunkBytes' bound: events are lost, as in a full ring, until it has taken all; the
 ///             trace says of each lane how many, and when.
 ///   Errors    failure(); what was taken before stays readable
-class PerfettoChunks : public detail::EncodingSink<detail::ChunkState> {
+template <class Chunks>
+class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunks>> {
+  using State = detail::ChunkState<Chunks>;
+  using detail::EncodingSink<State>::state_;
+
  public:
-  explicit PerfettoChunks(ChunkBytes bytes, PerfettoOptions options = {})
-      : EncodingSink(std::make_unique<detail::ChunkState>(std::move(bytes), options)) {}
+  explicit BasicPerfettoChunks(Chunks bytes, const PerfettoOptions& options = {})
+      : detail::EncodingSink<State>(std::make_unique<State>(std::move(bytes), options)) {}
 
   void synchronise(const ClockSnapshot& clock) {
     if (!state_->behind) state_->encoder.synchronise(clock);
   }
   void take(std::span<const TraceEvent> events) {
-    detail::ChunkState& state = *state_;
+    State& state = *state_;
     static_cast<void>(state.bytes.flush());
     if (state.behind ? state.bytes.waiting_bytes() != 0 : state.bytes.full()) {
       state.behind = true;
@@ -243,7 +258,7 @@ class PerfettoChunks : public detail::EncodingSink<detail::ChunkState> {
     state.encoder.flush();
   }
   void end(const TraceSummary& summary) {
-    detail::ChunkState& state = *state_;
+    State& state = *state_;
     if (state.behind) state.go_on();
     std::vector<LaneSummary> lanes(summary.lanes.begin(), summary.lanes.end());
     TraceSummary told = summary;
@@ -259,6 +274,7 @@ class PerfettoChunks : public detail::EncodingSink<detail::ChunkState> {
     state.bytes.give_up();
   }
 };
+using PerfettoChunks = BasicPerfettoChunks<ChunkBytes>;
 static_assert(EventSink<PerfettoChunks>);
 
 namespace detail {
@@ -282,12 +298,13 @@ struct JsonFiles {
   std::string failure;
 };
 
+template <class Files>
 struct JsonFolderState {
   JsonFolderState(std::string folder, const JsonOptions& options) : files{std::move(folder), {}}, encoder(files, options) {
     static_cast<void>(::mkdir(files.folder.c_str(), 0777));
   }
-  JsonFiles files;
-  JsonEncoder<JsonFiles> encoder;
+  Files files;
+  JsonEncoder<Files> encoder;
 };
 
 }  // namespace detail
@@ -297,17 +314,22 @@ struct JsonFolderState {
 ///   Threads   the session's draining one
 ///   Cost      as JsonEncoder; a file a request
 ///   Errors    failure() names the first document that could not be written. Those before it are whole.
-class JsonFolder : public detail::EncodingSink<detail::JsonFolderState> {
+template <class Files>
+class BasicJsonFolder : public detail::EncodingSink<detail::JsonFolderState<Files>> {
+  using State = detail::JsonFolderState<Files>;
+  using detail::EncodingSink<State>::state_;
+
  public:
   /// The folder is made if it is not there (not its parents).
-  explicit JsonFolder(std::string folder, const JsonOptions& options = {})
-      : EncodingSink(std::make_unique<detail::JsonFolderState>(std::move(folder), options)) {}
+  explicit BasicJsonFolder(std::string folder, const JsonOptions& options = {})
+      : detail::EncodingSink<State>(std::make_unique<State>(std::move(folder), options)) {}
 
   void flush() { state_->encoder.flush(); }
   void end(const TraceSummary& summary) { state_->encoder.end(summary); }
   [[nodiscard]] std::string_view failure() const { return state_->files.failure; }
   [[nodiscard]] std::uint64_t bytes_written() const { return state_->encoder.bytes_written(); }
 };
+using JsonFolder = BasicJsonFolder<detail::JsonFiles>;
 static_assert(EventSink<JsonFolder>);
 
 }  // namespace THENCE_ABI
