@@ -396,7 +396,8 @@ class PerfettoReader {
     return wait();
   }
 
-  /// What our own writer makes of nearly every packet: sequence, flags, time, and an event up to the end. False: another.
+  /// What our own writer makes of nearly every packet: sequence, flags, time (what is older than the packet before it: of
+  /// BOOTTIME), and an event up to the end. False: another.
   bool plain_packet(std::span<const std::byte> bytes, bool& good) {
     using namespace perfetto;
     const std::byte* at = bytes.data();
@@ -418,12 +419,18 @@ class PerfettoReader {
       return false;
     }
     if (!is(trace_packet::kTimestamp, WireType::kVarint)) return false;
-    const std::uint64_t delta = take_varint(at, end);
-    if (at == nullptr || !is(trace_packet::kTrackEvent, WireType::kBytes)) return false;
+    std::uint64_t time = take_varint(at, end);
+    if (at == nullptr) return false;
+    static constexpr std::uint64_t kClockTag = protobuf_tag(trace_packet::kTimestampClockId, WireType::kVarint);
+    static constexpr std::byte kAbsolute[] = {static_cast<std::byte>((kClockTag & 0x7f) | 0x80), static_cast<std::byte>(kClockTag >> 7),
+                                              static_cast<std::byte>(kClockBoottime)};
+    const bool absolute = end - at >= 3 && std::memcmp(at, kAbsolute, 3) == 0;
+    if (absolute) at += 3;
+    if (!is(trace_packet::kTrackEvent, WireType::kBytes)) return false;
     const std::uint64_t size = take_varint(at, end);
     if (at == nullptr || size != static_cast<std::uint64_t>(end - at)) return false;
-    sequence.incremental += delta * sequence.incremental_unit;
-    good = track_event(sequence, {at, static_cast<std::size_t>(size)}, sequence.incremental + sequence.incremental_offset, kClockBoottime);
+    if (!absolute) time = (sequence.incremental += time * sequence.incremental_unit) + sequence.incremental_offset;
+    good = track_event(sequence, {at, static_cast<std::size_t>(size)}, time, kClockBoottime);
     return true;
   }
 
