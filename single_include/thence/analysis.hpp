@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -2554,6 +2555,7 @@ class Execution {
     own_time();
     collapse_operations();
     find_creators();
+    order_parts();
     find_causes();
     find_requests_ends();
     collect_pauses();
@@ -2633,6 +2635,15 @@ class Execution {
     return {from, std::max(from, to)};
   }
   [[nodiscard]] TypeClass class_of(std::uint32_t row) const noexcept { return visible.class_of(model, row); }
+  /// The operation for which the outside made a resource: its parent, where that had called nobody yet (the body of an
+  /// answer, before its head was handed over). kNone: an invocation made it, or nobody knows who did.
+  [[nodiscard]] std::uint32_t made_for(std::uint32_t row) const noexcept {
+    const std::uint32_t parent = normal.parent[row];
+    return creator[row] == kNone && parent != kNone && operation[parent] ? parent : kNone;
+  }
+  /// Of what the outside made for an operation, what it followed: what had settled last of that operation and of what was
+  /// made under it earlier. kNone: nothing of it had, or made_for() is none. Empty where all are.
+  std::vector<std::uint32_t> made_after;
 
   // -- requests -------------------------------------------------------------------------------------------------------
 
@@ -3018,6 +3029,36 @@ class Execution {
       if (model.has(row, ResourceFlag::kSettled) && model.settled_by(row) != Actor::kExternal &&
           (model.settled_by(row) == Actor::kInvocation || model.settler[row] != kNone)) {
         settler[row] = who_ran(model.settler[row], settled[row], model.settled_lane[row]);
+      }
+    }
+  }
+
+  void order_parts() {
+    struct Part {
+      std::uint64_t settled;
+      std::uint32_t row;
+      [[nodiscard]] bool operator>(const Part& other) const noexcept {
+        return settled != other.settled ? settled > other.settled : row > other.row;
+      }
+    };
+    std::vector<Part> open;  // a heap: on top what settles first
+    for (std::uint32_t of = 0; of < model.resources(); ++of) {
+      if (!operation[of]) continue;
+      const auto parts = normal.children[of];  // in order of creation
+      if (std::none_of(parts.begin(), parts.end(), [&](std::uint32_t part) { return creator[part] == kNone; })) continue;
+      if (made_after.empty()) made_after.assign(model.resources(), kNone);
+      open.clear();
+      if (settle_known[of]) open.push_back({settled[of], of});
+      std::uint32_t last = kNone;
+      for (const std::uint32_t part : parts) {
+        for (; !open.empty() && open.front().settled <= created(part); open.pop_back()) {
+          last = open.front().row;
+          std::pop_heap(open.begin(), open.end(), std::greater<>{});
+        }
+        if (creator[part] == kNone) made_after[part] = last;
+        if (!settle_known[part]) continue;
+        open.push_back({settled[part], part});
+        std::push_heap(open.begin(), open.end(), std::greater<>{});
       }
     }
   }
@@ -3550,12 +3591,7 @@ class CriticalPaths {
         // Made for an operation that had called nobody yet (the body of an answer, before its head was handed over): the
         // outside made it, when that operation had come so far.
         std::uint32_t made = of;
-        while (run_.creator[made] == kNone) {
-          const std::uint32_t parent = run_.normal.parent[made];
-          if (parent == kNone || !run_.operation[parent]) break;
-          made = parent;
-          path.emit(PathKind::kWait, run_.created(made), made, at);
-        }
+        for (std::uint32_t by; (by = run_.made_for(made)) != kNone; made = by) path.emit(PathKind::kWait, run_.created(by), by, at);
         return run_.creator[made];
       }
       case CauseOf::kUnknown: break;
@@ -5760,6 +5796,8 @@ struct GapPart {
   std::uint32_t operation = TraceModel::kNone;  ///< kNone: none, or not named
   GapCause cause = GapCause::kUnknown;
   bool guessed = false;  ///< no edge tells it: the operation in flight that fits best
+
+  [[nodiscard]] std::uint64_t length() const noexcept { return end - start; }
 };
 
 struct Gap {
@@ -5773,7 +5811,7 @@ struct Gap {
   std::uint32_t first_other = 0, others = 0;    ///< operations in flight besides: they could have overlapped with work
   std::uint32_t in_flight = 0;                  ///< how many there were, the one that ended it among them
   GapKind kind = GapKind::kInner;
-  GapCause cause = GapCause::kUnknown;          ///< of its last part: what ended it
+  GapCause cause = GapCause::kUnknown;          ///< what ended it: of its last part; kScheduling only if that is most of it, or all
   bool guessed = false;
 
   [[nodiscard]] std::uint64_t length() const noexcept { return end - start; }
@@ -5993,7 +6031,15 @@ class Gaps {
           const bool again = before != kNone && since > run.created(of) &&
                              !(run.settle_known[of] && run.settled[of] <= cause.at);
           part(again ? since : run.created(of), gap_cause_of(run.class_of(of)), run.unit[of], false);
-          at = again ? before : run.creator[of];
+          if (again) {
+            at = before;
+            break;
+          }
+          std::uint32_t made = of;
+          for (std::uint32_t by; (by = run.made_for(made)) != kNone; made = by) {
+            part(run.created(by), gap_cause_of(run.class_of(by)), run.unit[by], false);
+          }
+          at = run.creator[made];
           break;
         }
         case CauseOf::kUnknown:
@@ -6005,12 +6051,13 @@ class Gaps {
     guessed_part(gap.start, GapCause::kUnknown);
     std::reverse(parts_.begin() + static_cast<std::ptrdiff_t>(gap.first_part), parts_.end());
     gap.parts = static_cast<std::uint32_t>(parts_.size()) - gap.first_part;
-    if (gap.parts != 0) {
-      const GapPart& last = parts_.back();
-      gap.cause = last.cause;
-      gap.operation = last.operation;
-      gap.guessed = last.guessed;
-    }
+    if (gap.parts == 0) return;
+    // An answer that arrived ended it, though the loop took a moment to notice.
+    std::size_t last = parts_.size() - 1;
+    if (parts_[last].cause == GapCause::kScheduling && gap.parts > 1 && parts_[last].length() <= gap.length() / 2) --last;
+    gap.cause = parts_[last].cause;
+    gap.operation = parts_[last].operation;
+    gap.guessed = parts_[last].guessed;
   }
 
   static constexpr unsigned kLongestChain = 256;
@@ -7150,7 +7197,7 @@ class IdealSchedule {
       for (std::size_t at = 1; at < run.size(); ++at) {
         together_.push_back({run[at], run[at], run[0]});
         const std::uint32_t operation[] = {run_.unit[run[at]]};
-        find_inner(operation);
+        find_inner(operation, true);
         for (const auto& [row, until] : inner_) together_.push_back({row, run[at], run[0]});
       }
     }
@@ -7206,6 +7253,11 @@ class IdealSchedule {
     std::uint64_t end;
     std::uint64_t before;  // sum of those before it on its lane
   };
+  struct Together {
+    std::uint32_t row;        // of the operation, or of a part of it
+    std::uint32_t operation;
+    std::uint32_t first;      // of its run
+  };
   struct Frame {
     std::uint32_t node;
     std::uint32_t first;
@@ -7230,14 +7282,18 @@ class IdealSchedule {
   }
   void from_settling(std::uint32_t row) { pool_.push_back({0, 0, invocations() + row, false}); }
 
-  /// Who made a resource; of one that was made for an operation which had called nobody yet, who made that.
-  [[nodiscard]] std::uint32_t origin_of(std::uint32_t row) const noexcept {
-    while (run_.creator[row] == kNone) {
-      const std::uint32_t parent = run_.normal.parent[row];
-      if (parent == kNone || !run_.operation[parent]) return kNone;
-      row = parent;
+  /// From the creation of a resource, at `moment`, to a later one. What the outside made for an operation follows what of that
+  /// had settled by then; else who made the operation.
+  void from_creation(std::uint32_t row, std::uint64_t moment, std::uint64_t until, bool is_operation = false) {
+    for (std::uint32_t by = run_.made_for(row); by != kNone; by = run_.made_for(row)) {
+      const std::uint32_t part = run_.made_after[row];
+      if (part != kNone && run_.settled[part] <= moment) {
+        pool_.push_back({moment - run_.settled[part], until - moment, invocations() + part, is_operation});
+        return;
+      }
+      row = by;
     }
-    return run_.creator[row];
+    from_invocation(run_.creator[row], moment, until, is_operation);
   }
 
   /// All that a node needs.
@@ -7265,7 +7321,7 @@ class IdealSchedule {
           from_invocation(before, std::min(run_.end(before), ready), ready);
         } else {
           const std::uint32_t since = of == kNone ? row : of;
-          from_invocation(origin_of(since), std::min(run_.created(since), ready), ready);
+          from_creation(since, std::min(run_.created(since), ready), ready);
         }
         break;
       }
@@ -7273,7 +7329,7 @@ class IdealSchedule {
         if (before != kNone) {
           from_invocation(before, std::min(run_.end(before), ready), ready);
         } else {
-          from_invocation(origin_of(row), std::min(run_.created(row), ready), ready);
+          from_creation(row, std::min(run_.created(row), ready), ready);
         }
         break;
     }
@@ -7295,7 +7351,7 @@ class IdealSchedule {
     if (run_.settler[row] != kNone) {
       from_invocation(run_.settler[row], settled, settled);
     } else {
-      from_invocation(origin_of(row), created, settled, run_.settle_external[row] || run_.operation[row]);
+      from_creation(row, created, settled, run_.settle_external[row] || run_.operation[row]);
     }
     for (const std::uint32_t at : run_.model.links_by_effect[row]) {
       const TraceModel::Link& link = run_.model.links[at];
@@ -7434,18 +7490,18 @@ class IdealSchedule {
   /// of its run, as long after that one's creation.
   void begin_together(std::uint32_t node, Edge& edge) const {
     const std::uint32_t row = node < invocations() ? run_.resource_of(node) : node - invocations();
-    const auto found =
-        std::lower_bound(together_.begin(), together_.end(), row, [](const Together& a, std::uint32_t wanted) { return a.row < wanted; });
-    if (found == together_.end() || found->row != row) return;
+    const Together* const found = together_with(row);
+    if (found == nullptr) return;
     const std::uint32_t by = run_.creator[found->operation];
     std::uint64_t later = 0;  // than the creation of the operation
     if (edge.from == kNone) {
       if (!edge.is_operation) return;
     } else {
       const std::uint32_t from = nodes_[edge.from];
-      if (from != by || from >= invocations()) return;
+      if (from >= invocations()) return;
       const std::uint64_t moment = run_.start(from) + edge.offset;
       if (moment < run_.created(found->operation)) return;
+      if (from != by && !begins_in_turn(row, from, moment, found->operation)) return;
       later = moment - run_.created(found->operation);
     }
     const std::uint32_t first = found->first, first_by = run_.creator[first];
@@ -7458,6 +7514,21 @@ class IdealSchedule {
     }
   }
 
+  [[nodiscard]] const Together* together_with(std::uint32_t row) const noexcept {
+    const auto found =
+        std::lower_bound(together_.begin(), together_.end(), row, [](const Together& a, std::uint32_t wanted) { return a.row < wanted; });
+    return found == together_.end() || found->row != row ? nullptr : &*found;
+  }
+  /// Whether a part of an operation was begun by a callback that has nothing to do with the operation, but came right behind
+  /// its creation: a loop's own step, under whatever name it went.
+  [[nodiscard]] bool begins_in_turn(std::uint32_t row, std::uint32_t from, std::uint64_t moment, std::uint32_t operation) const {
+    if (run_.creator[row] != from || run_.created(row) != moment) return false;
+    const Together* const by = together_with(run_.resource_of(from));
+    if (by != nullptr && by->operation == operation) return false;  // it moves with it
+    const std::uint64_t since = run_.created(operation);
+    return moment - since - run_.busy(run_.lane[from], since, moment) <= run_.settings.path.dispatch_gap_ns;
+  }
+
   [[nodiscard]] bool is_zero(std::uint32_t row) const noexcept {
     return std::binary_search(zero_units_.begin(), zero_units_.end(), run_.unit[row]);
   }
@@ -7468,8 +7539,8 @@ class IdealSchedule {
     std::sort(zero_units_.begin(), zero_units_.end());
     zero_units_.erase(std::unique(zero_units_.begin(), zero_units_.end()), zero_units_.end());
   }
-  /// Those operations and their parts, into `inner_`.
-  void find_inner(std::span<const std::uint32_t> units) {
+  /// Those operations and their parts, into `inner_`; with what the outside made for them and was over later.
+  void find_inner(std::span<const std::uint32_t> units, bool with_later = false) {
     inner_.clear();
     for (const std::uint32_t unit : units) {
       for (const std::uint32_t row : run_.members[unit]) {
@@ -7479,8 +7550,8 @@ class IdealSchedule {
     for (std::size_t next = 0; next < inner_.size(); ++next) {
       const auto [row, until] = inner_[next];
       for (const std::uint32_t child : run_.normal.children[row]) {
-        if (!run_.settle_known[child] || run_.settled[child] > until) continue;
-        inner_.push_back({child, until});
+        const bool over = run_.settle_known[child] && run_.settled[child] <= until;
+        if (over || (with_later && run_.made_for(child) == row)) inner_.push_back({child, until});
       }
     }
   }
@@ -7655,11 +7726,6 @@ class IdealSchedule {
   std::vector<std::uint64_t> value_;
   std::vector<std::uint64_t> plain_;  // as it is, with nothing taken away
   std::vector<std::uint64_t> needed_;
-  struct Together {
-    std::uint32_t row;        // of the operation, or of a part of it
-    std::uint32_t operation;
-    std::uint32_t first;      // of its run
-  };
   std::vector<Together> together_;  // by row
   std::vector<std::uint64_t> loads_;      // by lane; zeros between two requests
   std::vector<std::uint32_t> lanes_used_;
@@ -8242,7 +8308,7 @@ class PatternContext {
       switch (cause.kind) {
         case CauseOf::kRoot: break;
         case CauseOf::kExternal:
-          if (cause.resource != kNone) made.unit = run.unit[cause.resource];
+          if (cause.resource != kNone) made.unit = run.unit[whose(cause.resource)];
           if (made.unit != kNone && !units.is_unit(made.unit)) made.unit = kNone;
           break;
         case CauseOf::kCreated:
@@ -8258,6 +8324,11 @@ class PatternContext {
     }
     after.assign(model.resources(), {});
     for (const std::uint32_t unit : units.rows) after[unit] = behind(run.creator[units.first[unit]], units.created[unit], done);
+  }
+  /// The body of an answer is its fetch's: what the outside made for an operation counts as that.
+  [[nodiscard]] std::uint32_t whose(std::uint32_t row) const noexcept {
+    for (std::uint32_t by; (by = run.made_for(row)) != kNone;) row = by;
+    return row;
   }
   /// What a moment of an invocation came after.
   [[nodiscard]] After behind(std::uint32_t at, std::uint64_t moment, const std::vector<std::uint8_t>& done) const noexcept {
@@ -8756,16 +8827,21 @@ struct SequentialRuns {
 namespace detail {
 
 /// What operations that go one after the other would save by going together: all but the longest, as far as the time is on
-/// the critical path.
+/// the critical path. What the outside made for them and ended later (the body of an answer) is their time too.
 [[nodiscard]] inline std::uint64_t saving_together(const PatternContext& in, const std::vector<std::uint32_t>& run) {
   std::uint64_t sum = 0;
   std::uint64_t longest = 0;
   std::uint64_t path = 0;
   for (const std::uint32_t unit : run) {
-    const std::uint64_t took = in.duration(unit);
+    std::uint64_t took = in.duration(unit), on_path = in.on_path[unit];
+    for (const std::uint32_t part : in.run.normal.children[unit]) {
+      if (in.run.made_for(part) != unit || !in.run.settle_known[part]) continue;
+      took = std::max(took, in.run.settled[part] - in.run.created(unit));
+      if (in.run.unit[part] != unit) on_path += in.on_path[in.run.unit[part]];
+    }
     sum += took;
     longest = std::max(longest, took);
-    path += std::min(in.on_path[unit], took);
+    path += std::min(on_path, took);
   }
   return std::min(sum - longest, path);
 }

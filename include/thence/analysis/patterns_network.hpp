@@ -82,16 +82,21 @@ struct SequentialRuns {
 namespace detail {
 
 /// What operations that go one after the other would save by going together: all but the longest, as far as the time is on
-/// the critical path.
+/// the critical path. What the outside made for them and ended later (the body of an answer) is their time too.
 [[nodiscard]] inline std::uint64_t saving_together(const PatternContext& in, const std::vector<std::uint32_t>& run) {
   std::uint64_t sum = 0;
   std::uint64_t longest = 0;
   std::uint64_t path = 0;
   for (const std::uint32_t unit : run) {
-    const std::uint64_t took = in.duration(unit);
+    std::uint64_t took = in.duration(unit), on_path = in.on_path[unit];
+    for (const std::uint32_t part : in.run.normal.children[unit]) {
+      if (in.run.made_for(part) != unit || !in.run.settle_known[part]) continue;
+      took = std::max(took, in.run.settled[part] - in.run.created(unit));
+      if (in.run.unit[part] != unit) on_path += in.on_path[in.run.unit[part]];
+    }
     sum += took;
     longest = std::max(longest, took);
-    path += std::min(in.on_path[unit], took);
+    path += std::min(on_path, took);
   }
   return std::min(sum - longest, path);
 }
