@@ -3686,6 +3686,60 @@ enum class PathGrouping : std::uint8_t { kLocationAndType, kType, kLocation };
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/analysis/ranks.hpp ====
+// ranks.hpp: values of given ranks among values in no order, without sorting them.
+//
+//   const std::size_t ranks[] = {499'999, 989'999};        // ascending: the median and the p99 of a million
+//   std::uint64_t found[2];
+//   values_at_ranks(values, ranks, found);
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// found[k] is the value that sorting would put at ranks[k]. Puts `values` into another order.
+///   Cost      O(n) expected, no allocation. Of many values those are counted that agree in size and in seven bits after the
+///             first one; then only those are looked at closer among which a rank is.
+inline void values_at_ranks(std::span<std::uint64_t> values, std::span<const std::size_t> ranks, std::span<std::uint64_t> found) noexcept {
+  constexpr std::size_t kFew = 4096;
+  if (values.size() < kFew) {
+    // From the highest rank down: each selection leaves the smaller values before it.
+    std::size_t rest = values.size();
+    for (std::size_t at = ranks.size(); at-- > 0;) {
+      if (ranks[at] < rest) {
+        std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(ranks[at]), values.begin() + static_cast<std::ptrdiff_t>(rest));
+        rest = ranks[at];
+      }
+      found[at] = values[ranks[at]];
+    }
+    return;
+  }
+  const auto bucket_of = [](std::uint64_t value) {
+    const unsigned shift = value < 256 ? 0 : static_cast<unsigned>(std::bit_width(value)) - 8;
+    return static_cast<std::uint32_t>(shift * 128 + (value >> shift));
+  };
+  constexpr std::size_t kBuckets = 56 * 128 + 256;
+  std::uint64_t counts[kBuckets] = {};
+  for (const std::uint64_t value : values) ++counts[bucket_of(value)];
+  std::size_t before = 0;  // so many are in the buckets below
+  std::uint32_t bucket = 0;
+  auto from = values.begin();  // those of buckets that are done with
+  auto to = values.begin();    // and of the one looked at
+  for (std::size_t at = 0; at < ranks.size(); ++at) {
+    if (from == to || ranks[at] >= before + counts[bucket]) {
+      for (; ranks[at] >= before + counts[bucket]; ++bucket) before += counts[bucket];
+      from = to;
+      to = std::partition(from, values.end(), [&](std::uint64_t value) { return bucket_of(value) == bucket; });
+    }
+    const auto wanted = from + static_cast<std::ptrdiff_t>(ranks[at] - before);
+    std::nth_element(from, wanted, to);
+    found[at] = *wanted;
+  }
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/analysis/durations.hpp ====
 // durations.hpp: how long things of one kind took, in whole nanoseconds and without sorting them.
 //
@@ -3724,21 +3778,15 @@ struct Durations {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  // From the highest rank down: each selection leaves the smaller values before it.
-  std::size_t rest = values.size();
-  const auto take = [&](std::uint64_t thousandths) {
-    const std::size_t rank = static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1;
-    if (rank < rest) {
-      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(rank),
-                       values.begin() + static_cast<std::ptrdiff_t>(rest));
-      rest = rank;
-    }
-    return values[rank];
-  };
-  if (all.n >= 1000) all.p999 = take(999);
-  if (all.n >= 100) all.p99 = take(990);
-  if (all.n >= 10) all.p90 = take(900);
-  all.p50 = take(500);
+  const auto rank_of = [&](std::uint64_t thousandths) { return static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1; };
+  const std::size_t ranks[] = {rank_of(500), rank_of(900), rank_of(990), rank_of(999)};
+  std::uint64_t found[4] = {};
+  const std::size_t known = all.n >= 1000 ? 4 : all.n >= 100 ? 3 : all.n >= 10 ? 2 : 1;
+  values_at_ranks(values, std::span(ranks, known), found);
+  all.p50 = found[0];
+  if (known > 1) all.p90 = found[1];
+  if (known > 2) all.p99 = found[2];
+  if (known > 3) all.p999 = found[3];
   return all;
 }
 
@@ -4292,8 +4340,8 @@ class SchedulingMaker {
     }
     depth_.assign(invocations(), kNone);
     lane_index_.assign(run_.lanes(), kNone);
-    std::vector<std::uint64_t> scratch;
     std::vector<std::uint64_t> readies;
+    std::vector<Run> runs;
     for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
       if (first[lane] == kUnknown) continue;
       if (lane >= own + kLanesWithoutNames) {
@@ -4309,7 +4357,11 @@ class SchedulingMaker {
       is.parks_known = lane < own && told[lane];
       split(lane, is);
       find_depths(lane, is, readies);
-      collect(run_.on_lane[lane], is.delays, is.durations, is.depths, scratch);
+      runs.clear();
+      for (const std::uint32_t at : run_.on_lane[lane]) {
+        if (!run_.is_span(at)) runs.push_back({duration_of(at), delay_[at], depth_[at]});
+      }
+      collect(runs, is.delays, is.durations, is.depths);
       is.runs = is.durations.n;
       timeline(lane, is);
     }
@@ -4368,23 +4420,21 @@ class SchedulingMaker {
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(depth, kNone - 1));
   }
 
-  template <class Rows>
-  void collect(const Rows& rows, Durations& delays, Durations& durations, Durations& depths, std::vector<std::uint64_t>& scratch) const {
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (!run_.is_span(at)) scratch.push_back(duration_of(at));
+  struct Run {
+    std::uint64_t duration;
+    std::uint64_t delay;  // kUnknown: not known
+    std::uint32_t depth;  // kNone: not known
+  };
+  void collect(std::span<const Run> runs, Durations& delays, Durations& durations, Durations& depths) {
+    for (std::vector<std::uint64_t>& scratch : scratch_) scratch.clear();
+    for (const Run& run : runs) {
+      scratch_[0].push_back(run.duration);
+      if (run.delay != kUnknown) scratch_[1].push_back(run.delay);
+      if (run.depth != kNone) scratch_[2].push_back(run.depth);
     }
-    durations = durations_of(scratch);
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (delay_[at] != kUnknown) scratch.push_back(delay_[at]);
-    }
-    delays = durations_of(scratch);
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (depth_[at] != kNone) scratch.push_back(depth_[at]);
-    }
-    depths = durations_of(scratch);
+    durations = durations_of(scratch_[0]);
+    delays = durations_of(scratch_[1]);
+    depths = durations_of(scratch_[2]);
   }
 
   void timeline(std::uint32_t lane, Scheduling::Lane& is) const {
@@ -4408,23 +4458,28 @@ class SchedulingMaker {
     const auto entries = static_cast<std::uint32_t>(where_.entries.size());
     at_location_.build(entries, invocations(), [&](std::uint32_t at) { return run_.is_span(at) ? kNone : location_of(at); });
     location_index_.assign(entries, kNone);
-    std::vector<std::uint64_t> scratch;
     for (std::uint32_t entry = 0; entry < entries; ++entry) {
-      const auto rows = at_location_[entry];
-      if (rows.empty()) continue;
+      if (at_location_[entry].empty()) continue;
+      location_index_[entry] = static_cast<std::uint32_t>(out_.locations.size());
       out_.locations.emplace_back();
-      Scheduling::Location& is = out_.locations.back();
-      is.location = entry;
-      is.runs = rows.size();
-      for (const std::uint32_t at : rows) {
-        is.busy_ns += run_.self[at];
-        if (run_.previous[at] == kNone) ++is.tasks;
-        const std::uint32_t wake = model_.invocations[at].wake;
-        if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at) && model_.wakes[wake].actor == Actor::kInvocation) {
-          ++is.self_wakes;
-        }
-      }
-      collect(rows, is.delays, is.durations, is.depths, scratch);
+      out_.locations.back().location = entry;
+      out_.locations.back().runs = at_location_[entry].size();
+    }
+    // In order of time, which is in order of memory; each location's values go to where it has its own.
+    std::vector<std::uint32_t> next(at_location_.first);
+    std::vector<Run> runs(at_location_.items.size());
+    for (std::uint32_t at = 0; at < invocations(); ++at) {
+      if (run_.is_span(at)) continue;
+      const std::uint32_t entry = location_of(at);
+      Scheduling::Location& is = out_.locations[location_index_[entry]];
+      is.busy_ns += run_.self[at];
+      if (run_.previous[at] == kNone) ++is.tasks;
+      const std::uint32_t wake = model_.invocations[at].wake;
+      if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at) && model_.wakes[wake].actor == Actor::kInvocation) ++is.self_wakes;
+      runs[next[entry]++] = {duration_of(at), delay_[at], depth_[at]};
+    }
+    for (Scheduling::Location& is : out_.locations) {
+      collect(std::span<const Run>(runs.data() + at_location_.first[is.location], is.runs), is.delays, is.durations, is.depths);
       out_.self_wakes += is.self_wakes;
     }
     std::sort(out_.locations.begin(), out_.locations.end(), [](const Scheduling::Location& a, const Scheduling::Location& b) {
@@ -5187,6 +5242,7 @@ class SchedulingMaker {
   const Coverage& coverage_;
   const SchedulingSettings& settings_;
   Scheduling out_;
+  std::vector<std::uint64_t> scratch_[3];
   std::vector<std::uint64_t> delay_;         // by invocation
   std::vector<std::uint32_t> depth_;         // by invocation; kNone: not known
   std::vector<std::vector<Step>> queue_of_lane_;
@@ -6382,21 +6438,18 @@ struct Summary {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  // From the highest rank down: each selection leaves the smaller values before it.
-  std::size_t rest = values.size();
-  const auto take = [&](double q) {
-    const std::size_t at = percentile_index(values.size(), q);
-    if (at < rest) {
-      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.begin() + static_cast<std::ptrdiff_t>(rest));
-      rest = at;
-    }
-    return values[at];
-  };
-  if (percentile_known(all.n, 0.999)) all.p999 = take(0.999);
-  if (percentile_known(all.n, 0.99)) all.p99 = take(0.99);
-  if (percentile_known(all.n, 0.95)) all.p95 = take(0.95);
-  if (percentile_known(all.n, 0.9)) all.p90 = take(0.9);
-  all.p50 = take(0.5);
+  constexpr double kShares[] = {0.5, 0.9, 0.95, 0.99, 0.999};
+  std::size_t ranks[5] = {};
+  std::uint64_t found[5] = {};
+  std::size_t known = 0;  // the median always
+  do ranks[known] = percentile_index(values.size(), kShares[known]);
+  while (++known < 5 && percentile_known(all.n, kShares[known]));
+  values_at_ranks(values, std::span(ranks, known), found);
+  all.p50 = found[0];
+  if (known > 1) all.p90 = found[1];
+  if (known > 2) all.p95 = found[2];
+  if (known > 3) all.p99 = found[3];
+  if (known > 4) all.p999 = found[4];
   const Moments m = moments(std::span<const std::uint64_t>(values));
   all.mean = m.mean;
   all.deviation = m.deviation;
@@ -6934,20 +6987,35 @@ struct Groups {
     std::uint32_t request = kNone;         ///< row of model.roots
     std::uint32_t representative = kNone;  ///< the unit that was created first; of several the smallest id
     std::uint32_t members = 0;
-    std::uint16_t type = 0;
     std::uint32_t stack = kNone;           ///< of the representative; kNone: no frame of the user's code
+    std::uint16_t type = 0;
     Confidence confidence = Confidence::kLow;  ///< high: siblings of one stack; medium: cousins; low: no user frame
     std::uint64_t first = 0;               ///< created
     std::uint64_t last = 0;
     std::uint32_t most_at_once = 0;        ///< in flight, from creation to finish; ends before starts
     std::uint32_t on_critical_path = 0;    ///< members; see mark_critical
-    statistics::Summary wait;              ///< of those whose wait is known
+    std::uint64_t wait_ns = 0;             ///< of those whose wait is known, all together
+    std::uint64_t exec_ns = 0;
+    std::uint32_t waits = 0;               ///< members whose wait is known
+    std::uint32_t summary = kNone;         ///< row of `summaries`; kNone: it has one member, or none
+  };
+  struct Summaries {
+    statistics::Summary wait;
     statistics::Summary exec;
   };
 
   std::vector<Group> all;              ///< in order of their first unit
   std::vector<std::uint32_t> of;       ///< by resource: the group of its unit; kNone: it is none
   RowIndex members;                    ///< units by group, in order of creation
+  std::vector<Summaries> summaries;    ///< of groups of two and more; see wait_of
+
+  /// Of those members whose wait is known.
+  [[nodiscard]] statistics::Summary wait_of(const Group& group) const noexcept {
+    return group.summary != kNone ? summaries[group.summary].wait : of_one(group.waits, group.wait_ns);
+  }
+  [[nodiscard]] statistics::Summary exec_of(const Group& group) const noexcept {
+    return group.summary != kNone ? summaries[group.summary].exec : of_one(group.members, group.exec_ns);
+  }
 
   /// Counts members that are on a critical path. `on_path` is by resource row of units.
   void mark_critical(const std::vector<bool>& on_path) {
@@ -6955,6 +7023,11 @@ struct Groups {
       all[group].on_critical_path = 0;
       for (const std::uint32_t unit : members[group]) all[group].on_critical_path += on_path[unit] ? 1 : 0;
     }
+  }
+
+ private:
+  [[nodiscard]] static statistics::Summary of_one(std::uint32_t n, std::uint64_t value) noexcept {
+    return statistics::summarise(std::span<const std::uint64_t>(&value, n));
   }
 };
 
@@ -6976,17 +7049,15 @@ struct Groups {
     if (kind == IdMap::kAbsent) kinds.insert(key, kind = next_kind++);
     return kind;
   };
-  // What it is below of: the group of the parent, or the parent itself; without one, the request; without one, nothing.
+  // What it is below of: nothing, a request, or the group of the parent (or the parent itself), in one row of numbers.
+  const auto requests = static_cast<std::uint32_t>(run.requests.size());
   const auto above = [&](std::uint32_t unit) -> std::uint64_t {
     const std::uint32_t parent = units.parent[unit];
-    if (parent == kNone) return std::uint64_t{run.request[unit] == kNone ? 0 : run.request[unit] + 1} << 1;
-    return std::uint64_t{settings.cousins ? groups.of[parent] : parent} << 1 | 1;
+    if (parent == kNone) return run.request[unit] == kNone ? 0 : run.request[unit] + std::uint64_t{1};
+    return std::uint64_t{requests} + 1 + (settings.cousins ? groups.of[parent] : parent);
   };
 
-  IdMap aboves;
-  std::uint32_t next_above = 0;
-  IdMap interned;
-  std::vector<std::uint32_t> cluster(model.resources(), 0);
+  std::vector<std::uint32_t> cluster(settings.cousins ? 0 : model.resources(), 0);
   // Siblings: which callback of the parent made it, or which stretch of time.
   if (!settings.cousins) {
     struct Sibling {
@@ -7022,23 +7093,45 @@ struct Groups {
       cluster[one.unit] = number;
     }
   }
+  // Few groups are below one: they are a short list. Those that do not fit it are found by their hash.
+  struct Known {
+    std::uint32_t unit;  // its first
+    std::uint32_t kind;
+    std::uint32_t next;  // below the same
+  };
+  constexpr unsigned kLongestList = 8;
+  std::vector<Known> known;
+  known.reserve(units.rows.size());
+  std::vector<std::uint32_t> newest(std::size_t{requests} + 1 + units.rows.size(), kNone);  // by what is above, or by cluster
+  IdMap interned;
   for (const std::uint32_t unit : units.rows) {
-    std::uint64_t key = above(unit) + 1;
-    std::uint32_t over = aboves.find(key);
-    if (over == IdMap::kAbsent) aboves.insert(key, over = next_above++);
-    key = settings.cousins ? (std::uint64_t{over} << 32 | kind_of(unit)) + 1 : std::uint64_t{cluster[unit]} + 1;
-    std::uint32_t group = interned.find(key);
-    if (group == IdMap::kAbsent) {
-      group = static_cast<std::uint32_t>(groups.all.size());
-      interned.insert(key, group);
-      Groups::Group made;
-      made.parent = units.parent[unit] == kNone ? kNone : groups.of[units.parent[unit]];
-      made.request = run.request[unit];
-      made.type = model.type[unit];
-      made.stack = stack_key(unit) == 0 ? kNone : model.stack[unit];
-      groups.all.push_back(made);
+    const std::uint64_t over = settings.cousins ? above(unit) : cluster[unit];
+    const std::uint32_t kind = settings.cousins ? kind_of(unit) : 0;
+    const auto next = static_cast<std::uint32_t>(known.size());
+    std::uint32_t group = newest[over];
+    unsigned steps = 0;
+    for (; group != kNone && known[group].kind != kind && steps != kLongestList; ++steps) group = known[group].next;
+    if (steps == kLongestList) {
+      const std::uint64_t key = (over << 32 | kind) + 1;
+      group = interned.find(key);
+      if (group == IdMap::kAbsent) {
+        interned.insert(key, group = next);
+        known.push_back({unit, kind, kNone});
+      }
+    } else if (group == kNone) {
+      known.push_back({unit, kind, newest[over]});
+      newest[over] = group = next;
     }
     groups.of[unit] = group;
+  }
+  groups.all.resize(known.size());
+  for (std::size_t at = 0; at < known.size(); ++at) {
+    const std::uint32_t unit = known[at].unit;
+    Groups::Group& group = groups.all[at];
+    group.parent = units.parent[unit] == kNone ? kNone : groups.of[units.parent[unit]];
+    group.request = run.request[unit];
+    group.type = model.type[unit];
+    group.stack = stack_key(unit) == 0 ? kNone : model.stack[unit];
   }
   groups.members.build(groups.all.size(), units.rows.size(), [&](std::uint32_t at) { return groups.of[units.rows[at]]; });
   for (std::uint32_t& item : groups.members.items) item = units.rows[item];
@@ -7049,14 +7142,12 @@ struct Groups {
   std::vector<std::uint64_t> ends;
   for (std::uint32_t at = 0; at < groups.all.size(); ++at) {
     Groups::Group& group = groups.all[at];
-    waits.clear();
-    execs.clear();
-    starts.clear();
-    ends.clear();
-    bool siblings = true;
+    const auto of = groups.members[at];
+    group.members = static_cast<std::uint32_t>(of.size());
+    group.most_at_once = 1;
     group.first = ~std::uint64_t{0};
-    for (const std::uint32_t unit : groups.members[at]) {
-      ++group.members;
+    bool siblings = true;
+    for (const std::uint32_t unit : of) {
       const std::uint64_t created = units.created[unit];
       if (created < group.first || (created == group.first && model.id[unit] < model.id[group.representative])) {
         group.representative = unit;
@@ -7064,16 +7155,27 @@ struct Groups {
       group.first = std::min(group.first, created);
       group.last = std::max(group.last, created);
       siblings = siblings && units.parent[unit] == units.parent[group.representative];
+      group.exec_ns += units.exec[unit];
+      if (!units.wait_known[unit]) continue;
+      group.wait_ns += units.wait[unit];
+      ++group.waits;
+    }
+    group.confidence = group.stack == kNone ? Confidence::kLow : siblings ? Confidence::kHigh : Confidence::kMedium;
+    if (of.size() < 2) continue;
+    waits.clear();
+    execs.clear();
+    starts.clear();
+    ends.clear();
+    for (const std::uint32_t unit : of) {
       if (units.wait_known[unit]) waits.push_back(units.wait[unit]);
       execs.push_back(units.exec[unit]);
-      group.most_at_once = 1;
+      const std::uint64_t created = units.created[unit];
       if (units.finish[unit] == created) continue;  // at no moment in flight
       starts.push_back(created);
       ends.push_back(units.finish[unit]);
     }
-    group.confidence = group.stack == kNone ? Confidence::kLow : siblings ? Confidence::kHigh : Confidence::kMedium;
-    group.wait = statistics::summarise_unsorted(waits);
-    group.exec = statistics::summarise_unsorted(execs);
+    group.summary = static_cast<std::uint32_t>(groups.summaries.size());
+    groups.summaries.push_back({statistics::summarise_unsorted(waits), statistics::summarise_unsorted(execs)});
     if (starts.size() < 2) continue;
     if (!std::is_sorted(starts.begin(), starts.end())) std::sort(starts.begin(), starts.end());
     std::sort(ends.begin(), ends.end());
@@ -8556,7 +8658,7 @@ inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& 
     const std::uint64_t created = in.units.created[unit];
     places.push_back(created > in.model.first_time ? (created - in.model.first_time) / window : 0);
   }
-  std::sort(places.begin(), places.end());
+  if (!std::is_sorted(places.begin(), places.end())) std::sort(places.begin(), places.end());
   std::vector<std::uint64_t> counts;
   for (std::size_t at = 0; at < places.size();) {
     std::size_t end = at;
@@ -8570,13 +8672,23 @@ inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& 
   const std::uint64_t empty = spans > counts.size() ? spans - counts.size() : 0;
   const std::uint64_t median = rank <= empty ? 0 : counts[static_cast<std::size_t>(rank - empty - 1)];
 
-  std::sort(promises.begin(), promises.end(), [&](std::uint32_t a, std::uint32_t b) {
-    const std::uint32_t lane_a = in.model.created_lane[a];
-    const std::uint32_t lane_b = in.model.created_lane[b];
-    if (lane_a != lane_b) return lane_a < lane_b;
+  // By lane, those of none last; each lane's are in order of creation as a rule.
+  const std::size_t lanes = in.model.lanes.size();
+  RowIndex by_lane;
+  by_lane.build(lanes + 1, promises.size(), [&](std::uint32_t at) {
+    return std::min(in.model.created_lane[promises[at]], static_cast<std::uint32_t>(lanes));
+  });
+  for (std::uint32_t& item : by_lane.items) item = promises[item];
+  promises.swap(by_lane.items);
+  const auto earlier = [&](std::uint32_t a, std::uint32_t b) {
     if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
     return in.model.id[a] < in.model.id[b];
-  });
+  };
+  for (std::size_t lane = 0; lane <= lanes; ++lane) {
+    const auto from = promises.begin() + static_cast<std::ptrdiff_t>(by_lane.first[lane]);
+    const auto to = promises.begin() + static_cast<std::ptrdiff_t>(by_lane.first[lane + 1]);
+    if (!std::is_sorted(from, to, earlier)) std::sort(from, to, earlier);
+  }
   const auto flood = [&](std::size_t begin, std::size_t end, std::uint64_t peak) {
     std::vector<std::uint32_t> all(promises.begin() + static_cast<std::ptrdiff_t>(begin), promises.begin() + static_cast<std::ptrdiff_t>(end));
     // The place that made most of them speaks for all.
@@ -8917,19 +9029,34 @@ inline void find_duplicate_fetches(const PatternContext& in, std::vector<Finding
   };
   std::vector<One> all;
   TextNumbers keys;
+  TextNumbers told;  // what the annotations say, word for word: few texts, many fetches
+  std::vector<std::uint32_t> key_of;
+  std::string text;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.class_of(unit) != TypeClass::kNetwork) continue;
-    const std::string method = in.method(unit);
-    if (method != "GET" && method != "HEAD") continue;
-    std::string key = in.full_url(unit);
-    if (key.empty()) continue;
-    key += '\n';
-    key += method;
-    for (const PatternContext::Key which : {PatternContext::kVary, PatternContext::kRange}) {
-      key += '\n';
-      key += in.note_text(unit, which);
+    const TraceModel::Note* const url = in.note(unit, PatternContext::kUrl);
+    text = url != nullptr && url->cut ? "cut" : "whole";
+    for (const PatternContext::Key which :
+         {PatternContext::kUrlHash, PatternContext::kUrl, PatternContext::kMethod, PatternContext::kVary, PatternContext::kRange}) {
+      const std::string_view part = in.note_text(unit, which);
+      text += report::number_text(part.size()) + ':';
+      text += part;
     }
-    all.push_back({in.request_number(unit), keys.number_of(key), unit});
+    const std::uint32_t number = told.number_of(text);
+    if (number == key_of.size()) {
+      const std::string method = in.method(unit);
+      std::string key = method == "GET" || method == "HEAD" ? in.full_url(unit) : std::string();
+      if (!key.empty()) {
+        key += '\n';
+        key += method;
+        for (const PatternContext::Key which : {PatternContext::kVary, PatternContext::kRange}) {
+          key += '\n';
+          key += in.note_text(unit, which);
+        }
+      }
+      key_of.push_back(key.empty() ? TraceModel::kNone : keys.number_of(key));
+    }
+    if (key_of[number] != TraceModel::kNone) all.push_back({in.request_number(unit), key_of[number], unit});
   }
   std::stable_sort(all.begin(), all.end(), [](const One& a, const One& b) {
     return a.request != b.request ? a.request < b.request : a.key < b.key;
@@ -8996,18 +9123,22 @@ inline void find_waterfalls(const PatternContext& in, const SequentialRuns& sequ
     hops.push_back(unit);
   }
   // The heaviest first, and no operation in two.
-  std::vector<std::uint32_t> leaves;
+  struct Leaf {
+    std::uint64_t total;
+    std::uint64_t created;
+    std::uint32_t unit;
+  };
+  std::vector<Leaf> leaves;
   for (const std::uint32_t unit : hops) {
-    if (length[unit] >= 2) leaves.push_back(unit);
+    if (length[unit] >= 2 && functions[unit]) leaves.push_back({total[unit], in.units.created[unit], unit});
   }
-  std::sort(leaves.begin(), leaves.end(), [&](std::uint32_t a, std::uint32_t b) {
-    if (total[a] != total[b]) return total[a] > total[b];
-    if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
-    return in.model.id[a] < in.model.id[b];
+  std::sort(leaves.begin(), leaves.end(), [&](const Leaf& a, const Leaf& b) {
+    if (a.total != b.total) return a.total > b.total;
+    return a.created != b.created ? a.created < b.created : in.model.id[a.unit] < in.model.id[b.unit];
   });
   std::vector<bool> used(resources, false);
-  for (const std::uint32_t leaf : leaves) {
-    if (!functions[leaf]) continue;
+  for (const Leaf& one : leaves) {
+    const std::uint32_t leaf = one.unit;
     const std::uint64_t whole = in.request_time(leaf);
     const bool many = length[leaf] >= in.settings.waterfall_min && total[leaf] * 100 > whole * in.settings.waterfall_percent;
     const std::uint64_t shorter = std::min(in.duration(leaf), in.duration(above[leaf]));
@@ -9049,11 +9180,16 @@ inline void find_crowded_origins(const PatternContext& in, std::vector<Finding>&
   std::vector<Edge> edges;
   TextNumbers origins;
   static_cast<void>(origins.number_of({}));
+  TextNumbers urls;
+  std::vector<std::uint32_t> origin_of_url;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.class_of(unit) != TypeClass::kNetwork) continue;
     const Execution::Interval time = in.run.operation_time(unit);
     if (time.end == time.start) continue;
-    const std::uint32_t origin = origins.number_of(origin_of(in.note_text(unit, PatternContext::kUrl)));
+    const std::string_view url = in.note_text(unit, PatternContext::kUrl);
+    const std::uint32_t number = urls.number_of(url);
+    if (number == origin_of_url.size()) origin_of_url.push_back(origins.number_of(origin_of(url)));
+    const std::uint32_t origin = origin_of_url[number];
     edges.push_back({in.request_number(unit), origin, time.start, unit, true});
     edges.push_back({in.request_number(unit), origin, time.end, unit, false});
   }

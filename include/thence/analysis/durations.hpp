@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 
+#include "thence/analysis/ranks.hpp"
 #include "thence/config/version.hpp"
 
 namespace thence {
@@ -45,21 +46,15 @@ struct Durations {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  // From the highest rank down: each selection leaves the smaller values before it.
-  std::size_t rest = values.size();
-  const auto take = [&](std::uint64_t thousandths) {
-    const std::size_t rank = static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1;
-    if (rank < rest) {
-      std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(rank),
-                       values.begin() + static_cast<std::ptrdiff_t>(rest));
-      rest = rank;
-    }
-    return values[rank];
-  };
-  if (all.n >= 1000) all.p999 = take(999);
-  if (all.n >= 100) all.p99 = take(990);
-  if (all.n >= 10) all.p90 = take(900);
-  all.p50 = take(500);
+  const auto rank_of = [&](std::uint64_t thousandths) { return static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1; };
+  const std::size_t ranks[] = {rank_of(500), rank_of(900), rank_of(990), rank_of(999)};
+  std::uint64_t found[4] = {};
+  const std::size_t known = all.n >= 1000 ? 4 : all.n >= 100 ? 3 : all.n >= 10 ? 2 : 1;
+  values_at_ranks(values, std::span(ranks, known), found);
+  all.p50 = found[0];
+  if (known > 1) all.p90 = found[1];
+  if (known > 2) all.p99 = found[2];
+  if (known > 3) all.p999 = found[3];
   return all;
 }
 
