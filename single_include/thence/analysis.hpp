@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -2634,6 +2635,7 @@ class Execution {
     own_time();
     collapse_operations();
     find_creators();
+    order_parts();
     find_causes();
     find_requests_ends();
     collect_pauses();
@@ -2713,6 +2715,15 @@ class Execution {
     return {from, std::max(from, to)};
   }
   [[nodiscard]] TypeClass class_of(std::uint32_t row) const noexcept { return visible.class_of(model, row); }
+  /// The operation for which the outside made a resource: its parent, where that had called nobody yet (the body of an
+  /// answer, before its head was handed over). kNone: an invocation made it, or nobody knows who did.
+  [[nodiscard]] std::uint32_t made_for(std::uint32_t row) const noexcept {
+    const std::uint32_t parent = normal.parent[row];
+    return creator[row] == kNone && parent != kNone && operation[parent] ? parent : kNone;
+  }
+  /// Of what the outside made for an operation, what it followed: what had settled last of that operation and of what was
+  /// made under it earlier. kNone: nothing of it had, or made_for() is none. Empty where all are.
+  std::vector<std::uint32_t> made_after;
 
   // -- requests -------------------------------------------------------------------------------------------------------
 
@@ -3098,6 +3109,36 @@ class Execution {
       if (model.has(row, ResourceFlag::kSettled) && model.settled_by(row) != Actor::kExternal &&
           (model.settled_by(row) == Actor::kInvocation || model.settler[row] != kNone)) {
         settler[row] = who_ran(model.settler[row], settled[row], model.settled_lane[row]);
+      }
+    }
+  }
+
+  void order_parts() {
+    struct Part {
+      std::uint64_t settled;
+      std::uint32_t row;
+      [[nodiscard]] bool operator>(const Part& other) const noexcept {
+        return settled != other.settled ? settled > other.settled : row > other.row;
+      }
+    };
+    std::vector<Part> open;  // a heap: on top what settles first
+    for (std::uint32_t of = 0; of < model.resources(); ++of) {
+      if (!operation[of]) continue;
+      const auto parts = normal.children[of];  // in order of creation
+      if (std::none_of(parts.begin(), parts.end(), [&](std::uint32_t part) { return creator[part] == kNone; })) continue;
+      if (made_after.empty()) made_after.assign(model.resources(), kNone);
+      open.clear();
+      if (settle_known[of]) open.push_back({settled[of], of});
+      std::uint32_t last = kNone;
+      for (const std::uint32_t part : parts) {
+        for (; !open.empty() && open.front().settled <= created(part); open.pop_back()) {
+          last = open.front().row;
+          std::pop_heap(open.begin(), open.end(), std::greater<>{});
+        }
+        if (creator[part] == kNone) made_after[part] = last;
+        if (!settle_known[part]) continue;
+        open.push_back({settled[part], part});
+        std::push_heap(open.begin(), open.end(), std::greater<>{});
       }
     }
   }
@@ -3630,12 +3671,7 @@ class CriticalPaths {
         // Made for an operation that had called nobody yet (the body of an answer, before its head was handed over): the
         // outside made it, when that operation had come so far.
         std::uint32_t made = of;
-        while (run_.creator[made] == kNone) {
-          const std::uint32_t parent = run_.normal.parent[made];
-          if (parent == kNone || !run_.operation[parent]) break;
-          made = parent;
-          path.emit(PathKind::kWait, run_.created(made), made, at);
-        }
+        for (std::uint32_t by; (by = run_.made_for(made)) != kNone; made = by) path.emit(PathKind::kWait, run_.created(by), by, at);
         return run_.creator[made];
       }
       case CauseOf::kUnknown: break;
@@ -3730,6 +3766,60 @@ enum class PathGrouping : std::uint8_t { kLocationAndType, kType, kLocation };
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/analysis/ranks.hpp ====
+// ranks.hpp: values of given ranks among values in no order, without sorting them.
+//
+//   const std::size_t ranks[] = {499'999, 989'999};        // ascending: the median and the p99 of a million
+//   std::uint64_t found[2];
+//   values_at_ranks(values, ranks, found);
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// found[k] is the value that sorting would put at ranks[k]. Puts `values` into another order.
+///   Cost      O(n) expected, no allocation. Of many values those are counted that agree in size and in seven bits after the
+///             first one; then only those are looked at closer among which a rank is.
+inline void values_at_ranks(std::span<std::uint64_t> values, std::span<const std::size_t> ranks, std::span<std::uint64_t> found) noexcept {
+  constexpr std::size_t kFew = 4096;
+  if (values.size() < kFew) {
+    // From the highest rank down: each selection leaves the smaller values before it.
+    std::size_t rest = values.size();
+    for (std::size_t at = ranks.size(); at-- > 0;) {
+      if (ranks[at] < rest) {
+        std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(ranks[at]), values.begin() + static_cast<std::ptrdiff_t>(rest));
+        rest = ranks[at];
+      }
+      found[at] = values[ranks[at]];
+    }
+    return;
+  }
+  const auto bucket_of = [](std::uint64_t value) {
+    const unsigned shift = value < 256 ? 0 : static_cast<unsigned>(std::bit_width(value)) - 8;
+    return static_cast<std::uint32_t>(shift * 128 + (value >> shift));
+  };
+  constexpr std::size_t kBuckets = 56 * 128 + 256;
+  std::uint64_t counts[kBuckets] = {};
+  for (const std::uint64_t value : values) ++counts[bucket_of(value)];
+  std::size_t before = 0;  // so many are in the buckets below
+  std::uint32_t bucket = 0;
+  auto from = values.begin();  // those of buckets that are done with
+  auto to = values.begin();    // and of the one looked at
+  for (std::size_t at = 0; at < ranks.size(); ++at) {
+    if (from == to || ranks[at] >= before + counts[bucket]) {
+      for (; ranks[at] >= before + counts[bucket]; ++bucket) before += counts[bucket];
+      from = to;
+      to = std::partition(from, values.end(), [&](std::uint64_t value) { return bucket_of(value) == bucket; });
+    }
+    const auto wanted = from + static_cast<std::ptrdiff_t>(ranks[at] - before);
+    std::nth_element(from, wanted, to);
+    found[at] = *wanted;
+  }
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/analysis/durations.hpp ====
 // durations.hpp: how long things of one kind took, in whole nanoseconds and without sorting them.
 //
@@ -3757,26 +3847,6 @@ struct Durations {
   [[nodiscard]] constexpr std::uint64_t mean() const noexcept { return n == 0 ? 0 : sum / n + (sum % n * 2 >= n ? 1 : 0); }
 };
 
-/// Members of unsorted values by their rank from 0, asked for from the highest down: each selection leaves the smaller
-/// values before it.
-///   Cost      O(n) expected for a handful of ranks, no allocation. The values are put into another order.
-class DescendingRanks {
- public:
-  explicit DescendingRanks(std::span<std::uint64_t> values) noexcept : values_(values), rest_(values.size()) {}
-  std::uint64_t operator[](std::size_t rank) noexcept {
-    if (rank < rest_) {
-      const auto begin = values_.begin();
-      std::nth_element(begin, begin + static_cast<std::ptrdiff_t>(rank), begin + static_cast<std::ptrdiff_t>(rest_));
-      rest_ = rank;
-    }
-    return values_[rank];
-  }
-
- private:
-  std::span<std::uint64_t> values_;
-  std::size_t rest_;
-};
-
 ///   Cost      O(n) expected, no allocation.
 [[nodiscard]] inline Durations durations_of(std::span<std::uint64_t> values) noexcept {
   Durations all;
@@ -3788,14 +3858,15 @@ class DescendingRanks {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  DescendingRanks ranks(values);
-  const auto take = [&](std::uint64_t thousandths) {
-    return ranks[static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1];
-  };
-  if (all.n >= 1000) all.p999 = take(999);
-  if (all.n >= 100) all.p99 = take(990);
-  if (all.n >= 10) all.p90 = take(900);
-  all.p50 = take(500);
+  const auto rank_of = [&](std::uint64_t thousandths) { return static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1; };
+  const std::size_t ranks[] = {rank_of(500), rank_of(900), rank_of(990), rank_of(999)};
+  std::uint64_t found[4] = {};
+  const std::size_t known = all.n >= 1000 ? 4 : all.n >= 100 ? 3 : all.n >= 10 ? 2 : 1;
+  values_at_ranks(values, std::span(ranks, known), found);
+  all.p50 = found[0];
+  if (known > 1) all.p90 = found[1];
+  if (known > 2) all.p99 = found[2];
+  if (known > 3) all.p999 = found[3];
   return all;
 }
 
@@ -4349,8 +4420,8 @@ class SchedulingMaker {
     }
     depth_.assign(invocations(), kNone);
     lane_index_.assign(run_.lanes(), kNone);
-    std::vector<std::uint64_t> scratch;
     std::vector<std::uint64_t> readies;
+    std::vector<Run> runs;
     for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
       if (first[lane] == kUnknown) continue;
       if (lane >= own + kLanesWithoutNames) {
@@ -4366,7 +4437,11 @@ class SchedulingMaker {
       is.parks_known = lane < own && told[lane];
       split(lane, is);
       find_depths(lane, is, readies);
-      collect(run_.on_lane[lane], is.delays, is.durations, is.depths, scratch);
+      runs.clear();
+      for (const std::uint32_t at : run_.on_lane[lane]) {
+        if (!run_.is_span(at)) runs.push_back({duration_of(at), delay_[at], depth_[at]});
+      }
+      collect(runs, is.delays, is.durations, is.depths);
       is.runs = is.durations.n;
       timeline(lane, is);
     }
@@ -4425,23 +4500,21 @@ class SchedulingMaker {
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(depth, kNone - 1));
   }
 
-  template <class Rows>
-  void collect(const Rows& rows, Durations& delays, Durations& durations, Durations& depths, std::vector<std::uint64_t>& scratch) const {
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (!run_.is_span(at)) scratch.push_back(duration_of(at));
+  struct Run {
+    std::uint64_t duration;
+    std::uint64_t delay;  // kUnknown: not known
+    std::uint32_t depth;  // kNone: not known
+  };
+  void collect(std::span<const Run> runs, Durations& delays, Durations& durations, Durations& depths) {
+    for (std::vector<std::uint64_t>& scratch : scratch_) scratch.clear();
+    for (const Run& run : runs) {
+      scratch_[0].push_back(run.duration);
+      if (run.delay != kUnknown) scratch_[1].push_back(run.delay);
+      if (run.depth != kNone) scratch_[2].push_back(run.depth);
     }
-    durations = durations_of(scratch);
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (delay_[at] != kUnknown) scratch.push_back(delay_[at]);
-    }
-    delays = durations_of(scratch);
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (depth_[at] != kNone) scratch.push_back(depth_[at]);
-    }
-    depths = durations_of(scratch);
+    durations = durations_of(scratch_[0]);
+    delays = durations_of(scratch_[1]);
+    depths = durations_of(scratch_[2]);
   }
 
   void timeline(std::uint32_t lane, Scheduling::Lane& is) const {
@@ -4465,23 +4538,28 @@ class SchedulingMaker {
     const auto entries = static_cast<std::uint32_t>(where_.entries.size());
     at_location_.build(entries, invocations(), [&](std::uint32_t at) { return run_.is_span(at) ? kNone : location_of(at); });
     location_index_.assign(entries, kNone);
-    std::vector<std::uint64_t> scratch;
     for (std::uint32_t entry = 0; entry < entries; ++entry) {
-      const auto rows = at_location_[entry];
-      if (rows.empty()) continue;
+      if (at_location_[entry].empty()) continue;
+      location_index_[entry] = static_cast<std::uint32_t>(out_.locations.size());
       out_.locations.emplace_back();
-      Scheduling::Location& is = out_.locations.back();
-      is.location = entry;
-      is.runs = rows.size();
-      for (const std::uint32_t at : rows) {
-        is.busy_ns += run_.self[at];
-        if (run_.previous[at] == kNone) ++is.tasks;
-        const std::uint32_t wake = model_.invocations[at].wake;
-        if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at) && model_.wakes[wake].actor == Actor::kInvocation) {
-          ++is.self_wakes;
-        }
-      }
-      collect(rows, is.delays, is.durations, is.depths, scratch);
+      out_.locations.back().location = entry;
+      out_.locations.back().runs = at_location_[entry].size();
+    }
+    // In order of time, which is in order of memory; each location's values go to where it has its own.
+    std::vector<std::uint32_t> next(at_location_.first);
+    std::vector<Run> runs(at_location_.items.size());
+    for (std::uint32_t at = 0; at < invocations(); ++at) {
+      if (run_.is_span(at)) continue;
+      const std::uint32_t entry = location_of(at);
+      Scheduling::Location& is = out_.locations[location_index_[entry]];
+      is.busy_ns += run_.self[at];
+      if (run_.previous[at] == kNone) ++is.tasks;
+      const std::uint32_t wake = model_.invocations[at].wake;
+      if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at) && model_.wakes[wake].actor == Actor::kInvocation) ++is.self_wakes;
+      runs[next[entry]++] = {duration_of(at), delay_[at], depth_[at]};
+    }
+    for (Scheduling::Location& is : out_.locations) {
+      collect(std::span<const Run>(runs.data() + at_location_.first[is.location], is.runs), is.delays, is.durations, is.depths);
       out_.self_wakes += is.self_wakes;
     }
     std::sort(out_.locations.begin(), out_.locations.end(), [](const Scheduling::Location& a, const Scheduling::Location& b) {
@@ -5244,6 +5322,7 @@ class SchedulingMaker {
   const Coverage& coverage_;
   const SchedulingSettings& settings_;
   Scheduling out_;
+  std::vector<std::uint64_t> scratch_[3];
   std::vector<std::uint64_t> delay_;         // by invocation
   std::vector<std::uint32_t> depth_;         // by invocation; kNone: not known
   std::vector<std::vector<Step>> queue_of_lane_;
@@ -5853,6 +5932,8 @@ struct GapPart {
   std::uint32_t operation = TraceModel::kNone;  ///< kNone: none, or not named
   GapCause cause = GapCause::kUnknown;
   bool guessed = false;  ///< no edge tells it: the operation in flight that fits best
+
+  [[nodiscard]] std::uint64_t length() const noexcept { return end - start; }
 };
 
 struct Gap {
@@ -5866,7 +5947,7 @@ struct Gap {
   std::uint32_t first_other = 0, others = 0;    ///< operations in flight besides: they could have overlapped with work
   std::uint32_t in_flight = 0;                  ///< how many there were, the one that ended it among them
   GapKind kind = GapKind::kInner;
-  GapCause cause = GapCause::kUnknown;          ///< of its last part: what ended it
+  GapCause cause = GapCause::kUnknown;          ///< what ended it: of its last part; kScheduling only if that is most of it, or all
   bool guessed = false;
 
   [[nodiscard]] std::uint64_t length() const noexcept { return end - start; }
@@ -6086,7 +6167,15 @@ class Gaps {
           const bool again = before != kNone && since > run.created(of) &&
                              !(run.settle_known[of] && run.settled[of] <= cause.at);
           part(again ? since : run.created(of), gap_cause_of(run.class_of(of)), run.unit[of], false);
-          at = again ? before : run.creator[of];
+          if (again) {
+            at = before;
+            break;
+          }
+          std::uint32_t made = of;
+          for (std::uint32_t by; (by = run.made_for(made)) != kNone; made = by) {
+            part(run.created(by), gap_cause_of(run.class_of(by)), run.unit[by], false);
+          }
+          at = run.creator[made];
           break;
         }
         case CauseOf::kUnknown:
@@ -6098,12 +6187,13 @@ class Gaps {
     guessed_part(gap.start, GapCause::kUnknown);
     std::reverse(parts_.begin() + static_cast<std::ptrdiff_t>(gap.first_part), parts_.end());
     gap.parts = static_cast<std::uint32_t>(parts_.size()) - gap.first_part;
-    if (gap.parts != 0) {
-      const GapPart& last = parts_.back();
-      gap.cause = last.cause;
-      gap.operation = last.operation;
-      gap.guessed = last.guessed;
-    }
+    if (gap.parts == 0) return;
+    // An answer that arrived ended it, though the loop took a moment to notice.
+    std::size_t last = parts_.size() - 1;
+    if (parts_[last].cause == GapCause::kScheduling && gap.parts > 1 && parts_[last].length() <= gap.length() / 2) --last;
+    gap.cause = parts_[last].cause;
+    gap.operation = parts_[last].operation;
+    gap.guessed = parts_[last].guessed;
   }
 
   static constexpr unsigned kLongestChain = 256;
@@ -6428,13 +6518,18 @@ struct Summary {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  DescendingRanks ranks(values);
-  const auto take = [&](double q) { return ranks[percentile_index(values.size(), q)]; };
-  if (percentile_known(all.n, 0.999)) all.p999 = take(0.999);
-  if (percentile_known(all.n, 0.99)) all.p99 = take(0.99);
-  if (percentile_known(all.n, 0.95)) all.p95 = take(0.95);
-  if (percentile_known(all.n, 0.9)) all.p90 = take(0.9);
-  all.p50 = take(0.5);
+  constexpr double kShares[] = {0.5, 0.9, 0.95, 0.99, 0.999};
+  std::size_t ranks[5] = {};
+  std::uint64_t found[5] = {};
+  std::size_t known = 0;  // the median always
+  do ranks[known] = percentile_index(values.size(), kShares[known]);
+  while (++known < 5 && percentile_known(all.n, kShares[known]));
+  values_at_ranks(values, std::span(ranks, known), found);
+  all.p50 = found[0];
+  if (known > 1) all.p90 = found[1];
+  if (known > 2) all.p95 = found[2];
+  if (known > 3) all.p99 = found[3];
+  if (known > 4) all.p999 = found[4];
   const Moments m = moments(std::span<const std::uint64_t>(values));
   all.mean = m.mean;
   all.deviation = m.deviation;
@@ -6974,20 +7069,35 @@ struct Groups {
     std::uint32_t request = kNone;         ///< row of model.roots
     std::uint32_t representative = kNone;  ///< the unit that was created first; of several the smallest id
     std::uint32_t members = 0;
-    std::uint16_t type = 0;
     std::uint32_t stack = kNone;           ///< of the representative; kNone: no frame of the user's code
+    std::uint16_t type = 0;
     Confidence confidence = Confidence::kLow;  ///< high: siblings of one stack; medium: cousins; low: no user frame
     std::uint64_t first = 0;               ///< created
     std::uint64_t last = 0;
     std::uint32_t most_at_once = 0;        ///< in flight, from creation to finish; ends before starts
     std::uint32_t on_critical_path = 0;    ///< members; see mark_critical
-    statistics::Summary wait;              ///< of those whose wait is known
+    std::uint64_t wait_ns = 0;             ///< of those whose wait is known, all together
+    std::uint64_t exec_ns = 0;
+    std::uint32_t waits = 0;               ///< members whose wait is known
+    std::uint32_t summary = kNone;         ///< row of `summaries`; kNone: it has one member, or none
+  };
+  struct Summaries {
+    statistics::Summary wait;
     statistics::Summary exec;
   };
 
   std::vector<Group> all;              ///< in order of their first unit
   std::vector<std::uint32_t> of;       ///< by resource: the group of its unit; kNone: it is none
   RowIndex members;                    ///< units by group, in order of creation
+  std::vector<Summaries> summaries;    ///< of groups of two and more; see wait_of
+
+  /// Of those members whose wait is known.
+  [[nodiscard]] statistics::Summary wait_of(const Group& group) const noexcept {
+    return group.summary != kNone ? summaries[group.summary].wait : of_one(group.waits, group.wait_ns);
+  }
+  [[nodiscard]] statistics::Summary exec_of(const Group& group) const noexcept {
+    return group.summary != kNone ? summaries[group.summary].exec : of_one(group.members, group.exec_ns);
+  }
 
   /// Counts members that are on a critical path. `on_path` is by resource row of units.
   void mark_critical(const std::vector<bool>& on_path) {
@@ -6995,6 +7105,11 @@ struct Groups {
       all[group].on_critical_path = 0;
       for (const std::uint32_t unit : members[group]) all[group].on_critical_path += on_path[unit] ? 1 : 0;
     }
+  }
+
+ private:
+  [[nodiscard]] static statistics::Summary of_one(std::uint32_t n, std::uint64_t value) noexcept {
+    return statistics::summarise(std::span<const std::uint64_t>(&value, n));
   }
 };
 
@@ -7016,17 +7131,15 @@ struct Groups {
     if (kind == IdMap::kAbsent) kinds.insert(key, kind = next_kind++);
     return kind;
   };
-  // What it is below of: the group of the parent, or the parent itself; without one, the request; without one, nothing.
+  // What it is below of: nothing, a request, or the group of the parent (or the parent itself), in one row of numbers.
+  const auto requests = static_cast<std::uint32_t>(run.requests.size());
   const auto above = [&](std::uint32_t unit) -> std::uint64_t {
     const std::uint32_t parent = units.parent[unit];
-    if (parent == kNone) return std::uint64_t{run.request[unit] == kNone ? 0 : run.request[unit] + 1} << 1;
-    return std::uint64_t{settings.cousins ? groups.of[parent] : parent} << 1 | 1;
+    if (parent == kNone) return run.request[unit] == kNone ? 0 : run.request[unit] + std::uint64_t{1};
+    return std::uint64_t{requests} + 1 + (settings.cousins ? groups.of[parent] : parent);
   };
 
-  IdMap aboves;
-  std::uint32_t next_above = 0;
-  IdMap interned;
-  std::vector<std::uint32_t> cluster(model.resources(), 0);
+  std::vector<std::uint32_t> cluster(settings.cousins ? 0 : model.resources(), 0);
   // Siblings: which callback of the parent made it, or which stretch of time.
   if (!settings.cousins) {
     struct Sibling {
@@ -7062,23 +7175,45 @@ struct Groups {
       cluster[one.unit] = number;
     }
   }
+  // Few groups are below one: they are a short list. Those that do not fit it are found by their hash.
+  struct Known {
+    std::uint32_t unit;  // its first
+    std::uint32_t kind;
+    std::uint32_t next;  // below the same
+  };
+  constexpr unsigned kLongestList = 8;
+  std::vector<Known> known;
+  known.reserve(units.rows.size());
+  std::vector<std::uint32_t> newest(std::size_t{requests} + 1 + units.rows.size(), kNone);  // by what is above, or by cluster
+  IdMap interned;
   for (const std::uint32_t unit : units.rows) {
-    std::uint64_t key = above(unit) + 1;
-    std::uint32_t over = aboves.find(key);
-    if (over == IdMap::kAbsent) aboves.insert(key, over = next_above++);
-    key = settings.cousins ? (std::uint64_t{over} << 32 | kind_of(unit)) + 1 : std::uint64_t{cluster[unit]} + 1;
-    std::uint32_t group = interned.find(key);
-    if (group == IdMap::kAbsent) {
-      group = static_cast<std::uint32_t>(groups.all.size());
-      interned.insert(key, group);
-      Groups::Group made;
-      made.parent = units.parent[unit] == kNone ? kNone : groups.of[units.parent[unit]];
-      made.request = run.request[unit];
-      made.type = model.type[unit];
-      made.stack = stack_key(unit) == 0 ? kNone : model.stack[unit];
-      groups.all.push_back(made);
+    const std::uint64_t over = settings.cousins ? above(unit) : cluster[unit];
+    const std::uint32_t kind = settings.cousins ? kind_of(unit) : 0;
+    const auto next = static_cast<std::uint32_t>(known.size());
+    std::uint32_t group = newest[over];
+    unsigned steps = 0;
+    for (; group != kNone && known[group].kind != kind && steps != kLongestList; ++steps) group = known[group].next;
+    if (steps == kLongestList) {
+      const std::uint64_t key = (over << 32 | kind) + 1;
+      group = interned.find(key);
+      if (group == IdMap::kAbsent) {
+        interned.insert(key, group = next);
+        known.push_back({unit, kind, kNone});
+      }
+    } else if (group == kNone) {
+      known.push_back({unit, kind, newest[over]});
+      newest[over] = group = next;
     }
     groups.of[unit] = group;
+  }
+  groups.all.resize(known.size());
+  for (std::size_t at = 0; at < known.size(); ++at) {
+    const std::uint32_t unit = known[at].unit;
+    Groups::Group& group = groups.all[at];
+    group.parent = units.parent[unit] == kNone ? kNone : groups.of[units.parent[unit]];
+    group.request = run.request[unit];
+    group.type = model.type[unit];
+    group.stack = stack_key(unit) == 0 ? kNone : model.stack[unit];
   }
   groups.members.build(groups.all.size(), units.rows.size(), [&](std::uint32_t at) { return groups.of[units.rows[at]]; });
   for (std::uint32_t& item : groups.members.items) item = units.rows[item];
@@ -7089,14 +7224,12 @@ struct Groups {
   std::vector<std::uint64_t> ends;
   for (std::uint32_t at = 0; at < groups.all.size(); ++at) {
     Groups::Group& group = groups.all[at];
-    waits.clear();
-    execs.clear();
-    starts.clear();
-    ends.clear();
-    bool siblings = true;
+    const auto of = groups.members[at];
+    group.members = static_cast<std::uint32_t>(of.size());
+    group.most_at_once = 1;
     group.first = ~std::uint64_t{0};
-    for (const std::uint32_t unit : groups.members[at]) {
-      ++group.members;
+    bool siblings = true;
+    for (const std::uint32_t unit : of) {
       const std::uint64_t created = units.created[unit];
       if (created < group.first || (created == group.first && model.id[unit] < model.id[group.representative])) {
         group.representative = unit;
@@ -7104,16 +7237,27 @@ struct Groups {
       group.first = std::min(group.first, created);
       group.last = std::max(group.last, created);
       siblings = siblings && units.parent[unit] == units.parent[group.representative];
+      group.exec_ns += units.exec[unit];
+      if (!units.wait_known[unit]) continue;
+      group.wait_ns += units.wait[unit];
+      ++group.waits;
+    }
+    group.confidence = group.stack == kNone ? Confidence::kLow : siblings ? Confidence::kHigh : Confidence::kMedium;
+    if (of.size() < 2) continue;
+    waits.clear();
+    execs.clear();
+    starts.clear();
+    ends.clear();
+    for (const std::uint32_t unit : of) {
       if (units.wait_known[unit]) waits.push_back(units.wait[unit]);
       execs.push_back(units.exec[unit]);
-      group.most_at_once = 1;
+      const std::uint64_t created = units.created[unit];
       if (units.finish[unit] == created) continue;  // at no moment in flight
       starts.push_back(created);
       ends.push_back(units.finish[unit]);
     }
-    group.confidence = group.stack == kNone ? Confidence::kLow : siblings ? Confidence::kHigh : Confidence::kMedium;
-    group.wait = statistics::summarise_unsorted(waits);
-    group.exec = statistics::summarise_unsorted(execs);
+    group.summary = static_cast<std::uint32_t>(groups.summaries.size());
+    groups.summaries.push_back({statistics::summarise_unsorted(waits), statistics::summarise_unsorted(execs)});
     if (starts.size() < 2) continue;
     if (!std::is_sorted(starts.begin(), starts.end())) std::sort(starts.begin(), starts.end());
     std::sort(ends.begin(), ends.end());
@@ -7237,7 +7381,7 @@ class IdealSchedule {
       for (std::size_t at = 1; at < run.size(); ++at) {
         together_.push_back({run[at], run[at], run[0]});
         const std::uint32_t operation[] = {run_.unit[run[at]]};
-        find_inner(operation);
+        find_inner(operation, true);
         for (const auto& [row, until] : inner_) together_.push_back({row, run[at], run[0]});
       }
     }
@@ -7293,6 +7437,11 @@ class IdealSchedule {
     std::uint64_t end;
     std::uint64_t before;  // sum of those before it on its lane
   };
+  struct Together {
+    std::uint32_t row;        // of the operation, or of a part of it
+    std::uint32_t operation;
+    std::uint32_t first;      // of its run
+  };
   struct Frame {
     std::uint32_t node;
     std::uint32_t first;
@@ -7317,14 +7466,18 @@ class IdealSchedule {
   }
   void from_settling(std::uint32_t row) { pool_.push_back({0, 0, invocations() + row, false}); }
 
-  /// Who made a resource; of one that was made for an operation which had called nobody yet, who made that.
-  [[nodiscard]] std::uint32_t origin_of(std::uint32_t row) const noexcept {
-    while (run_.creator[row] == kNone) {
-      const std::uint32_t parent = run_.normal.parent[row];
-      if (parent == kNone || !run_.operation[parent]) return kNone;
-      row = parent;
+  /// From the creation of a resource, at `moment`, to a later one. What the outside made for an operation follows what of that
+  /// had settled by then; else who made the operation.
+  void from_creation(std::uint32_t row, std::uint64_t moment, std::uint64_t until, bool is_operation = false) {
+    for (std::uint32_t by = run_.made_for(row); by != kNone; by = run_.made_for(row)) {
+      const std::uint32_t part = run_.made_after[row];
+      if (part != kNone && run_.settled[part] <= moment) {
+        pool_.push_back({moment - run_.settled[part], until - moment, invocations() + part, is_operation});
+        return;
+      }
+      row = by;
     }
-    return run_.creator[row];
+    from_invocation(run_.creator[row], moment, until, is_operation);
   }
 
   /// All that a node needs.
@@ -7352,7 +7505,7 @@ class IdealSchedule {
           from_invocation(before, std::min(run_.end(before), ready), ready);
         } else {
           const std::uint32_t since = of == kNone ? row : of;
-          from_invocation(origin_of(since), std::min(run_.created(since), ready), ready);
+          from_creation(since, std::min(run_.created(since), ready), ready);
         }
         break;
       }
@@ -7360,7 +7513,7 @@ class IdealSchedule {
         if (before != kNone) {
           from_invocation(before, std::min(run_.end(before), ready), ready);
         } else {
-          from_invocation(origin_of(row), std::min(run_.created(row), ready), ready);
+          from_creation(row, std::min(run_.created(row), ready), ready);
         }
         break;
     }
@@ -7382,7 +7535,7 @@ class IdealSchedule {
     if (run_.settler[row] != kNone) {
       from_invocation(run_.settler[row], settled, settled);
     } else {
-      from_invocation(origin_of(row), created, settled, run_.settle_external[row] || run_.operation[row]);
+      from_creation(row, created, settled, run_.settle_external[row] || run_.operation[row]);
     }
     for (const std::uint32_t at : run_.model.links_by_effect[row]) {
       const TraceModel::Link& link = run_.model.links[at];
@@ -7521,18 +7674,18 @@ class IdealSchedule {
   /// of its run, as long after that one's creation.
   void begin_together(std::uint32_t node, Edge& edge) const {
     const std::uint32_t row = node < invocations() ? run_.resource_of(node) : node - invocations();
-    const auto found =
-        std::lower_bound(together_.begin(), together_.end(), row, [](const Together& a, std::uint32_t wanted) { return a.row < wanted; });
-    if (found == together_.end() || found->row != row) return;
+    const Together* const found = together_with(row);
+    if (found == nullptr) return;
     const std::uint32_t by = run_.creator[found->operation];
     std::uint64_t later = 0;  // than the creation of the operation
     if (edge.from == kNone) {
       if (!edge.is_operation) return;
     } else {
       const std::uint32_t from = nodes_[edge.from];
-      if (from != by || from >= invocations()) return;
+      if (from >= invocations()) return;
       const std::uint64_t moment = run_.start(from) + edge.offset;
       if (moment < run_.created(found->operation)) return;
+      if (from != by && !begins_in_turn(row, from, moment, found->operation)) return;
       later = moment - run_.created(found->operation);
     }
     const std::uint32_t first = found->first, first_by = run_.creator[first];
@@ -7545,6 +7698,21 @@ class IdealSchedule {
     }
   }
 
+  [[nodiscard]] const Together* together_with(std::uint32_t row) const noexcept {
+    const auto found =
+        std::lower_bound(together_.begin(), together_.end(), row, [](const Together& a, std::uint32_t wanted) { return a.row < wanted; });
+    return found == together_.end() || found->row != row ? nullptr : &*found;
+  }
+  /// Whether a part of an operation was begun by a callback that has nothing to do with the operation, but came right behind
+  /// its creation: a loop's own step, under whatever name it went.
+  [[nodiscard]] bool begins_in_turn(std::uint32_t row, std::uint32_t from, std::uint64_t moment, std::uint32_t operation) const {
+    if (run_.creator[row] != from || run_.created(row) != moment) return false;
+    const Together* const by = together_with(run_.resource_of(from));
+    if (by != nullptr && by->operation == operation) return false;  // it moves with it
+    const std::uint64_t since = run_.created(operation);
+    return moment - since - run_.busy(run_.lane[from], since, moment) <= run_.settings.path.dispatch_gap_ns;
+  }
+
   [[nodiscard]] bool is_zero(std::uint32_t row) const noexcept {
     return std::binary_search(zero_units_.begin(), zero_units_.end(), run_.unit[row]);
   }
@@ -7555,8 +7723,8 @@ class IdealSchedule {
     std::sort(zero_units_.begin(), zero_units_.end());
     zero_units_.erase(std::unique(zero_units_.begin(), zero_units_.end()), zero_units_.end());
   }
-  /// Those operations and their parts, into `inner_`.
-  void find_inner(std::span<const std::uint32_t> units) {
+  /// Those operations and their parts, into `inner_`; with what the outside made for them and was over later.
+  void find_inner(std::span<const std::uint32_t> units, bool with_later = false) {
     inner_.clear();
     for (const std::uint32_t unit : units) {
       for (const std::uint32_t row : run_.members[unit]) {
@@ -7566,8 +7734,8 @@ class IdealSchedule {
     for (std::size_t next = 0; next < inner_.size(); ++next) {
       const auto [row, until] = inner_[next];
       for (const std::uint32_t child : run_.normal.children[row]) {
-        if (!run_.settle_known[child] || run_.settled[child] > until) continue;
-        inner_.push_back({child, until});
+        const bool over = run_.settle_known[child] && run_.settled[child] <= until;
+        if (over || (with_later && run_.made_for(child) == row)) inner_.push_back({child, until});
       }
     }
   }
@@ -7742,11 +7910,6 @@ class IdealSchedule {
   std::vector<std::uint64_t> value_;
   std::vector<std::uint64_t> plain_;  // as it is, with nothing taken away
   std::vector<std::uint64_t> needed_;
-  struct Together {
-    std::uint32_t row;        // of the operation, or of a part of it
-    std::uint32_t operation;
-    std::uint32_t first;      // of its run
-  };
   std::vector<Together> together_;  // by row
   std::vector<std::uint64_t> loads_;      // by lane; zeros between two requests
   std::vector<std::uint32_t> lanes_used_;
@@ -8329,7 +8492,7 @@ class PatternContext {
       switch (cause.kind) {
         case CauseOf::kRoot: break;
         case CauseOf::kExternal:
-          if (cause.resource != kNone) made.unit = run.unit[cause.resource];
+          if (cause.resource != kNone) made.unit = run.unit[whose(cause.resource)];
           if (made.unit != kNone && !units.is_unit(made.unit)) made.unit = kNone;
           break;
         case CauseOf::kCreated:
@@ -8345,6 +8508,11 @@ class PatternContext {
     }
     after.assign(model.resources(), {});
     for (const std::uint32_t unit : units.rows) after[unit] = behind(run.creator[units.first[unit]], units.created[unit], done);
+  }
+  /// The body of an answer is its fetch's: what the outside made for an operation counts as that.
+  [[nodiscard]] std::uint32_t whose(std::uint32_t row) const noexcept {
+    for (std::uint32_t by; (by = run.made_for(row)) != kNone;) row = by;
+    return row;
   }
   /// What a moment of an invocation came after.
   [[nodiscard]] After behind(std::uint32_t at, std::uint64_t moment, const std::vector<std::uint8_t>& done) const noexcept {
@@ -8572,7 +8740,7 @@ inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& 
     const std::uint64_t created = in.units.created[unit];
     places.push_back(created > in.model.first_time ? (created - in.model.first_time) / window : 0);
   }
-  std::sort(places.begin(), places.end());
+  if (!std::is_sorted(places.begin(), places.end())) std::sort(places.begin(), places.end());
   std::vector<std::uint64_t> counts;
   for (std::size_t at = 0; at < places.size();) {
     std::size_t end = at;
@@ -8586,13 +8754,23 @@ inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& 
   const std::uint64_t empty = spans > counts.size() ? spans - counts.size() : 0;
   const std::uint64_t median = rank <= empty ? 0 : counts[static_cast<std::size_t>(rank - empty - 1)];
 
-  std::sort(promises.begin(), promises.end(), [&](std::uint32_t a, std::uint32_t b) {
-    const std::uint32_t lane_a = in.model.created_lane[a];
-    const std::uint32_t lane_b = in.model.created_lane[b];
-    if (lane_a != lane_b) return lane_a < lane_b;
+  // By lane, those of none last; each lane's are in order of creation as a rule.
+  const std::size_t lanes = in.model.lanes.size();
+  RowIndex by_lane;
+  by_lane.build(lanes + 1, promises.size(), [&](std::uint32_t at) {
+    return std::min(in.model.created_lane[promises[at]], static_cast<std::uint32_t>(lanes));
+  });
+  for (std::uint32_t& item : by_lane.items) item = promises[item];
+  promises.swap(by_lane.items);
+  const auto earlier = [&](std::uint32_t a, std::uint32_t b) {
     if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
     return in.model.id[a] < in.model.id[b];
-  });
+  };
+  for (std::size_t lane = 0; lane <= lanes; ++lane) {
+    const auto from = promises.begin() + static_cast<std::ptrdiff_t>(by_lane.first[lane]);
+    const auto to = promises.begin() + static_cast<std::ptrdiff_t>(by_lane.first[lane + 1]);
+    if (!std::is_sorted(from, to, earlier)) std::sort(from, to, earlier);
+  }
   const auto flood = [&](std::size_t begin, std::size_t end, std::uint64_t peak) {
     std::vector<std::uint32_t> all(promises.begin() + static_cast<std::ptrdiff_t>(begin), promises.begin() + static_cast<std::ptrdiff_t>(end));
     // The place that made most of them speaks for all.
@@ -8843,16 +9021,21 @@ struct SequentialRuns {
 namespace detail {
 
 /// What operations that go one after the other would save by going together: all but the longest, as far as the time is on
-/// the critical path.
+/// the critical path. What the outside made for them and ended later (the body of an answer) is their time too.
 [[nodiscard]] inline std::uint64_t saving_together(const PatternContext& in, const std::vector<std::uint32_t>& run) {
   std::uint64_t sum = 0;
   std::uint64_t longest = 0;
   std::uint64_t path = 0;
   for (const std::uint32_t unit : run) {
-    const std::uint64_t took = in.duration(unit);
+    std::uint64_t took = in.duration(unit), on_path = in.on_path[unit];
+    for (const std::uint32_t part : in.run.normal.children[unit]) {
+      if (in.run.made_for(part) != unit || !in.run.settle_known[part]) continue;
+      took = std::max(took, in.run.settled[part] - in.run.created(unit));
+      if (in.run.unit[part] != unit) on_path += in.on_path[in.run.unit[part]];
+    }
     sum += took;
     longest = std::max(longest, took);
-    path += std::min(in.on_path[unit], took);
+    path += std::min(on_path, took);
   }
   return std::min(sum - longest, path);
 }
@@ -8928,19 +9111,34 @@ inline void find_duplicate_fetches(const PatternContext& in, std::vector<Finding
   };
   std::vector<One> all;
   TextNumbers keys;
+  TextNumbers told;  // what the annotations say, word for word: few texts, many fetches
+  std::vector<std::uint32_t> key_of;
+  std::string text;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.class_of(unit) != TypeClass::kNetwork) continue;
-    const std::string method = in.method(unit);
-    if (method != "GET" && method != "HEAD") continue;
-    std::string key = in.full_url(unit);
-    if (key.empty()) continue;
-    key += '\n';
-    key += method;
-    for (const PatternContext::Key which : {PatternContext::kVary, PatternContext::kRange}) {
-      key += '\n';
-      key += in.note_text(unit, which);
+    const TraceModel::Note* const url = in.note(unit, PatternContext::kUrl);
+    text = url != nullptr && url->cut ? "cut" : "whole";
+    for (const PatternContext::Key which :
+         {PatternContext::kUrlHash, PatternContext::kUrl, PatternContext::kMethod, PatternContext::kVary, PatternContext::kRange}) {
+      const std::string_view part = in.note_text(unit, which);
+      text += report::number_text(part.size()) + ':';
+      text += part;
     }
-    all.push_back({in.request_number(unit), keys.number_of(key), unit});
+    const std::uint32_t number = told.number_of(text);
+    if (number == key_of.size()) {
+      const std::string method = in.method(unit);
+      std::string key = method == "GET" || method == "HEAD" ? in.full_url(unit) : std::string();
+      if (!key.empty()) {
+        key += '\n';
+        key += method;
+        for (const PatternContext::Key which : {PatternContext::kVary, PatternContext::kRange}) {
+          key += '\n';
+          key += in.note_text(unit, which);
+        }
+      }
+      key_of.push_back(key.empty() ? TraceModel::kNone : keys.number_of(key));
+    }
+    if (key_of[number] != TraceModel::kNone) all.push_back({in.request_number(unit), key_of[number], unit});
   }
   std::stable_sort(all.begin(), all.end(), [](const One& a, const One& b) {
     return a.request != b.request ? a.request < b.request : a.key < b.key;
@@ -9007,18 +9205,22 @@ inline void find_waterfalls(const PatternContext& in, const SequentialRuns& sequ
     hops.push_back(unit);
   }
   // The heaviest first, and no operation in two.
-  std::vector<std::uint32_t> leaves;
+  struct Leaf {
+    std::uint64_t total;
+    std::uint64_t created;
+    std::uint32_t unit;
+  };
+  std::vector<Leaf> leaves;
   for (const std::uint32_t unit : hops) {
-    if (length[unit] >= 2) leaves.push_back(unit);
+    if (length[unit] >= 2 && functions[unit]) leaves.push_back({total[unit], in.units.created[unit], unit});
   }
-  std::sort(leaves.begin(), leaves.end(), [&](std::uint32_t a, std::uint32_t b) {
-    if (total[a] != total[b]) return total[a] > total[b];
-    if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
-    return in.model.id[a] < in.model.id[b];
+  std::sort(leaves.begin(), leaves.end(), [&](const Leaf& a, const Leaf& b) {
+    if (a.total != b.total) return a.total > b.total;
+    return a.created != b.created ? a.created < b.created : in.model.id[a.unit] < in.model.id[b.unit];
   });
   std::vector<bool> used(resources, false);
-  for (const std::uint32_t leaf : leaves) {
-    if (!functions[leaf]) continue;
+  for (const Leaf& one : leaves) {
+    const std::uint32_t leaf = one.unit;
     const std::uint64_t whole = in.request_time(leaf);
     const bool many = length[leaf] >= in.settings.waterfall_min && total[leaf] * 100 > whole * in.settings.waterfall_percent;
     const std::uint64_t shorter = std::min(in.duration(leaf), in.duration(above[leaf]));
@@ -9060,11 +9262,16 @@ inline void find_crowded_origins(const PatternContext& in, std::vector<Finding>&
   std::vector<Edge> edges;
   TextNumbers origins;
   static_cast<void>(origins.number_of({}));
+  TextNumbers urls;
+  std::vector<std::uint32_t> origin_of_url;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.class_of(unit) != TypeClass::kNetwork) continue;
     const Execution::Interval time = in.run.operation_time(unit);
     if (time.end == time.start) continue;
-    const std::uint32_t origin = origins.number_of(origin_of(in.note_text(unit, PatternContext::kUrl)));
+    const std::string_view url = in.note_text(unit, PatternContext::kUrl);
+    const std::uint32_t number = urls.number_of(url);
+    if (number == origin_of_url.size()) origin_of_url.push_back(origins.number_of(origin_of(url)));
+    const std::uint32_t origin = origin_of_url[number];
     edges.push_back({in.request_number(unit), origin, time.start, unit, true});
     edges.push_back({in.request_number(unit), origin, time.end, unit, false});
   }

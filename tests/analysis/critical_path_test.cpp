@@ -280,6 +280,58 @@ TEST_CASE("operations that were begun one after the other are bounded by their l
   CHECK(made.ideal.saving_of(0, run) == 260 - (10 + 5 + 4));  // the callbacks still run, one after the other, to their ends
 }
 
+TEST_CASE("the body of an answer follows its fetch, wherever that goes") {
+  EventScript told;  // the outside makes each body under its fetch, and the function goes on when the body is there
+  told.created(1, 0, {.type = "root", .root = 1}).entered(1, 0, 1).created(2, 5, {.type = "fetch", .trigger = 1, .root = 1, .lane = 1});
+  told.exited(1, 10, 1).settled(2, 105).created(12, 106, {.type = "stream-read", .trigger = 2, .root = 1}).settled(12, 110);
+  told.entered(1, 110, 1, CauseKind::kExternal, 12).created(3, 111, {.type = "fetch", .trigger = 1, .root = 1, .lane = 1}).exited(1, 115, 1);
+  told.settled(3, 261).created(13, 262, {.type = "stream-read", .trigger = 3, .root = 1}).settled(13, 266);
+  told.entered(1, 266, 1, CauseKind::kExternal, 13).settled(1, 270, kFulfilled, kBy, 1, 1).exited(1, 270, 1);
+  Analysed made(told);
+  CHECK(made.path() == "exec 1 0-5, wait 2 5-106, wait 12 106-110, exec 1 110-111, wait 3 111-262, wait 13 262-266, exec 1 266-270");
+  CHECK(made.idle() == "network 2 10-106, stream 12 106-110, network 3 115-262, stream 13 262-266");
+  CHECK(made.run.made_for(made.model.find(ResourceId{13})) == made.model.find(ResourceId{3}));
+  CHECK(made.run.made_after[made.model.find(ResourceId{13})] == made.model.find(ResourceId{3}));
+  CHECK(made.ideal.bounds[0].dependency_ns == 270);
+  const std::uint32_t run[] = {made.model.find(ResourceId{2}), made.model.find(ResourceId{3})};
+  const IdealSchedule::Run runs[] = {run};
+  CHECK(made.ideal.structural_bound(0, runs) == 5 + 150 + 1 + 4 + 4);
+  CHECK(made.ideal.saving_of(0, std::span(run).last(1)) == 150);
+}
+
+TEST_CASE("a part of a fetch that another callback of the same turn began goes with the fetch; one of a later turn does not") {
+  for (const std::uint64_t pause : {std::uint64_t{0}, std::uint64_t{60'000}}) {
+    EventScript told;  // 9 is a step of the loop: what the fetch asks for is sent from there
+    told.created(1, 0, {.type = "root", .root = 1}).entered(1, 0, 1).created(9, 1, {.type = "js-promise", .trigger = 1, .root = 1, .lane = 1});
+    told.created(2, 5, {.type = "fetch", .trigger = 1, .root = 1, .lane = 1}).exited(1, 10, 1).settled(2, 105);
+    told.entered(1, 105, 1, CauseKind::kExternal, 2).created(3, 106, {.type = "fetch", .trigger = 1, .root = 1, .lane = 1}).exited(1, 110, 1);
+    const std::uint64_t turn = 110 + pause;
+    told.wake(9, turn).entered(9, turn, 1).created(13, turn + 2, {.type = "other", .trigger = 3, .root = 1, .lane = 1}).exited(9, turn + 3, 1);
+    told.awaits(3, 13, turn + 2).settled(13, turn + 145).settled(3, turn + 146);
+    told.entered(1, turn + 146, 1, CauseKind::kExternal, 3).settled(1, turn + 150, kFulfilled, kBy, 1, 1).exited(1, turn + 150, 1);
+    Analysed made(told);
+    const std::uint32_t run[] = {made.model.find(ResourceId{2}), made.model.find(ResourceId{3})};
+    const IdealSchedule::Run runs[] = {run};
+    INFO("pause " << pause);
+    CHECK(made.ideal.bounds[0].dependency_ns == turn + 150);
+    CHECK(made.ideal.structural_bound(0, runs) == (pause == 0 ? 5 + 150 + 4 : turn + 145 + 4));
+  }
+}
+
+TEST_CASE("an answer ended a gap, though the loop noticed it late; what was ready for most of the gap was held up by the loop") {
+  for (const bool late : {false, true}) {
+    EventScript told;
+    told.created(1, 0, {.type = "root", .root = 1}).entered(1, 0, 1).created(2, 5, {.type = "fetch", .trigger = 1, .root = 1, .lane = 1});
+    told.exited(1, 10, 1).settled(2, late ? 50 : 60).entered(1, 110, 1, CauseKind::kExternal, 2);
+    told.settled(1, 120, kFulfilled, kBy, 1, 1).exited(1, 120, 1);
+    Analysed made(told);
+    const Gap& gap = made.gaps.of(0)[0];
+    CHECK(gap.cause == (late ? GapCause::kScheduling : GapCause::kNetwork));
+    CHECK(gap.operation == (late ? TraceModel::kNone : made.model.find(ResourceId{2})));
+    CHECK(made.idle() == (late ? "network 2 10-50, scheduling 50-110" : "network 2 10-60, scheduling 60-110"));
+  }
+}
+
 TEST_CASE("shares of a path add up to it, the largest first, by type and by code") {
   EventScript told;
   told.stack(1, "load", "app.js", 7).stack(2, "fetch", "node:internal/fetch", 3);

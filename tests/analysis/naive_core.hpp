@@ -474,11 +474,7 @@ struct Naive {
         const bool again = !over && prior != kNone && since > model.created[why.resource];
         emit('w', again ? since : model.created[why.resource], why.resource, at);
         std::uint32_t made = why.resource;
-        for (std::uint32_t by = made; !again && creator[made] == kNone; made = by) {  // made for one that had called nobody yet
-          by = normal.parent[made];
-          if (by == kNone || !operation[by]) break;
-          emit('w', model.created[by], by, at);
-        }
+        for (; !again && made_for(made) != kNone; made = made_for(made)) emit('w', model.created[made_for(made)], made_for(made), at);
         at = again ? prior : creator[made];
       }
     }
@@ -522,6 +518,80 @@ struct Naive {
       }
     }
     return all;
+  }
+
+  /// What a gap waited for, backwards from the first invocation after it. Kinds: o operation (`invocation` is its class), x the
+  /// outside, h promises, s scheduling, p pause, t tail, u what nothing tells.
+  std::vector<Part> gap_parts(std::uint32_t of, std::uint64_t from, std::uint64_t to) const {
+    std::vector<Part> parts;
+    std::uint64_t time = to;
+    const auto part = [&](char kind, std::uint64_t begin, std::uint32_t resource = kNone, std::uint32_t which = kNone) {
+      begin = std::max(begin, from);
+      if (begin >= time) return;
+      if (!parts.empty() && parts.front().kind == kind && parts.front().resource == resource && parts.front().invocation == which) {
+        parts.front().start = begin;
+      } else {
+        parts.insert(parts.begin(), {begin, time, kind, resource, which});
+      }
+      time = begin;
+    };
+    const auto waited_for = [&](std::uint32_t row, std::uint64_t since) {
+      part('o', since, unit[row], static_cast<std::uint32_t>(class_of(row)));
+    };
+    std::uint32_t at = kNone;
+    for (std::uint32_t next = 0; next < count && at == kNone && to < end_of(of); ++next) {
+      if (!span[next] && request[row_of(next)] == of && start(next) == to && end(next) > to) at = next;
+    }
+    if (at == kNone) {
+      const std::uint32_t root = model.roots[of].resource;
+      if (from == begin_of(of)) {
+        part('u', from);
+      } else if (root != kNone && done[root] && outside[root] && settled[root] == to) {
+        part('x', from, root);
+      } else {
+        part('t', from);
+      }
+      return parts;
+    }
+    std::uint64_t paused = 0;
+    for (const auto& [first, last] : pauses(lane[at])) {
+      if (last > from && first < to) paused += std::min(last, to) - std::max(first, from);
+    }
+    if (paused > (to - from) / 2) {
+      part('p', from);
+      return parts;
+    }
+    for (int steps = 0; at != kNone && time > from && steps < 256; ++steps) {
+      part('u', end(at));
+      part('h', start(at));
+      part('s', ready[at]);
+      if (time <= from) break;
+      const Cause& why = cause[at];
+      const std::uint32_t prior = previous(at);
+      const std::uint64_t since = prior == kNone ? model.created[row_of(at)] : end(prior);
+      const std::uint32_t origin = prior == kNone ? creator[row_of(at)] : prior;
+      if (why.kind == kRoot) {
+        part('s', from);
+      } else if (why.kind == kUnknown) {
+        part('u', since);
+        at = origin;
+      } else if (why.kind != kExternal) {
+        part('h', why.at);
+        at = why.invocation;
+      } else if (why.resource == kNone) {
+        part('x', since);
+        at = origin;
+      } else {
+        const bool over = done[why.resource] && settled[why.resource] <= why.at;
+        const bool again = !over && prior != kNone && since > model.created[why.resource];
+        waited_for(why.resource, again ? since : model.created[why.resource]);
+        std::uint32_t made = why.resource;
+        for (; !again && made_for(made) != kNone; made = made_for(made)) waited_for(made_for(made), model.created[made_for(made)]);
+        at = again ? prior : creator[made];
+      }
+    }
+    part('u', from);
+    return parts;
   }
 
   // -- time split: each stretch between two moments is of one kind --
@@ -579,12 +649,21 @@ struct Naive {
     std::uint64_t lane = 0;  // what the busiest lane ran of what the end needs
     bool circular = false;  // something at one moment needs itself
   };
-  /// Who made it, or the operation that it was made for and that had called nobody yet.
-  std::uint32_t origin(std::uint32_t row) const {
-    for (; creator[row] == kNone; row = normal.parent[row]) {
-      if (normal.parent[row] == kNone || !operation[normal.parent[row]]) return kNone;
+  /// The operation that it was made for and that had called nobody yet.
+  std::uint32_t made_for(std::uint32_t row) const {
+    const std::uint32_t up = normal.parent[row];
+    return creator[row] == kNone && up != kNone && operation[up] ? up : kNone;
+  }
+  /// The node on which its creation hangs: who made it, or of the operation that it was made for what had settled last.
+  std::uint32_t origin(std::uint32_t row, std::uint64_t moment) const {
+    const std::uint32_t up = made_for(row);
+    if (up == kNone) return creator[row];
+    std::uint32_t last = kNone;
+    for (std::uint32_t part = up; part < row; ++part) {
+      if ((part != up && normal.parent[part] != up) || !done[part] || settled[part] > model.created[row]) continue;
+      if (last == kNone || settled[part] >= settled[last]) last = part;
     }
-    return creator[row];
+    return last != kNone && settled[last] <= moment ? count + last : origin(up, moment);
   }
   Bound ideal(std::uint32_t of) const {
     const std::uint64_t zero = begin_of(of), to = end_of(of);
@@ -616,9 +695,9 @@ struct Naive {
         if (settler[row] != kNone) {
           add(settler[row] != kNone && start(settler[row]) > when ? kNone : settler[row], node, when, when);
         } else {
-          const std::uint32_t by = origin(row);
-          add(by != kNone && start(by) > std::min(model.created[row], when) ? kNone : by, node, when,
-              std::min(model.created[row], when));
+          const std::uint64_t from = std::min(model.created[row], when);
+          const std::uint32_t by = origin(row, from);
+          add(by != kNone && moment_of(by) > from ? kNone : by, node, when, from);
         }
         for (const TraceModel::Link& link : model.links) {
           if (link.effect != row || link.kind != LinkKind::kAwaits || link.cause == kNone || link.cause == row) continue;
@@ -629,7 +708,7 @@ struct Naive {
       const std::uint32_t row = row_of(node), prior = previous(node), inside = container(node);
       const Cause& why = cause[node];
       const auto kept = [&](std::uint32_t by, std::uint64_t moment) {  // time that nothing explains keeps its length
-        add(by != kNone && start(by) > std::min(moment, ready[node]) ? kNone : by, node, ready[node], std::min(moment, ready[node]));
+        add(by != kNone && moment_of(by) > std::min(moment, ready[node]) ? kNone : by, node, ready[node], std::min(moment, ready[node]));
       };
       if (why.kind == kRoot) edges.push_back({kNone, node, std::min(ready[node], model.created[row])});
       if (why.kind == kCreated || why.kind == kWoken) add(start(why.invocation) > why.at ? kNone : why.invocation, node, why.at, why.at);
@@ -643,10 +722,12 @@ struct Naive {
           kept(prior, end(prior));
         } else {
           const std::uint32_t since = why.resource == kNone ? row : why.resource;
-          kept(origin(since), model.created[since]);
+          kept(origin(since, std::min(model.created[since], ready[node])), model.created[since]);
         }
       }
-      if (why.kind == kUnknown) kept(prior != kNone ? prior : origin(row), prior != kNone ? end(prior) : model.created[row]);
+      if (why.kind == kUnknown) {
+        kept(prior != kNone ? prior : origin(row, std::min(model.created[row], ready[node])), prior != kNone ? end(prior) : model.created[row]);
+      }
       if (prior != kNone && end(prior) <= start(node)) add(prior, node, end(prior), end(prior));
       if (inside != kNone && why.kind != kCalled) add(inside, node, start(node), start(node));
       for (const TraceModel::Link& link : model.links) {

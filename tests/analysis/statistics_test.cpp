@@ -35,6 +35,28 @@ const Doubles kTiedNow{2, 5, 6, 7, 7, 9, 12, 15, 18, 21, 25, 28, 30, 31, 33, 35,
 
 }  // namespace
 
+TEST_CASE("values of given ranks are those that sorting puts there") {
+  std::mt19937_64 random(7);
+  for (const std::size_t size : {1u, 2u, 100u, 4095u, 4096u, 50'000u}) {
+    for (unsigned shape = 0; shape < 5; ++shape) {
+      std::vector<std::uint64_t> values(size);
+      for (std::uint64_t& value : values) {
+        const std::uint64_t any = random();
+        value = shape == 0 ? 12'345'678 : shape == 1 ? any % 300 : shape == 2 ? any >> any % 64 : shape == 3 ? ~(any % 3) : 1'000'000 + any % 1000;
+      }
+      std::vector<std::uint64_t> sorted(values);
+      std::sort(sorted.begin(), sorted.end());
+      const std::size_t ranks[] = {0, size / 2, size / 2, size * 9 / 10, size - 1 - size / 100, size - 1};
+      std::uint64_t found[6];
+      thence::values_at_ranks(values, ranks, found);
+      INFO("size " << size << " shape " << shape);
+      for (std::size_t at = 0; at < 6; ++at) CHECK(found[at] == sorted[ranks[at]]);
+      std::sort(values.begin(), values.end());
+      CHECK(values == sorted);  // put into another order, and nothing else
+    }
+  }
+}
+
 TEST_CASE("logarithm and exponential are right to the last digits, also of the smallest and largest numbers") {
   // mpmath
   CHECK(near(mathematics::natural_log(1e-310), -713.8013788281542, 4e-16));

@@ -126,11 +126,14 @@ TEST_CASE("groups partition the units: cousins by the keys of all their ancestor
           most = std::max(most, open);
           if (in.units.wait_known[unit]) sum += in.units.wait[unit];
         }
-        CHECK(group.wait.sum == sum);
+        const statistics::Summary wait = groups->wait_of(group);
+        CHECK(wait.sum == sum);
+        CHECK(group.wait_ns == sum);
+        CHECK(groups->exec_of(group).n == group.members);
         CHECK(group.most_at_once == std::max(most, 1u));
-        if (group.wait.n != 0) {
+        if (wait.n != 0) {
           const auto of = groups->members[at];
-          CHECK(std::any_of(of.begin(), of.end(), [&](std::uint32_t unit) { return in.units.wait_known[unit] && in.units.wait[unit] == group.wait.p50; }));
+          CHECK(std::any_of(of.begin(), of.end(), [&](std::uint32_t unit) { return in.units.wait_known[unit] && in.units.wait[unit] == wait.p50; }));
         }
       }
       CHECK(members == in.units.rows.size());

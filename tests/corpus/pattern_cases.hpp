@@ -82,6 +82,18 @@ inline std::vector<PatternCase> pattern_cases() {
     m.settle(task, at, task);
     m.finish(at);
   });
+  add("sequential-fetch", "has", "each goes on when the body of the answer before is there, which the outside made", "sequential-fetch: 3 5 7", [](Made& m) {
+    const Id task = begin_task(m);
+    double at = 0;
+    Id body = 0;
+    for (int n = 0; n < 3; ++n) {
+      if (body != 0) m.run_after(body, task, at, at + 0.1);
+      const Id fetch = m.fetch(task, at + 0.05, at + 20, url(n), "load app.js:10");
+      body = m.operation(fetch, at + 20.1, at + 26, "stream-read", "");
+      at += 26;
+    }
+    end_task(m, task, body, at);
+  });
   add("sequential-fetch", "looks", "five requests at once: Promise.all", "", [](Made& m) {
     const Id task = begin_task(m);
     Id last = 0;

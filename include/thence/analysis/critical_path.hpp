@@ -316,12 +316,7 @@ class CriticalPaths {
         // Made for an operation that had called nobody yet (the body of an answer, before its head was handed over): the
         // outside made it, when that operation had come so far.
         std::uint32_t made = of;
-        while (run_.creator[made] == kNone) {
-          const std::uint32_t parent = run_.normal.parent[made];
-          if (parent == kNone || !run_.operation[parent]) break;
-          made = parent;
-          path.emit(PathKind::kWait, run_.created(made), made, at);
-        }
+        for (std::uint32_t by; (by = run_.made_for(made)) != kNone; made = by) path.emit(PathKind::kWait, run_.created(by), by, at);
         return run_.creator[made];
       }
       case CauseOf::kUnknown: break;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 
+#include "thence/analysis/ranks.hpp"
 #include "thence/config/version.hpp"
 
 namespace thence {
@@ -34,26 +35,6 @@ struct Durations {
   [[nodiscard]] constexpr std::uint64_t mean() const noexcept { return n == 0 ? 0 : sum / n + (sum % n * 2 >= n ? 1 : 0); }
 };
 
-/// Members of unsorted values by their rank from 0, asked for from the highest down: each selection leaves the smaller
-/// values before it.
-///   Cost      O(n) expected for a handful of ranks, no allocation. The values are put into another order.
-class DescendingRanks {
- public:
-  explicit DescendingRanks(std::span<std::uint64_t> values) noexcept : values_(values), rest_(values.size()) {}
-  std::uint64_t operator[](std::size_t rank) noexcept {
-    if (rank < rest_) {
-      const auto begin = values_.begin();
-      std::nth_element(begin, begin + static_cast<std::ptrdiff_t>(rank), begin + static_cast<std::ptrdiff_t>(rest_));
-      rest_ = rank;
-    }
-    return values_[rank];
-  }
-
- private:
-  std::span<std::uint64_t> values_;
-  std::size_t rest_;
-};
-
 ///   Cost      O(n) expected, no allocation.
 [[nodiscard]] inline Durations durations_of(std::span<std::uint64_t> values) noexcept {
   Durations all;
@@ -65,14 +46,15 @@ class DescendingRanks {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  DescendingRanks ranks(values);
-  const auto take = [&](std::uint64_t thousandths) {
-    return ranks[static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1];
-  };
-  if (all.n >= 1000) all.p999 = take(999);
-  if (all.n >= 100) all.p99 = take(990);
-  if (all.n >= 10) all.p90 = take(900);
-  all.p50 = take(500);
+  const auto rank_of = [&](std::uint64_t thousandths) { return static_cast<std::size_t>((values.size() * thousandths + 999) / 1000) - 1; };
+  const std::size_t ranks[] = {rank_of(500), rank_of(900), rank_of(990), rank_of(999)};
+  std::uint64_t found[4] = {};
+  const std::size_t known = all.n >= 1000 ? 4 : all.n >= 100 ? 3 : all.n >= 10 ? 2 : 1;
+  values_at_ranks(values, std::span(ranks, known), found);
+  all.p50 = found[0];
+  if (known > 1) all.p90 = found[1];
+  if (known > 2) all.p99 = found[2];
+  if (known > 3) all.p999 = found[3];
   return all;
 }
 

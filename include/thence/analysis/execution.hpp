@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -87,6 +88,7 @@ class Execution {
     own_time();
     collapse_operations();
     find_creators();
+    order_parts();
     find_causes();
     find_requests_ends();
     collect_pauses();
@@ -166,6 +168,15 @@ class Execution {
     return {from, std::max(from, to)};
   }
   [[nodiscard]] TypeClass class_of(std::uint32_t row) const noexcept { return visible.class_of(model, row); }
+  /// The operation for which the outside made a resource: its parent, where that had called nobody yet (the body of an
+  /// answer, before its head was handed over). kNone: an invocation made it, or nobody knows who did.
+  [[nodiscard]] std::uint32_t made_for(std::uint32_t row) const noexcept {
+    const std::uint32_t parent = normal.parent[row];
+    return creator[row] == kNone && parent != kNone && operation[parent] ? parent : kNone;
+  }
+  /// Of what the outside made for an operation, what it followed: what had settled last of that operation and of what was
+  /// made under it earlier. kNone: nothing of it had, or made_for() is none. Empty where all are.
+  std::vector<std::uint32_t> made_after;
 
   // -- requests -------------------------------------------------------------------------------------------------------
 
@@ -551,6 +562,36 @@ class Execution {
       if (model.has(row, ResourceFlag::kSettled) && model.settled_by(row) != Actor::kExternal &&
           (model.settled_by(row) == Actor::kInvocation || model.settler[row] != kNone)) {
         settler[row] = who_ran(model.settler[row], settled[row], model.settled_lane[row]);
+      }
+    }
+  }
+
+  void order_parts() {
+    struct Part {
+      std::uint64_t settled;
+      std::uint32_t row;
+      [[nodiscard]] bool operator>(const Part& other) const noexcept {
+        return settled != other.settled ? settled > other.settled : row > other.row;
+      }
+    };
+    std::vector<Part> open;  // a heap: on top what settles first
+    for (std::uint32_t of = 0; of < model.resources(); ++of) {
+      if (!operation[of]) continue;
+      const auto parts = normal.children[of];  // in order of creation
+      if (std::none_of(parts.begin(), parts.end(), [&](std::uint32_t part) { return creator[part] == kNone; })) continue;
+      if (made_after.empty()) made_after.assign(model.resources(), kNone);
+      open.clear();
+      if (settle_known[of]) open.push_back({settled[of], of});
+      std::uint32_t last = kNone;
+      for (const std::uint32_t part : parts) {
+        for (; !open.empty() && open.front().settled <= created(part); open.pop_back()) {
+          last = open.front().row;
+          std::pop_heap(open.begin(), open.end(), std::greater<>{});
+        }
+        if (creator[part] == kNone) made_after[part] = last;
+        if (!settle_known[part]) continue;
+        open.push_back({settled[part], part});
+        std::push_heap(open.begin(), open.end(), std::greater<>{});
       }
     }
   }

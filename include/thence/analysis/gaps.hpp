@@ -89,6 +89,8 @@ struct GapPart {
   std::uint32_t operation = TraceModel::kNone;  ///< kNone: none, or not named
   GapCause cause = GapCause::kUnknown;
   bool guessed = false;  ///< no edge tells it: the operation in flight that fits best
+
+  [[nodiscard]] std::uint64_t length() const noexcept { return end - start; }
 };
 
 struct Gap {
@@ -102,7 +104,7 @@ struct Gap {
   std::uint32_t first_other = 0, others = 0;    ///< operations in flight besides: they could have overlapped with work
   std::uint32_t in_flight = 0;                  ///< how many there were, the one that ended it among them
   GapKind kind = GapKind::kInner;
-  GapCause cause = GapCause::kUnknown;          ///< of its last part: what ended it
+  GapCause cause = GapCause::kUnknown;          ///< what ended it: of its last part; kScheduling only if that is most of it, or all
   bool guessed = false;
 
   [[nodiscard]] std::uint64_t length() const noexcept { return end - start; }
@@ -322,7 +324,15 @@ class Gaps {
           const bool again = before != kNone && since > run.created(of) &&
                              !(run.settle_known[of] && run.settled[of] <= cause.at);
           part(again ? since : run.created(of), gap_cause_of(run.class_of(of)), run.unit[of], false);
-          at = again ? before : run.creator[of];
+          if (again) {
+            at = before;
+            break;
+          }
+          std::uint32_t made = of;
+          for (std::uint32_t by; (by = run.made_for(made)) != kNone; made = by) {
+            part(run.created(by), gap_cause_of(run.class_of(by)), run.unit[by], false);
+          }
+          at = run.creator[made];
           break;
         }
         case CauseOf::kUnknown:
@@ -334,12 +344,13 @@ class Gaps {
     guessed_part(gap.start, GapCause::kUnknown);
     std::reverse(parts_.begin() + static_cast<std::ptrdiff_t>(gap.first_part), parts_.end());
     gap.parts = static_cast<std::uint32_t>(parts_.size()) - gap.first_part;
-    if (gap.parts != 0) {
-      const GapPart& last = parts_.back();
-      gap.cause = last.cause;
-      gap.operation = last.operation;
-      gap.guessed = last.guessed;
-    }
+    if (gap.parts == 0) return;
+    // An answer that arrived ended it, though the loop took a moment to notice.
+    std::size_t last = parts_.size() - 1;
+    if (parts_[last].cause == GapCause::kScheduling && gap.parts > 1 && parts_[last].length() <= gap.length() / 2) --last;
+    gap.cause = parts_[last].cause;
+    gap.operation = parts_[last].operation;
+    gap.guessed = parts_[last].guessed;
   }
 
   static constexpr unsigned kLongestChain = 256;

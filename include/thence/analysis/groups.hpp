@@ -65,20 +65,35 @@ struct Groups {
     std::uint32_t request = kNone;         ///< row of model.roots
     std::uint32_t representative = kNone;  ///< the unit that was created first; of several the smallest id
     std::uint32_t members = 0;
-    std::uint16_t type = 0;
     std::uint32_t stack = kNone;           ///< of the representative; kNone: no frame of the user's code
+    std::uint16_t type = 0;
     Confidence confidence = Confidence::kLow;  ///< high: siblings of one stack; medium: cousins; low: no user frame
     std::uint64_t first = 0;               ///< created
     std::uint64_t last = 0;
     std::uint32_t most_at_once = 0;        ///< in flight, from creation to finish; ends before starts
     std::uint32_t on_critical_path = 0;    ///< members; see mark_critical
-    statistics::Summary wait;              ///< of those whose wait is known
+    std::uint64_t wait_ns = 0;             ///< of those whose wait is known, all together
+    std::uint64_t exec_ns = 0;
+    std::uint32_t waits = 0;               ///< members whose wait is known
+    std::uint32_t summary = kNone;         ///< row of `summaries`; kNone: it has one member, or none
+  };
+  struct Summaries {
+    statistics::Summary wait;
     statistics::Summary exec;
   };
 
   std::vector<Group> all;              ///< in order of their first unit
   std::vector<std::uint32_t> of;       ///< by resource: the group of its unit; kNone: it is none
   RowIndex members;                    ///< units by group, in order of creation
+  std::vector<Summaries> summaries;    ///< of groups of two and more; see wait_of
+
+  /// Of those members whose wait is known.
+  [[nodiscard]] statistics::Summary wait_of(const Group& group) const noexcept {
+    return group.summary != kNone ? summaries[group.summary].wait : of_one(group.waits, group.wait_ns);
+  }
+  [[nodiscard]] statistics::Summary exec_of(const Group& group) const noexcept {
+    return group.summary != kNone ? summaries[group.summary].exec : of_one(group.members, group.exec_ns);
+  }
 
   /// Counts members that are on a critical path. `on_path` is by resource row of units.
   void mark_critical(const std::vector<bool>& on_path) {
@@ -86,6 +101,11 @@ struct Groups {
       all[group].on_critical_path = 0;
       for (const std::uint32_t unit : members[group]) all[group].on_critical_path += on_path[unit] ? 1 : 0;
     }
+  }
+
+ private:
+  [[nodiscard]] static statistics::Summary of_one(std::uint32_t n, std::uint64_t value) noexcept {
+    return statistics::summarise(std::span<const std::uint64_t>(&value, n));
   }
 };
 
@@ -107,17 +127,15 @@ struct Groups {
     if (kind == IdMap::kAbsent) kinds.insert(key, kind = next_kind++);
     return kind;
   };
-  // What it is below of: the group of the parent, or the parent itself; without one, the request; without one, nothing.
+  // What it is below of: nothing, a request, or the group of the parent (or the parent itself), in one row of numbers.
+  const auto requests = static_cast<std::uint32_t>(run.requests.size());
   const auto above = [&](std::uint32_t unit) -> std::uint64_t {
     const std::uint32_t parent = units.parent[unit];
-    if (parent == kNone) return std::uint64_t{run.request[unit] == kNone ? 0 : run.request[unit] + 1} << 1;
-    return std::uint64_t{settings.cousins ? groups.of[parent] : parent} << 1 | 1;
+    if (parent == kNone) return run.request[unit] == kNone ? 0 : run.request[unit] + std::uint64_t{1};
+    return std::uint64_t{requests} + 1 + (settings.cousins ? groups.of[parent] : parent);
   };
 
-  IdMap aboves;
-  std::uint32_t next_above = 0;
-  IdMap interned;
-  std::vector<std::uint32_t> cluster(model.resources(), 0);
+  std::vector<std::uint32_t> cluster(settings.cousins ? 0 : model.resources(), 0);
   // Siblings: which callback of the parent made it, or which stretch of time.
   if (!settings.cousins) {
     struct Sibling {
@@ -153,23 +171,45 @@ struct Groups {
       cluster[one.unit] = number;
     }
   }
+  // Few groups are below one: they are a short list. Those that do not fit it are found by their hash.
+  struct Known {
+    std::uint32_t unit;  // its first
+    std::uint32_t kind;
+    std::uint32_t next;  // below the same
+  };
+  constexpr unsigned kLongestList = 8;
+  std::vector<Known> known;
+  known.reserve(units.rows.size());
+  std::vector<std::uint32_t> newest(std::size_t{requests} + 1 + units.rows.size(), kNone);  // by what is above, or by cluster
+  IdMap interned;
   for (const std::uint32_t unit : units.rows) {
-    std::uint64_t key = above(unit) + 1;
-    std::uint32_t over = aboves.find(key);
-    if (over == IdMap::kAbsent) aboves.insert(key, over = next_above++);
-    key = settings.cousins ? (std::uint64_t{over} << 32 | kind_of(unit)) + 1 : std::uint64_t{cluster[unit]} + 1;
-    std::uint32_t group = interned.find(key);
-    if (group == IdMap::kAbsent) {
-      group = static_cast<std::uint32_t>(groups.all.size());
-      interned.insert(key, group);
-      Groups::Group made;
-      made.parent = units.parent[unit] == kNone ? kNone : groups.of[units.parent[unit]];
-      made.request = run.request[unit];
-      made.type = model.type[unit];
-      made.stack = stack_key(unit) == 0 ? kNone : model.stack[unit];
-      groups.all.push_back(made);
+    const std::uint64_t over = settings.cousins ? above(unit) : cluster[unit];
+    const std::uint32_t kind = settings.cousins ? kind_of(unit) : 0;
+    const auto next = static_cast<std::uint32_t>(known.size());
+    std::uint32_t group = newest[over];
+    unsigned steps = 0;
+    for (; group != kNone && known[group].kind != kind && steps != kLongestList; ++steps) group = known[group].next;
+    if (steps == kLongestList) {
+      const std::uint64_t key = (over << 32 | kind) + 1;
+      group = interned.find(key);
+      if (group == IdMap::kAbsent) {
+        interned.insert(key, group = next);
+        known.push_back({unit, kind, kNone});
+      }
+    } else if (group == kNone) {
+      known.push_back({unit, kind, newest[over]});
+      newest[over] = group = next;
     }
     groups.of[unit] = group;
+  }
+  groups.all.resize(known.size());
+  for (std::size_t at = 0; at < known.size(); ++at) {
+    const std::uint32_t unit = known[at].unit;
+    Groups::Group& group = groups.all[at];
+    group.parent = units.parent[unit] == kNone ? kNone : groups.of[units.parent[unit]];
+    group.request = run.request[unit];
+    group.type = model.type[unit];
+    group.stack = stack_key(unit) == 0 ? kNone : model.stack[unit];
   }
   groups.members.build(groups.all.size(), units.rows.size(), [&](std::uint32_t at) { return groups.of[units.rows[at]]; });
   for (std::uint32_t& item : groups.members.items) item = units.rows[item];
@@ -180,14 +220,12 @@ struct Groups {
   std::vector<std::uint64_t> ends;
   for (std::uint32_t at = 0; at < groups.all.size(); ++at) {
     Groups::Group& group = groups.all[at];
-    waits.clear();
-    execs.clear();
-    starts.clear();
-    ends.clear();
-    bool siblings = true;
+    const auto of = groups.members[at];
+    group.members = static_cast<std::uint32_t>(of.size());
+    group.most_at_once = 1;
     group.first = ~std::uint64_t{0};
-    for (const std::uint32_t unit : groups.members[at]) {
-      ++group.members;
+    bool siblings = true;
+    for (const std::uint32_t unit : of) {
       const std::uint64_t created = units.created[unit];
       if (created < group.first || (created == group.first && model.id[unit] < model.id[group.representative])) {
         group.representative = unit;
@@ -195,16 +233,27 @@ struct Groups {
       group.first = std::min(group.first, created);
       group.last = std::max(group.last, created);
       siblings = siblings && units.parent[unit] == units.parent[group.representative];
+      group.exec_ns += units.exec[unit];
+      if (!units.wait_known[unit]) continue;
+      group.wait_ns += units.wait[unit];
+      ++group.waits;
+    }
+    group.confidence = group.stack == kNone ? Confidence::kLow : siblings ? Confidence::kHigh : Confidence::kMedium;
+    if (of.size() < 2) continue;
+    waits.clear();
+    execs.clear();
+    starts.clear();
+    ends.clear();
+    for (const std::uint32_t unit : of) {
       if (units.wait_known[unit]) waits.push_back(units.wait[unit]);
       execs.push_back(units.exec[unit]);
-      group.most_at_once = 1;
+      const std::uint64_t created = units.created[unit];
       if (units.finish[unit] == created) continue;  // at no moment in flight
       starts.push_back(created);
       ends.push_back(units.finish[unit]);
     }
-    group.confidence = group.stack == kNone ? Confidence::kLow : siblings ? Confidence::kHigh : Confidence::kMedium;
-    group.wait = statistics::summarise_unsorted(waits);
-    group.exec = statistics::summarise_unsorted(execs);
+    group.summary = static_cast<std::uint32_t>(groups.summaries.size());
+    groups.summaries.push_back({statistics::summarise_unsorted(waits), statistics::summarise_unsorted(execs)});
     if (starts.size() < 2) continue;
     if (!std::is_sorted(starts.begin(), starts.end())) std::sort(starts.begin(), starts.end());
     std::sort(ends.begin(), ends.end());

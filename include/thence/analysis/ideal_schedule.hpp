@@ -119,7 +119,7 @@ class IdealSchedule {
       for (std::size_t at = 1; at < run.size(); ++at) {
         together_.push_back({run[at], run[at], run[0]});
         const std::uint32_t operation[] = {run_.unit[run[at]]};
-        find_inner(operation);
+        find_inner(operation, true);
         for (const auto& [row, until] : inner_) together_.push_back({row, run[at], run[0]});
       }
     }
@@ -175,6 +175,11 @@ class IdealSchedule {
     std::uint64_t end;
     std::uint64_t before;  // sum of those before it on its lane
   };
+  struct Together {
+    std::uint32_t row;        // of the operation, or of a part of it
+    std::uint32_t operation;
+    std::uint32_t first;      // of its run
+  };
   struct Frame {
     std::uint32_t node;
     std::uint32_t first;
@@ -199,14 +204,18 @@ class IdealSchedule {
   }
   void from_settling(std::uint32_t row) { pool_.push_back({0, 0, invocations() + row, false}); }
 
-  /// Who made a resource; of one that was made for an operation which had called nobody yet, who made that.
-  [[nodiscard]] std::uint32_t origin_of(std::uint32_t row) const noexcept {
-    while (run_.creator[row] == kNone) {
-      const std::uint32_t parent = run_.normal.parent[row];
-      if (parent == kNone || !run_.operation[parent]) return kNone;
-      row = parent;
+  /// From the creation of a resource, at `moment`, to a later one. What the outside made for an operation follows what of that
+  /// had settled by then; else who made the operation.
+  void from_creation(std::uint32_t row, std::uint64_t moment, std::uint64_t until, bool is_operation = false) {
+    for (std::uint32_t by = run_.made_for(row); by != kNone; by = run_.made_for(row)) {
+      const std::uint32_t part = run_.made_after[row];
+      if (part != kNone && run_.settled[part] <= moment) {
+        pool_.push_back({moment - run_.settled[part], until - moment, invocations() + part, is_operation});
+        return;
+      }
+      row = by;
     }
-    return run_.creator[row];
+    from_invocation(run_.creator[row], moment, until, is_operation);
   }
 
   /// All that a node needs.
@@ -234,7 +243,7 @@ class IdealSchedule {
           from_invocation(before, std::min(run_.end(before), ready), ready);
         } else {
           const std::uint32_t since = of == kNone ? row : of;
-          from_invocation(origin_of(since), std::min(run_.created(since), ready), ready);
+          from_creation(since, std::min(run_.created(since), ready), ready);
         }
         break;
       }
@@ -242,7 +251,7 @@ class IdealSchedule {
         if (before != kNone) {
           from_invocation(before, std::min(run_.end(before), ready), ready);
         } else {
-          from_invocation(origin_of(row), std::min(run_.created(row), ready), ready);
+          from_creation(row, std::min(run_.created(row), ready), ready);
         }
         break;
     }
@@ -264,7 +273,7 @@ class IdealSchedule {
     if (run_.settler[row] != kNone) {
       from_invocation(run_.settler[row], settled, settled);
     } else {
-      from_invocation(origin_of(row), created, settled, run_.settle_external[row] || run_.operation[row]);
+      from_creation(row, created, settled, run_.settle_external[row] || run_.operation[row]);
     }
     for (const std::uint32_t at : run_.model.links_by_effect[row]) {
       const TraceModel::Link& link = run_.model.links[at];
@@ -403,18 +412,18 @@ class IdealSchedule {
   /// of its run, as long after that one's creation.
   void begin_together(std::uint32_t node, Edge& edge) const {
     const std::uint32_t row = node < invocations() ? run_.resource_of(node) : node - invocations();
-    const auto found =
-        std::lower_bound(together_.begin(), together_.end(), row, [](const Together& a, std::uint32_t wanted) { return a.row < wanted; });
-    if (found == together_.end() || found->row != row) return;
+    const Together* const found = together_with(row);
+    if (found == nullptr) return;
     const std::uint32_t by = run_.creator[found->operation];
     std::uint64_t later = 0;  // than the creation of the operation
     if (edge.from == kNone) {
       if (!edge.is_operation) return;
     } else {
       const std::uint32_t from = nodes_[edge.from];
-      if (from != by || from >= invocations()) return;
+      if (from >= invocations()) return;
       const std::uint64_t moment = run_.start(from) + edge.offset;
       if (moment < run_.created(found->operation)) return;
+      if (from != by && !begins_in_turn(row, from, moment, found->operation)) return;
       later = moment - run_.created(found->operation);
     }
     const std::uint32_t first = found->first, first_by = run_.creator[first];
@@ -427,6 +436,21 @@ class IdealSchedule {
     }
   }
 
+  [[nodiscard]] const Together* together_with(std::uint32_t row) const noexcept {
+    const auto found =
+        std::lower_bound(together_.begin(), together_.end(), row, [](const Together& a, std::uint32_t wanted) { return a.row < wanted; });
+    return found == together_.end() || found->row != row ? nullptr : &*found;
+  }
+  /// Whether a part of an operation was begun by a callback that has nothing to do with the operation, but came right behind
+  /// its creation: a loop's own step, under whatever name it went.
+  [[nodiscard]] bool begins_in_turn(std::uint32_t row, std::uint32_t from, std::uint64_t moment, std::uint32_t operation) const {
+    if (run_.creator[row] != from || run_.created(row) != moment) return false;
+    const Together* const by = together_with(run_.resource_of(from));
+    if (by != nullptr && by->operation == operation) return false;  // it moves with it
+    const std::uint64_t since = run_.created(operation);
+    return moment - since - run_.busy(run_.lane[from], since, moment) <= run_.settings.path.dispatch_gap_ns;
+  }
+
   [[nodiscard]] bool is_zero(std::uint32_t row) const noexcept {
     return std::binary_search(zero_units_.begin(), zero_units_.end(), run_.unit[row]);
   }
@@ -437,8 +461,8 @@ class IdealSchedule {
     std::sort(zero_units_.begin(), zero_units_.end());
     zero_units_.erase(std::unique(zero_units_.begin(), zero_units_.end()), zero_units_.end());
   }
-  /// Those operations and their parts, into `inner_`.
-  void find_inner(std::span<const std::uint32_t> units) {
+  /// Those operations and their parts, into `inner_`; with what the outside made for them and was over later.
+  void find_inner(std::span<const std::uint32_t> units, bool with_later = false) {
     inner_.clear();
     for (const std::uint32_t unit : units) {
       for (const std::uint32_t row : run_.members[unit]) {
@@ -448,8 +472,8 @@ class IdealSchedule {
     for (std::size_t next = 0; next < inner_.size(); ++next) {
       const auto [row, until] = inner_[next];
       for (const std::uint32_t child : run_.normal.children[row]) {
-        if (!run_.settle_known[child] || run_.settled[child] > until) continue;
-        inner_.push_back({child, until});
+        const bool over = run_.settle_known[child] && run_.settled[child] <= until;
+        if (over || (with_later && run_.made_for(child) == row)) inner_.push_back({child, until});
       }
     }
   }
@@ -624,11 +648,6 @@ class IdealSchedule {
   std::vector<std::uint64_t> value_;
   std::vector<std::uint64_t> plain_;  // as it is, with nothing taken away
   std::vector<std::uint64_t> needed_;
-  struct Together {
-    std::uint32_t row;        // of the operation, or of a part of it
-    std::uint32_t operation;
-    std::uint32_t first;      // of its run
-  };
   std::vector<Together> together_;  // by row
   std::vector<std::uint64_t> loads_;      // by lane; zeros between two requests
   std::vector<std::uint32_t> lanes_used_;

@@ -277,7 +277,7 @@ class PatternContext {
       switch (cause.kind) {
         case CauseOf::kRoot: break;
         case CauseOf::kExternal:
-          if (cause.resource != kNone) made.unit = run.unit[cause.resource];
+          if (cause.resource != kNone) made.unit = run.unit[whose(cause.resource)];
           if (made.unit != kNone && !units.is_unit(made.unit)) made.unit = kNone;
           break;
         case CauseOf::kCreated:
@@ -293,6 +293,11 @@ class PatternContext {
     }
     after.assign(model.resources(), {});
     for (const std::uint32_t unit : units.rows) after[unit] = behind(run.creator[units.first[unit]], units.created[unit], done);
+  }
+  /// The body of an answer is its fetch's: what the outside made for an operation counts as that.
+  [[nodiscard]] std::uint32_t whose(std::uint32_t row) const noexcept {
+    for (std::uint32_t by; (by = run.made_for(row)) != kNone;) row = by;
+    return row;
   }
   /// What a moment of an invocation came after.
   [[nodiscard]] After behind(std::uint32_t at, std::uint64_t moment, const std::vector<std::uint8_t>& done) const noexcept {

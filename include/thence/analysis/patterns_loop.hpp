@@ -202,7 +202,7 @@ inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& 
     const std::uint64_t created = in.units.created[unit];
     places.push_back(created > in.model.first_time ? (created - in.model.first_time) / window : 0);
   }
-  std::sort(places.begin(), places.end());
+  if (!std::is_sorted(places.begin(), places.end())) std::sort(places.begin(), places.end());
   std::vector<std::uint64_t> counts;
   for (std::size_t at = 0; at < places.size();) {
     std::size_t end = at;
@@ -216,13 +216,23 @@ inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& 
   const std::uint64_t empty = spans > counts.size() ? spans - counts.size() : 0;
   const std::uint64_t median = rank <= empty ? 0 : counts[static_cast<std::size_t>(rank - empty - 1)];
 
-  std::sort(promises.begin(), promises.end(), [&](std::uint32_t a, std::uint32_t b) {
-    const std::uint32_t lane_a = in.model.created_lane[a];
-    const std::uint32_t lane_b = in.model.created_lane[b];
-    if (lane_a != lane_b) return lane_a < lane_b;
+  // By lane, those of none last; each lane's are in order of creation as a rule.
+  const std::size_t lanes = in.model.lanes.size();
+  RowIndex by_lane;
+  by_lane.build(lanes + 1, promises.size(), [&](std::uint32_t at) {
+    return std::min(in.model.created_lane[promises[at]], static_cast<std::uint32_t>(lanes));
+  });
+  for (std::uint32_t& item : by_lane.items) item = promises[item];
+  promises.swap(by_lane.items);
+  const auto earlier = [&](std::uint32_t a, std::uint32_t b) {
     if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
     return in.model.id[a] < in.model.id[b];
-  });
+  };
+  for (std::size_t lane = 0; lane <= lanes; ++lane) {
+    const auto from = promises.begin() + static_cast<std::ptrdiff_t>(by_lane.first[lane]);
+    const auto to = promises.begin() + static_cast<std::ptrdiff_t>(by_lane.first[lane + 1]);
+    if (!std::is_sorted(from, to, earlier)) std::sort(from, to, earlier);
+  }
   const auto flood = [&](std::size_t begin, std::size_t end, std::uint64_t peak) {
     std::vector<std::uint32_t> all(promises.begin() + static_cast<std::ptrdiff_t>(begin), promises.begin() + static_cast<std::ptrdiff_t>(end));
     // The place that made most of them speaks for all.

@@ -82,16 +82,21 @@ struct SequentialRuns {
 namespace detail {
 
 /// What operations that go one after the other would save by going together: all but the longest, as far as the time is on
-/// the critical path.
+/// the critical path. What the outside made for them and ended later (the body of an answer) is their time too.
 [[nodiscard]] inline std::uint64_t saving_together(const PatternContext& in, const std::vector<std::uint32_t>& run) {
   std::uint64_t sum = 0;
   std::uint64_t longest = 0;
   std::uint64_t path = 0;
   for (const std::uint32_t unit : run) {
-    const std::uint64_t took = in.duration(unit);
+    std::uint64_t took = in.duration(unit), on_path = in.on_path[unit];
+    for (const std::uint32_t part : in.run.normal.children[unit]) {
+      if (in.run.made_for(part) != unit || !in.run.settle_known[part]) continue;
+      took = std::max(took, in.run.settled[part] - in.run.created(unit));
+      if (in.run.unit[part] != unit) on_path += in.on_path[in.run.unit[part]];
+    }
     sum += took;
     longest = std::max(longest, took);
-    path += std::min(in.on_path[unit], took);
+    path += std::min(on_path, took);
   }
   return std::min(sum - longest, path);
 }
@@ -167,19 +172,34 @@ inline void find_duplicate_fetches(const PatternContext& in, std::vector<Finding
   };
   std::vector<One> all;
   TextNumbers keys;
+  TextNumbers told;  // what the annotations say, word for word: few texts, many fetches
+  std::vector<std::uint32_t> key_of;
+  std::string text;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.class_of(unit) != TypeClass::kNetwork) continue;
-    const std::string method = in.method(unit);
-    if (method != "GET" && method != "HEAD") continue;
-    std::string key = in.full_url(unit);
-    if (key.empty()) continue;
-    key += '\n';
-    key += method;
-    for (const PatternContext::Key which : {PatternContext::kVary, PatternContext::kRange}) {
-      key += '\n';
-      key += in.note_text(unit, which);
+    const TraceModel::Note* const url = in.note(unit, PatternContext::kUrl);
+    text = url != nullptr && url->cut ? "cut" : "whole";
+    for (const PatternContext::Key which :
+         {PatternContext::kUrlHash, PatternContext::kUrl, PatternContext::kMethod, PatternContext::kVary, PatternContext::kRange}) {
+      const std::string_view part = in.note_text(unit, which);
+      text += report::number_text(part.size()) + ':';
+      text += part;
     }
-    all.push_back({in.request_number(unit), keys.number_of(key), unit});
+    const std::uint32_t number = told.number_of(text);
+    if (number == key_of.size()) {
+      const std::string method = in.method(unit);
+      std::string key = method == "GET" || method == "HEAD" ? in.full_url(unit) : std::string();
+      if (!key.empty()) {
+        key += '\n';
+        key += method;
+        for (const PatternContext::Key which : {PatternContext::kVary, PatternContext::kRange}) {
+          key += '\n';
+          key += in.note_text(unit, which);
+        }
+      }
+      key_of.push_back(key.empty() ? TraceModel::kNone : keys.number_of(key));
+    }
+    if (key_of[number] != TraceModel::kNone) all.push_back({in.request_number(unit), key_of[number], unit});
   }
   std::stable_sort(all.begin(), all.end(), [](const One& a, const One& b) {
     return a.request != b.request ? a.request < b.request : a.key < b.key;
@@ -246,18 +266,22 @@ inline void find_waterfalls(const PatternContext& in, const SequentialRuns& sequ
     hops.push_back(unit);
   }
   // The heaviest first, and no operation in two.
-  std::vector<std::uint32_t> leaves;
+  struct Leaf {
+    std::uint64_t total;
+    std::uint64_t created;
+    std::uint32_t unit;
+  };
+  std::vector<Leaf> leaves;
   for (const std::uint32_t unit : hops) {
-    if (length[unit] >= 2) leaves.push_back(unit);
+    if (length[unit] >= 2 && functions[unit]) leaves.push_back({total[unit], in.units.created[unit], unit});
   }
-  std::sort(leaves.begin(), leaves.end(), [&](std::uint32_t a, std::uint32_t b) {
-    if (total[a] != total[b]) return total[a] > total[b];
-    if (in.units.created[a] != in.units.created[b]) return in.units.created[a] < in.units.created[b];
-    return in.model.id[a] < in.model.id[b];
+  std::sort(leaves.begin(), leaves.end(), [&](const Leaf& a, const Leaf& b) {
+    if (a.total != b.total) return a.total > b.total;
+    return a.created != b.created ? a.created < b.created : in.model.id[a.unit] < in.model.id[b.unit];
   });
   std::vector<bool> used(resources, false);
-  for (const std::uint32_t leaf : leaves) {
-    if (!functions[leaf]) continue;
+  for (const Leaf& one : leaves) {
+    const std::uint32_t leaf = one.unit;
     const std::uint64_t whole = in.request_time(leaf);
     const bool many = length[leaf] >= in.settings.waterfall_min && total[leaf] * 100 > whole * in.settings.waterfall_percent;
     const std::uint64_t shorter = std::min(in.duration(leaf), in.duration(above[leaf]));
@@ -299,11 +323,16 @@ inline void find_crowded_origins(const PatternContext& in, std::vector<Finding>&
   std::vector<Edge> edges;
   TextNumbers origins;
   static_cast<void>(origins.number_of({}));
+  TextNumbers urls;
+  std::vector<std::uint32_t> origin_of_url;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.class_of(unit) != TypeClass::kNetwork) continue;
     const Execution::Interval time = in.run.operation_time(unit);
     if (time.end == time.start) continue;
-    const std::uint32_t origin = origins.number_of(origin_of(in.note_text(unit, PatternContext::kUrl)));
+    const std::string_view url = in.note_text(unit, PatternContext::kUrl);
+    const std::uint32_t number = urls.number_of(url);
+    if (number == origin_of_url.size()) origin_of_url.push_back(origins.number_of(origin_of(url)));
+    const std::uint32_t origin = origin_of_url[number];
     edges.push_back({in.request_number(unit), origin, time.start, unit, true});
     edges.push_back({in.request_number(unit), origin, time.end, unit, false});
   }

@@ -275,8 +275,8 @@ class SchedulingMaker {
     }
     depth_.assign(invocations(), kNone);
     lane_index_.assign(run_.lanes(), kNone);
-    std::vector<std::uint64_t> scratch;
     std::vector<std::uint64_t> readies;
+    std::vector<Run> runs;
     for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
       if (first[lane] == kUnknown) continue;
       if (lane >= own + kLanesWithoutNames) {
@@ -292,7 +292,11 @@ class SchedulingMaker {
       is.parks_known = lane < own && told[lane];
       split(lane, is);
       find_depths(lane, is, readies);
-      collect(run_.on_lane[lane], is.delays, is.durations, is.depths, scratch);
+      runs.clear();
+      for (const std::uint32_t at : run_.on_lane[lane]) {
+        if (!run_.is_span(at)) runs.push_back({duration_of(at), delay_[at], depth_[at]});
+      }
+      collect(runs, is.delays, is.durations, is.depths);
       is.runs = is.durations.n;
       timeline(lane, is);
     }
@@ -351,23 +355,21 @@ class SchedulingMaker {
     return static_cast<std::uint32_t>(std::min<std::uint64_t>(depth, kNone - 1));
   }
 
-  template <class Rows>
-  void collect(const Rows& rows, Durations& delays, Durations& durations, Durations& depths, std::vector<std::uint64_t>& scratch) const {
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (!run_.is_span(at)) scratch.push_back(duration_of(at));
+  struct Run {
+    std::uint64_t duration;
+    std::uint64_t delay;  // kUnknown: not known
+    std::uint32_t depth;  // kNone: not known
+  };
+  void collect(std::span<const Run> runs, Durations& delays, Durations& durations, Durations& depths) {
+    for (std::vector<std::uint64_t>& scratch : scratch_) scratch.clear();
+    for (const Run& run : runs) {
+      scratch_[0].push_back(run.duration);
+      if (run.delay != kUnknown) scratch_[1].push_back(run.delay);
+      if (run.depth != kNone) scratch_[2].push_back(run.depth);
     }
-    durations = durations_of(scratch);
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (delay_[at] != kUnknown) scratch.push_back(delay_[at]);
-    }
-    delays = durations_of(scratch);
-    scratch.clear();
-    for (const std::uint32_t at : rows) {
-      if (depth_[at] != kNone) scratch.push_back(depth_[at]);
-    }
-    depths = durations_of(scratch);
+    durations = durations_of(scratch_[0]);
+    delays = durations_of(scratch_[1]);
+    depths = durations_of(scratch_[2]);
   }
 
   void timeline(std::uint32_t lane, Scheduling::Lane& is) const {
@@ -391,23 +393,28 @@ class SchedulingMaker {
     const auto entries = static_cast<std::uint32_t>(where_.entries.size());
     at_location_.build(entries, invocations(), [&](std::uint32_t at) { return run_.is_span(at) ? kNone : location_of(at); });
     location_index_.assign(entries, kNone);
-    std::vector<std::uint64_t> scratch;
     for (std::uint32_t entry = 0; entry < entries; ++entry) {
-      const auto rows = at_location_[entry];
-      if (rows.empty()) continue;
+      if (at_location_[entry].empty()) continue;
+      location_index_[entry] = static_cast<std::uint32_t>(out_.locations.size());
       out_.locations.emplace_back();
-      Scheduling::Location& is = out_.locations.back();
-      is.location = entry;
-      is.runs = rows.size();
-      for (const std::uint32_t at : rows) {
-        is.busy_ns += run_.self[at];
-        if (run_.previous[at] == kNone) ++is.tasks;
-        const std::uint32_t wake = model_.invocations[at].wake;
-        if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at) && model_.wakes[wake].actor == Actor::kInvocation) {
-          ++is.self_wakes;
-        }
-      }
-      collect(rows, is.delays, is.durations, is.depths, scratch);
+      out_.locations.back().location = entry;
+      out_.locations.back().runs = at_location_[entry].size();
+    }
+    // In order of time, which is in order of memory; each location's values go to where it has its own.
+    std::vector<std::uint32_t> next(at_location_.first);
+    std::vector<Run> runs(at_location_.items.size());
+    for (std::uint32_t at = 0; at < invocations(); ++at) {
+      if (run_.is_span(at)) continue;
+      const std::uint32_t entry = location_of(at);
+      Scheduling::Location& is = out_.locations[location_index_[entry]];
+      is.busy_ns += run_.self[at];
+      if (run_.previous[at] == kNone) ++is.tasks;
+      const std::uint32_t wake = model_.invocations[at].wake;
+      if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at) && model_.wakes[wake].actor == Actor::kInvocation) ++is.self_wakes;
+      runs[next[entry]++] = {duration_of(at), delay_[at], depth_[at]};
+    }
+    for (Scheduling::Location& is : out_.locations) {
+      collect(std::span<const Run>(runs.data() + at_location_.first[is.location], is.runs), is.delays, is.durations, is.depths);
       out_.self_wakes += is.self_wakes;
     }
     std::sort(out_.locations.begin(), out_.locations.end(), [](const Scheduling::Location& a, const Scheduling::Location& b) {
@@ -1170,6 +1177,7 @@ class SchedulingMaker {
   const Coverage& coverage_;
   const SchedulingSettings& settings_;
   Scheduling out_;
+  std::vector<std::uint64_t> scratch_[3];
   std::vector<std::uint64_t> delay_;         // by invocation
   std::vector<std::uint32_t> depth_;         // by invocation; kNone: not known
   std::vector<std::vector<Step>> queue_of_lane_;

@@ -19,8 +19,8 @@
 #include <span>
 #include <vector>
 
-#include "thence/analysis/durations.hpp"
 #include "thence/analysis/mathematics.hpp"
+#include "thence/analysis/ranks.hpp"
 #include "thence/config/version.hpp"
 
 namespace thence {
@@ -132,13 +132,18 @@ struct Summary {
     all.min = std::min(all.min, value);
     all.max = std::max(all.max, value);
   }
-  DescendingRanks ranks(values);
-  const auto take = [&](double q) { return ranks[percentile_index(values.size(), q)]; };
-  if (percentile_known(all.n, 0.999)) all.p999 = take(0.999);
-  if (percentile_known(all.n, 0.99)) all.p99 = take(0.99);
-  if (percentile_known(all.n, 0.95)) all.p95 = take(0.95);
-  if (percentile_known(all.n, 0.9)) all.p90 = take(0.9);
-  all.p50 = take(0.5);
+  constexpr double kShares[] = {0.5, 0.9, 0.95, 0.99, 0.999};
+  std::size_t ranks[5] = {};
+  std::uint64_t found[5] = {};
+  std::size_t known = 0;  // the median always
+  do ranks[known] = percentile_index(values.size(), kShares[known]);
+  while (++known < 5 && percentile_known(all.n, kShares[known]));
+  values_at_ranks(values, std::span(ranks, known), found);
+  all.p50 = found[0];
+  if (known > 1) all.p90 = found[1];
+  if (known > 2) all.p95 = found[2];
+  if (known > 3) all.p99 = found[3];
+  if (known > 4) all.p999 = found[4];
   const Moments m = moments(std::span<const std::uint64_t>(values));
   all.mean = m.mean;
   all.deviation = m.deviation;

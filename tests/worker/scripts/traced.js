@@ -6,6 +6,9 @@ const ask = async (env, m, say, ms = 0) => (await fetch(`${env.ORIGIN}/${m}/${sa
 const pages = {
   async sequential(env, m) { return (await ask(env, m, 'first')) + (await ask(env, m, 'second')); },
   async parallel(env, m) { return (await Promise.all([ask(env, m, 'left', 20), ask(env, m, 'right', 20)])).join(); },
+  // The same three questions, each asked when the one before is answered, and all at once; `m` is how long an answer takes.
+  async in_turn(env, m) { let all = ''; for (const say of ['a', 'b', 'c']) all += await ask(env, m, say, m); return all; },
+  async together(env, m) { return (await Promise.all(['a', 'b', 'c'].map((say) => ask(env, m, say, m)))).join(''); },
   async kv(env, m) {
     await env.KV.put(`${m}:key`, 'value');
     const value = await env.KV.get(`${m}:key`);
