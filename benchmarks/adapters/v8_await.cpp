@@ -88,11 +88,19 @@ class Loop {
   void trace(v8a::PromiseOptions options, bool records = true) {
     const v8::Isolate::Scope entered(isolate_);
     const v8::HandleScope handles(isolate_);
-    tracer_ = std::make_unique<BasicTracer<DefaultPolicies>>(link_, BestClock(), StackWords::Options(),
-                                                             StringDeduplicator::Options(), HeapStorage(kSlots));
+    make_tracer();
     if (records) tracer_->set_epoch(1);
-    promises_ = std::make_unique<v8a::BasicPromiseTracer<BasicTracer<DefaultPolicies>>>(isolate_, *tracer_, options);
+    promises_ = std::make_unique<v8a::BasicPromiseTracer<TracerType>>(isolate_, *tracer_, options);
     promises_->follow(context_.Get(isolate_));
+  }
+  /// The current resource is carried through the script; no promise is followed.
+  void carry() {
+    const v8::Isolate::Scope entered(isolate_);
+    const v8::HandleScope handles(isolate_);
+    make_tracer();
+    tracer_->set_epoch(1);
+    light_ = std::make_unique<v8a::BasicLightTracer<TracerType>>(isolate_, *tracer_);
+    request_ = tracer_->begin_root();
   }
   void stop() { tracer_->set_epoch(0); }
   /// Hooks of a floor in place of the adapter's; with `remove` they go again at once.
@@ -125,7 +133,18 @@ class Loop {
     const auto context = context_.Get(isolate_);
     const v8::Context::Scope in_context(context);
     v8::Local<v8::Value> count = v8::Integer::New(isolate_, static_cast<int>(kAwaits));
-    run_.Get(isolate_)->Call(context, v8::Undefined(isolate_), 1, &count).ToLocalChecked();
+    const auto call = [&] { run_.Get(isolate_)->Call(context, v8::Undefined(isolate_), 1, &count).ToLocalChecked(); };
+    if (light_ == nullptr) {
+      call();
+      isolate_->PerformMicrotaskCheckpoint();
+      return;
+    }
+    const CallbackScope scope{*tracer_, request_};
+    {
+      const v8a::BasicLightTracer<TracerType>::Carry carry{*light_, context};
+      call();
+    }
+    const v8a::BasicLightTracer<TracerType>::Microtasks each_its_own{*light_, context};
     isolate_->PerformMicrotaskCheckpoint();
   }
   void drain() {
@@ -139,12 +158,21 @@ class Loop {
   }
 
  private:
+  using TracerType = BasicTracer<DefaultPolicies>;
+
+  void make_tracer() {
+    tracer_ = std::make_unique<TracerType>(link_, BestClock(), StackWords::Options(), StringDeduplicator::Options(),
+                                           HeapStorage(kSlots));
+  }
+
   v8::Isolate* isolate_;
   v8::Global<v8::Context> context_;
   v8::Global<v8::Function> run_;
   TracerLink link_;
-  std::unique_ptr<BasicTracer<DefaultPolicies>> tracer_;
-  std::unique_ptr<v8a::BasicPromiseTracer<BasicTracer<DefaultPolicies>>> promises_;
+  std::unique_ptr<TracerType> tracer_;
+  std::unique_ptr<v8a::BasicPromiseTracer<TracerType>> promises_;
+  std::unique_ptr<v8a::BasicLightTracer<TracerType>> light_;
+  Resource request_;
 };
 
 }  // namespace
@@ -171,6 +199,7 @@ int main(int count, char** arguments) {
   using v8a::Hooks;
   using v8a::StackMode;
   add("two untraced isolates", [](Loop&) {});
+  add("light: the request is carried", [](Loop& loop) { loop.carry(); });
   add("floor: hooks that were set once and removed", [](Loop& loop) { loop.hook(kEmptyHooks, true); });
   add("floor: empty hooks", [](Loop& loop) { loop.hook(kEmptyHooks); });
   add("floor: six clock readings and stores", [](Loop& loop) { loop.hook(kRecordingHooks); });

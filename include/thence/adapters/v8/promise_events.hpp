@@ -93,6 +93,12 @@ class PromiseEvents {
 
   [[nodiscard]] TracerType* tracer() const noexcept { return tracer_; }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
+  /// Whether what runs now is a promise's callback that is known.
+  [[nodiscard]] bool runs_promise() const noexcept {
+    if (depth_ == 0 || tracer_ == nullptr) return false;
+    const Resource innermost = entered_[depth_ - 1].promise;
+    return !(innermost == Resource{}) && tracer_->current() == innermost;
+  }
   [[nodiscard]] const PromiseCounts& counts() const noexcept { return counts_; }
 
   /// The isolate goes on under another tracer, or under none.

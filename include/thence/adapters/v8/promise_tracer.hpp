@@ -104,6 +104,7 @@ class BasicPromiseTracer {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
       unhook(context);
+      if (followed_.empty()) events_.rebind(events_.tracer());  // no hook will tell what is left
       return;
     }
   }
@@ -148,6 +149,9 @@ class BasicPromiseTracer {
     const std::int32_t low = id.As<::v8::Int32>()->Value();
     return low < 0 ? Resource{} : PackedResource{low, shared_[kSharedRoot], shared_[kSharedHigh]}.resource();
   }
+
+  /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
+  [[nodiscard]] bool runs_followed() const noexcept { return events_.runs_promise(); }
 
   /// For a host's own PromiseRejectCallback (V8 has one place for it, and it is the host's): notes on the promise that nobody
   /// handled its rejection, or that somebody did later. Settles are recorded without it.
@@ -683,6 +687,7 @@ class NullPromiseTracer {
   constexpr void rebind(void*) noexcept {}
   constexpr void flush() noexcept {}
   [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise>) noexcept { return {}; }
+  [[nodiscard]] constexpr bool runs_followed() const noexcept { return false; }
   void note_rejection(const ::v8::PromiseRejectMessage&) noexcept {}
   constexpr void stop() noexcept {}
   constexpr void forget() noexcept {}
