@@ -25,7 +25,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string_view>
 #include <type_traits>
 #include <utility>
 
@@ -74,10 +73,6 @@ struct LightCounts {
   std::uint64_t callers = 0;  ///< calls from JavaScript whose resource had to be looked up and entered
   std::uint64_t unknown = 0;  ///< of them, those that nothing was carried to: suspended before, or another context's
 };
-
-/// The key and value of note().
-inline constexpr std::string_view kTracingKey = "tracing";
-inline constexpr std::string_view kTracingLight = "light";
 
 /// Carries the current resource through one isolate's scripts.
 ///   Threads   the isolate's
