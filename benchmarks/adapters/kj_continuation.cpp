@@ -129,8 +129,8 @@ int main(int count, char** arguments) {
       events += tracer.ring().drain([](const RecordView&) {});
       if (tracer.ring().lost() != 0) std::abort();
     };
-    const auto count_events = [&events, promises](benchmark::State& state) {
-      state.counters["events"] = static_cast<double>(events) / static_cast<double>(promises * (kRounds + kWarmUp));
+    const auto count_events = [&events](benchmark::State& state) {
+      state.counters["events"] = static_cast<double>(events) / static_cast<double>(kBatch * decltype(work)::kPromises * (kRounds + kWarmUp));
       events = 0;
     };
     const auto floor = std::make_shared<thence_bench::Floor>(kSlots);

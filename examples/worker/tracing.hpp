@@ -59,11 +59,12 @@ class Tracing {
   void flush_promises();
 
   using Light = thence::v8_adapter::LightTracerOf<thence::Tracer>;
-  /// What carries the request through the script; null before follow().
+  /// What carries the request through the script, in light mode; null before follow().
   Light* light() { return light_.get(); }
-  bool is_light() const { return mode_ == TraceMode::kLight; }
 
  private:
+  bool is_light() const { return mode_ == TraceMode::kLight; }
+
   using Promises = thence::v8_adapter::PromiseTracerOf<thence::Tracer>;
 
   std::string folder_;
@@ -91,7 +92,7 @@ class Trace {
   Resource begin_root(bool asked, thence::SourceSite site = thence::SourceSite::current()) const {
     if (tracing_ == nullptr) return {};
     const Resource root = tracing_->tracer().begin_root(ResourceType::kRoot, {.asked = asked}, site);
-    if (tracing_->is_light() && tracing_->light() != nullptr) tracing_->light()->note(root);
+    if (tracing_->light() != nullptr) tracing_->light()->note(root);
     return root;
   }
   /// The response is out and all that the script wanted to wait for is done.
