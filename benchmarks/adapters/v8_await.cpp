@@ -2,6 +2,8 @@
 // v8_await.cpp: what an awaited async function costs when its promises are followed, as a ratio to the same loop in an
 // isolate that has no hooks.
 //   for (let i = 0; i < n; i++) s = await f(s)       two promises, six hook calls, seven events
+// Beside it, on the same loop, the floors: what V8 takes for hooks that do nothing, for hooks that each read the clock and
+// store 32 bytes, and for hooks that also keep an id on the promise (the least that makes a trace).
 #include <libplatform/libplatform.h>
 #include <v8.h>
 
@@ -13,6 +15,7 @@
 #include "support/paired.hpp"
 #include "thence/adapters/v8.hpp"
 #include "thence/capture/tracer.hpp"
+#include "thence/core/clock.hpp"
 
 namespace {
 
@@ -21,6 +24,44 @@ namespace v8a = thence::v8_adapter;
 
 constexpr std::size_t kAwaits = 3000;
 constexpr std::size_t kSlots = 32'768;
+
+/// The hooks of a floor: a script, (native) => [init, before, after, resolve], with native.record(kind, id, trigger).
+constexpr std::string_view kEmptyHooks = "(native) => [() => {}, () => {}, () => {}, () => {}]";
+constexpr std::string_view kRecordingHooks =
+    "(native) => [() => { native.record(0, 1, 2) }, () => { native.record(1, 1, 2) },"
+    "             () => { native.record(2, 1, 2) }, () => { native.record(3, 1, 2) }]";
+constexpr std::string_view kStampingHooks = R"js((native) => {
+  class Identity { constructor(object) { return object } }
+  class Stamp extends Identity {
+    #id;
+    constructor(promise, id) { super(promise); this.#id = id }
+    static of(promise) { return #id in promise ? promise.#id : 0 }
+  }
+  let next = 1, current = 0;
+  return [(promise) => { const id = next++ & 0xfffffff; new Stamp(promise, id); native.record(0, id, current) },
+          (promise) => { const id = Stamp.of(promise); current = id; native.record(1, id, 0) },
+          () => { native.record(2, current, 0); current = 0 },
+          (promise) => { native.record(3, Stamp.of(promise), current) }];
+})js";
+
+struct FloorEvent {
+  std::uint64_t ticks;
+  std::uint64_t words[3];
+};
+FloorEvent floor_events[1 << 12];
+std::size_t floor_position = 0;
+void record_floor(std::int32_t kind, std::int32_t id, std::int32_t trigger) noexcept {
+  floor_events[floor_position++ % std::size(floor_events)] = {
+      static_cast<std::uint64_t>(BestClock::counter()),
+      {static_cast<std::uint64_t>(kind), static_cast<std::uint64_t>(id), static_cast<std::uint64_t>(trigger)}};
+}
+void record_floor_fast(v8::Local<v8::Object>, std::int32_t kind, std::int32_t id, std::int32_t trigger) {
+  record_floor(kind, id, trigger);
+}
+void record_floor_slowly(const v8::FunctionCallbackInfo<v8::Value>& info) {
+  const auto integer = [&](int at) { return info[at].As<v8::Int32>()->Value(); };
+  record_floor(integer(0), integer(1), integer(2));
+}
 
 /// An isolate with the loop in it.
 class Loop {
@@ -43,16 +84,43 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  /// Promises are followed from now on, by a tracer that records or has been stopped.
+  /// Promises are followed from now on, by a tracer that records or was never started.
   void trace(v8a::PromiseOptions options, bool records = true) {
     const v8::Isolate::Scope entered(isolate_);
     const v8::HandleScope handles(isolate_);
-    tracer_ = std::make_unique<BasicTracer<DefaultPolicies>>(link_, BestClock(), StackWords::Options(),
-                                                             StringDeduplicator::Options(), HeapStorage(kSlots));
-    tracer_->set_epoch(1);
-    promises_ = std::make_unique<v8a::BasicPromiseTracer<BasicTracer<DefaultPolicies>>>(isolate_, *tracer_, options);
+    make_tracer();
+    if (records) tracer_->set_epoch(1);
+    promises_ = std::make_unique<v8a::BasicPromiseTracer<TracerType>>(isolate_, *tracer_, options);
     promises_->follow(context_.Get(isolate_));
-    if (!records) tracer_->set_epoch(0);
+  }
+  /// The current resource is carried through the script; no promise is followed.
+  void carry() {
+    const v8::Isolate::Scope entered(isolate_);
+    const v8::HandleScope handles(isolate_);
+    make_tracer();
+    tracer_->set_epoch(1);
+    light_ = std::make_unique<v8a::BasicLightTracer<TracerType>>(isolate_, *tracer_);
+    request_ = tracer_->begin_root();
+  }
+  void stop() { tracer_->set_epoch(0); }
+  /// Hooks of a floor in place of the adapter's; with `remove` they go again at once.
+  void hook(std::string_view hooks, bool remove = false) {
+    const v8::Isolate::Scope entered(isolate_);
+    const v8::HandleScope handles(isolate_);
+    const auto context = context_.Get(isolate_);
+    const v8::Context::Scope in_context(context);
+    const auto text = [&](std::string_view of) {
+      return v8::String::NewFromUtf8(isolate_, of.data(), v8::NewStringType::kNormal, static_cast<int>(of.size())).ToLocalChecked();
+    };
+    static const auto fast = v8a::fast_function(&record_floor_fast);
+    v8::Local<v8::Value> native = v8::Object::New(isolate_);
+    const auto record = v8a::function_template(isolate_, &record_floor_slowly, fast)->GetFunction(context).ToLocalChecked();
+    native.As<v8::Object>()->Set(context, text("record"), record).Check();
+    const auto factory = v8::Script::Compile(context, text(hooks)).ToLocalChecked()->Run(context).ToLocalChecked();
+    const auto list = factory.As<v8::Function>()->Call(context, v8::Undefined(isolate_), 1, &native).ToLocalChecked().As<v8::Object>();
+    const auto at = [&](std::uint32_t index) { return list->Get(context, index).ToLocalChecked().As<v8::Function>(); };
+    context->SetPromiseHooks(at(0), at(1), at(2), at(3));
+    if (remove) context->SetPromiseHooks({}, {}, {}, {});
   }
   void untrace() {
     const v8::Isolate::Scope entered(isolate_);
@@ -65,7 +133,18 @@ class Loop {
     const auto context = context_.Get(isolate_);
     const v8::Context::Scope in_context(context);
     v8::Local<v8::Value> count = v8::Integer::New(isolate_, static_cast<int>(kAwaits));
-    run_.Get(isolate_)->Call(context, v8::Undefined(isolate_), 1, &count).ToLocalChecked();
+    const auto call = [&] { run_.Get(isolate_)->Call(context, v8::Undefined(isolate_), 1, &count).ToLocalChecked(); };
+    if (light_ == nullptr) {
+      call();
+      isolate_->PerformMicrotaskCheckpoint();
+      return;
+    }
+    const CallbackScope scope{*tracer_, request_};
+    {
+      const v8a::BasicLightTracer<TracerType>::Carry carry{*light_, context};
+      call();
+    }
+    const v8a::BasicLightTracer<TracerType>::Microtasks each_its_own{*light_, context};
     isolate_->PerformMicrotaskCheckpoint();
   }
   void drain() {
@@ -79,12 +158,21 @@ class Loop {
   }
 
  private:
+  using TracerType = BasicTracer<DefaultPolicies>;
+
+  void make_tracer() {
+    tracer_ = std::make_unique<TracerType>(link_, BestClock(), StackWords::Options(), StringDeduplicator::Options(),
+                                           HeapStorage(kSlots));
+  }
+
   v8::Isolate* isolate_;
   v8::Global<v8::Context> context_;
   v8::Global<v8::Function> run_;
   TracerLink link_;
-  std::unique_ptr<BasicTracer<DefaultPolicies>> tracer_;
-  std::unique_ptr<v8a::BasicPromiseTracer<BasicTracer<DefaultPolicies>>> promises_;
+  std::unique_ptr<TracerType> tracer_;
+  std::unique_ptr<v8a::BasicPromiseTracer<TracerType>> promises_;
+  std::unique_ptr<v8a::BasicLightTracer<TracerType>> light_;
+  Resource request_;
 };
 
 }  // namespace
@@ -111,9 +199,20 @@ int main(int count, char** arguments) {
   using v8a::Hooks;
   using v8a::StackMode;
   add("two untraced isolates", [](Loop&) {});
+  add("light: the request is carried", [](Loop& loop) { loop.carry(); });
+  add("floor: hooks that were set once and removed", [](Loop& loop) { loop.hook(kEmptyHooks, true); });
+  add("floor: empty hooks", [](Loop& loop) { loop.hook(kEmptyHooks); });
+  add("floor: six clock readings and stores", [](Loop& loop) { loop.hook(kRecordingHooks); });
+  add("floor: the same, and an id on the promise", [](Loop& loop) { loop.hook(kStampingHooks); });
   add("context hooks", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext, .stacks = {.mode = StackMode::kNone}}); });
   add("context hooks, a stack on every promise", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext}); });
-  add("context hooks, tracer stopped", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext}, false); });
+  add("context hooks, tracer never started", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext}, false); });
+  add("context hooks, tracer stopped", [](Loop& loop) {
+    loop.trace({.hooks = Hooks::kContext});
+    loop();
+    loop.stop();
+    loop.drain();
+  });
   add("unfollowed", [](Loop& loop) {
     loop.trace({.hooks = Hooks::kContext});
     loop();

@@ -16,11 +16,13 @@ constexpr std::size_t kYoungGenerationBytes = 24 << 20;
 Engine* the_engine = nullptr;  // V8's rejection callback carries no data of the host's
 }  // namespace
 
-Engine::Engine(std::chrono::milliseconds script_limit, bool fast_calls)
-    : platform_(v8::platform::NewDefaultPlatform(1)), allocator_(v8::ArrayBuffer::Allocator::NewDefaultAllocator()) {
+Engine::Engine(std::chrono::milliseconds script_limit, Trace trace)
+    : platform_(v8::platform::NewDefaultPlatform(1)),
+      allocator_(v8::ArrayBuffer::Allocator::NewDefaultAllocator()),
+      trace_(trace) {
   KJ_REQUIRE(the_engine == nullptr, "one engine a process");
   the_engine = this;
-  if (fast_calls) v8::V8::SetFlagsFromString("--turbo-fast-api-calls");
+  if (trace) v8::V8::SetFlagsFromString("--turbo-fast-api-calls");
   v8::V8::InitializePlatform(platform_.get());
   v8::V8::Initialize();
 
@@ -62,12 +64,14 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
   bool stopped = false;
   {
     const v8::TryCatch caught(isolate_);
+    const Trace::Carry carry(trace_, context);
     body();
     stopped = caught.HasTerminated();
     if (caught.HasCaught() && !stopped) error = ScriptError{.text = describe(caught)};
   }
   if (!stopped) {
     const v8::TryCatch caught(isolate_);
+    const Trace::Microtasks each_its_own(trace_, context);
     isolate_->PerformMicrotaskCheckpoint();
     stopped = caught.HasTerminated();
   }
@@ -86,12 +90,12 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
 }
 
 std::uint32_t Engine::current_request() const {
-  const v8::Local<v8::Value> data = continuation_data(isolate_, isolate_->GetCurrentContext());
+  const v8::Local<v8::Value> data = trace_.continuation_value(isolate_, isolate_->GetCurrentContext());
   return !data.IsEmpty() && data->IsUint32() ? data.As<v8::Uint32>()->Value() : 0;
 }
 
 void Engine::set_current_request(std::uint32_t request) {
-  set_continuation_data(isolate_, isolate_->GetCurrentContext(), v8::Integer::NewFromUnsigned(isolate_, request));
+  trace_.set_continuation_value(isolate_, isolate_->GetCurrentContext(), v8::Integer::NewFromUnsigned(isolate_, request));
 }
 
 void Engine::run_platform_tasks() {

@@ -17,6 +17,7 @@
 #include <memory>
 #include <vector>
 
+#include "tracing.hpp"
 #include "watchdog.hpp"
 
 namespace worker {
@@ -33,8 +34,8 @@ struct ScriptError {
 ///   Lifetime  one at a time; it outlives every handle
 class Engine {
  public:
-  /// `fast_calls`: V8 may call C++ straight from compiled code (for the tracer's hooks).
-  Engine(std::chrono::milliseconds script_limit, bool fast_calls);
+  /// Where there is a trace, V8 may call C++ straight from compiled code, for the tracer's hooks.
+  Engine(std::chrono::milliseconds script_limit, Trace trace);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
@@ -92,6 +93,7 @@ class Engine {
   v8::Global<v8::Context> context_;
   std::vector<Rejection> rejections_;
   std::unique_ptr<Watchdog> watchdog_;
+  Trace trace_;
   bool entered_ = false;
 };
 

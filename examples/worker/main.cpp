@@ -38,9 +38,9 @@ int serve(const Options& options) {
 
   // Before the engine and the loop's other users, for it outlives it; without --trace there is none, and no hook in V8.
   std::optional<Tracing> tracing;
-  if (options.trace_folder) tracing.emplace(*options.trace_folder, options.trace_when, options.trace_json);
-  Engine engine(options.script_limit, tracing.has_value());
+  if (options.trace_folder) tracing.emplace(*options.trace_folder, options.trace_when, options.trace_mode, options.trace_json);
   const Trace trace = tracing ? Trace(*tracing) : Trace();
+  Engine engine(options.script_limit, trace);
   KJ_DEFER(if (tracing) tracing->unfollow());
   if (tracing) {
     engine.on_rejection = [&](const v8::PromiseRejectMessage& message) { tracing->note_rejection(message); };

@@ -334,6 +334,7 @@ template <auto kFunction>
 void enter_native(const v8::FunctionCallbackInfo<v8::Value>& args) {
   Runtime& runtime = *static_cast<Runtime*>(args.Data().As<v8::External>()->Value());
   Call call(runtime, args);
+  const Trace::Caller caller(call.trace(), call.context());
   auto thrown = kj::runCatchingExceptions([&] { kFunction(call); });
   if (const auto* exception = if_some(thrown)) {
     args.GetIsolate()->ThrowException(v8::Exception::TypeError(runtime.engine().string(exception->getDescription())));

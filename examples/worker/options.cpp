@@ -14,6 +14,7 @@ ParsedOptions parse_options(int argc, char** argv) {
   std::vector<std::string> env;
   std::string trace_folder;
   std::string trace_when = "all";
+  std::string trace_mode = "full";
   std::int64_t script_limit = options.script_limit.count();
   std::int64_t grace = options.grace.count();
 
@@ -29,6 +30,8 @@ ParsedOptions parse_options(int argc, char** argv) {
   const CLI::Option* trace = serve->add_option("--trace", trace_folder, "Trace requests; write trace.pftrace and request-<n>.json to this folder");
   serve->add_option("--trace-when", trace_when, "Which requests: all, or those that carry the header x-thence-trace")
       ->check(CLI::IsMember({"all", "header"}));
+  serve->add_option("--trace-mode", trace_mode, "What of them: full, with every promise; or light, the worker's operations only")
+      ->check(CLI::IsMember({"full", "light"}));
   serve->add_option("--trace-json", options.trace_json,
                     "How many traced requests, from the first, get a JSON file (1000)");
   serve
@@ -53,6 +56,7 @@ ParsedOptions parse_options(int argc, char** argv) {
   }
   if (trace->count() != 0) options.trace_folder = trace_folder;
   options.trace_when = trace_when == "header" ? TraceWhen::kHeader : TraceWhen::kAll;
+  options.trace_mode = trace_mode == "light" ? TraceMode::kLight : TraceMode::kFull;
   options.script_limit = std::chrono::milliseconds(script_limit);
   options.grace = std::chrono::milliseconds(grace);
   return {.options = std::move(options), .exit_code = 0};

@@ -13,6 +13,8 @@
 namespace worker {
 
 enum class TraceWhen { kAll, kHeader };
+/// kFull: every promise of the script. kLight: the worker's own operations only, with their request and trigger.
+enum class TraceMode { kFull, kLight };
 
 struct Options {
   std::string script;  // path of the main module
@@ -24,6 +26,7 @@ struct Options {
   std::chrono::milliseconds grace{5000};                 // for requests in flight when asked to stop
   std::optional<std::string> trace_folder;               // absent: no tracer and no hook exists
   TraceWhen trace_when = TraceWhen::kAll;
+  TraceMode trace_mode = TraceMode::kFull;
   std::uint64_t trace_json = 1000;  // so many of the traced requests also get a JSON file
 };
 

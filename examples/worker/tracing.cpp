@@ -59,8 +59,8 @@ class FirstRequests {
 
 }  // namespace
 
-Tracing::Tracing(const std::string& folder, TraceWhen when, std::uint64_t json_requests)
-    : folder_(folder), session_(session_options(when)) {
+Tracing::Tracing(const std::string& folder, TraceWhen when, TraceMode mode, std::uint64_t json_requests)
+    : folder_(folder), mode_(mode), session_(session_options(when)) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
@@ -88,11 +88,17 @@ void Tracing::follow(v8::Isolate* isolate, v8::Local<v8::Context> context) {
   // libnode's V8 has the context hooks, the cheap way (V8_ENABLE_JAVASCRIPT_PROMISE_HOOKS).
   promises_ = std::make_unique<Promises>(isolate, tracer(), thence::v8_adapter::PromiseOptions{});
   stacks_ = std::make_unique<thence::v8_adapter::ScriptStacks>(isolate, thence::v8_adapter::StackOptions{});
-  KJ_REQUIRE(promises_->follow(context), "V8 cannot run the promise hooks");
+  if (is_light()) {
+    // Every entry into the script drains the microtasks before it returns (Engine::enter).
+    light_ = std::make_unique<Light>(isolate, tracer(), promises_.get(), thence::v8_adapter::LightOptions{.drains_every_call = true});
+  } else {
+    KJ_REQUIRE(promises_->follow(context), "V8 cannot run the promise hooks");
+  }
   stacks_->calibrate(context);
 }
 
 void Tracing::unfollow() {
+  light_ = nullptr;
   promises_ = nullptr;
   stacks_ = nullptr;
 }

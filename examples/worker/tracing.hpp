@@ -23,6 +23,7 @@
 #include "thence/adapters/kj/event_port.hpp"
 #include "thence/adapters/kj/fulfiller.hpp"
 #include "thence/adapters/kj/node.hpp"
+#include "thence/adapters/v8/light_tracer.hpp"
 #include "thence/adapters/v8/promise_tracer.hpp"
 #include "thence/session/session.hpp"
 #include "thence/thence.hpp"
@@ -40,12 +41,12 @@ using thence::ResourceType;
 class Tracing {
  public:
   /// Writes a JSON file for each of the first `json_requests` traced requests; all of them are in the Perfetto trace.
-  Tracing(const std::string& folder, TraceWhen when, std::uint64_t json_requests);
+  Tracing(const std::string& folder, TraceWhen when, TraceMode mode, std::uint64_t json_requests);
   ~Tracing();
   Tracing(const Tracing&) = delete;
   Tracing& operator=(const Tracing&) = delete;
 
-  /// Follows every promise of the context, with stacks, from now on.
+  /// Follows the script's requests through the context from now on; every promise of it, with stacks, in full mode.
   void follow(v8::Isolate* isolate, v8::Local<v8::Context> context);
   void unfollow();
   /// For the host's PromiseRejectCallback.
@@ -57,14 +58,22 @@ class Tracing {
   Resource resource_of(v8::Local<v8::Promise> promise);
   void flush_promises();
 
+  using Light = thence::v8_adapter::LightTracerOf<thence::Tracer>;
+  /// What carries the request through the script, in light mode; null before follow().
+  Light* light() { return light_.get(); }
+
  private:
+  bool is_light() const { return mode_ == TraceMode::kLight; }
+
   using Promises = thence::v8_adapter::PromiseTracerOf<thence::Tracer>;
 
   std::string folder_;
+  TraceMode mode_;
   thence::Session session_;
   thence::Lane lane_;
   std::unique_ptr<thence::kj_adapter::ParkWatch<thence::Tracer>> park_watch_;
   std::unique_ptr<Promises> promises_;
+  std::unique_ptr<Light> light_;
   std::unique_ptr<thence::v8_adapter::ScriptStacks> stacks_;
 };
 
@@ -81,8 +90,10 @@ class Trace {
   // ---- requests
 
   Resource begin_root(bool asked, thence::SourceSite site = thence::SourceSite::current()) const {
-    return tracing_ == nullptr ? Resource{}
-                               : tracing_->tracer().begin_root(ResourceType::kRoot, {.asked = asked}, site);
+    if (tracing_ == nullptr) return {};
+    const Resource root = tracing_->tracer().begin_root(ResourceType::kRoot, {.asked = asked}, site);
+    if (tracing_->light() != nullptr) tracing_->light()->note(root);
+    return root;
   }
   /// The response is out and all that the script wanted to wait for is done.
   void finish_root(Resource root) const {
@@ -176,6 +187,33 @@ class Trace {
    private:
     std::optional<thence::CallbackScope<thence::Tracer>> scope_;
   };
+
+  // ---- through the script
+
+  /// The worker calls the script (Carry), runs its microtasks (Microtasks) or is called by it (Caller), to the end of the block.
+  template <class Way>
+  class [[nodiscard]] Through {
+   public:
+    Through(const Trace& trace, v8::Local<v8::Context> context) {
+      if (trace && trace.tracing_->light() != nullptr) way_.emplace(*trace.tracing_->light(), context);
+    }
+
+   private:
+    std::optional<Way> way_;
+  };
+  using Carry = Through<Tracing::Light::Carry>;
+  using Microtasks = Through<Tracing::Light::Microtasks>;
+  using Caller = Through<Tracing::Light::Caller>;
+
+  /// The worker's own value in V8's continuation data, in which the tracer's may be too.
+  v8::Local<v8::Value> continuation_value(v8::Isolate* isolate, v8::Local<v8::Context> context) const {
+    if (tracing_ != nullptr && tracing_->light() != nullptr) return tracing_->light()->host_value(context);
+    return thence::v8_adapter::continuation_data(isolate, context);
+  }
+  void set_continuation_value(v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> value) const {
+    if (tracing_ != nullptr && tracing_->light() != nullptr) return tracing_->light()->set_host_value(context, value);
+    thence::v8_adapter::set_continuation_data(isolate, context, value);
+  }
 
  private:
   Tracing* tracing_ = nullptr;

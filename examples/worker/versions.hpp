@@ -19,25 +19,6 @@ inline v8::ScriptOrigin origin_of([[maybe_unused]] v8::Isolate* isolate, v8::Loc
 #endif
 }
 
-/// The one value that V8 carries along every `await` and `then`: here, the number of the request.
-inline void set_continuation_data([[maybe_unused]] v8::Isolate* isolate,
-                                  [[maybe_unused]] v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
-#if V8_MAJOR_VERSION >= 12
-  isolate->SetContinuationPreservedEmbedderData(value);
-#else
-  context->SetContinuationPreservedEmbedderData(value);
-#endif
-}
-
-inline v8::Local<v8::Value> continuation_data([[maybe_unused]] v8::Isolate* isolate,
-                                              [[maybe_unused]] v8::Local<v8::Context> context) {
-#if V8_MAJOR_VERSION >= 12
-  return isolate->GetContinuationPreservedEmbedderData();
-#else
-  return context->GetContinuationPreservedEmbedderData();
-#endif
-}
-
 // ---- KJ ----------------------------------------------------------------------------------------------
 
 /// A `kj::Maybe` as a pointer: KJ_IF_MAYBE and KJ_IF_SOME each exist in some of the versions only.

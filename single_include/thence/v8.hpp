@@ -10,6 +10,7 @@
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <dlfcn.h>
@@ -95,6 +96,24 @@ inline constexpr auto kStackDetail = static_cast<::v8::StackTrace::StackTraceOpt
   return ::v8::ScriptOrigin(name);
 #else
   return ::v8::ScriptOrigin(isolate, name);
+#endif
+}
+
+/// The one value that V8 carries along every await and then(): of the context until V8 12, of the isolate since.
+[[nodiscard]] inline ::v8::Local<::v8::Value> continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
+                                                                [[maybe_unused]] ::v8::Local<::v8::Context> context) {
+#if V8_MAJOR_VERSION >= 12
+  return isolate->GetContinuationPreservedEmbedderData();
+#else
+  return context->GetContinuationPreservedEmbedderData();
+#endif
+}
+inline void set_continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
+                                  [[maybe_unused]] ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data) {
+#if V8_MAJOR_VERSION >= 12
+  isolate->SetContinuationPreservedEmbedderData(data);
+#else
+  context->SetContinuationPreservedEmbedderData(data);
 #endif
 }
 
@@ -825,6 +844,12 @@ class PromiseEvents {
 
   [[nodiscard]] TracerType* tracer() const noexcept { return tracer_; }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
+  /// Whether what runs now is a promise's callback that is known.
+  [[nodiscard]] bool runs_promise() const noexcept {
+    if (depth_ == 0 || tracer_ == nullptr) return false;
+    const Resource innermost = entered_[depth_ - 1].promise;
+    return !(innermost == Resource{}) && tracer_->current() == innermost;
+  }
   [[nodiscard]] const PromiseCounts& counts() const noexcept { return counts_; }
 
   /// The isolate goes on under another tracer, or under none.
@@ -850,7 +875,7 @@ class PromiseEvents {
       return true;
     }
     if (grandparent.has_handler) ++counts_.links_unsure;
-    open.undecided = {};
+    open.undecided.promise = {};
     return false;
   }
 
@@ -865,7 +890,13 @@ class PromiseEvents {
     last_created_ = promise.id;
     if (parent != ResourceId::kNone) {
       const bool is_younger = depth_ == 0 || number(parent) > number(at_enter_);
-      open.undecided = {promise, now, parent, parent_is_derived, is_younger};
+      // Member by member, here and below: a temporary is stored in words and loaded in pairs of them, which waits for the store.
+      OpenEnds::Undecided& undecided = open.undecided;
+      undecided.promise = promise;
+      undecided.created = now;
+      undecided.parent = parent;
+      undecided.parent_is_derived = parent_is_derived;
+      undecided.parent_is_younger = is_younger;
     }
     return promise;
   }
@@ -881,7 +912,9 @@ class PromiseEvents {
       ++beyond_;
       return;
     }
-    entered_[depth_++] = {promise, frame};
+    Entered& entered = entered_[depth_++];
+    entered.promise = promise;
+    entered.frame = frame;
     at_enter_ = last_created_;
     tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
   }
@@ -910,7 +943,7 @@ class PromiseEvents {
   /// awaited value, and never waited for its parent.
   bool resolved(OpenEnds& open, Resource promise) noexcept {
     const bool is_wrapper = promise && open.undecided.promise.id == promise.id;
-    if (is_wrapper) open.undecided = {};
+    if (is_wrapper) open.undecided.promise = {};
     decide(open);
     if (!is_active() || !promise) return is_wrapper;
     const Resource current = tracer_->current();
@@ -921,7 +954,12 @@ class PromiseEvents {
                ::v8::MicrotasksScope::IsRunningMicrotasks(isolate_)) {
       by = Actor::kUnknown;  // something runs, but it is not known
     }
-    open.held = {promise, tracer_->now(), by, current.id, true};
+    OpenEnds::Held& held = open.held;
+    held.promise = promise;
+    held.by = by;
+    held.settler = current.id;
+    held.is_held = true;
+    held.when = tracer_->now();
     return is_wrapper;
   }
 
@@ -951,7 +989,7 @@ class PromiseEvents {
       tracer_->at(open.undecided.created)
           .link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise, LinkKind::kAwaits);
     }
-    open.undecided = {};
+    open.undecided.promise = {};
   }
 
   /// Callbacks whose frames are gone: the stack has shrunk to `frame`, and no after came for them.
@@ -1290,7 +1328,7 @@ struct PromiseOptions {
 ///   Shape     one an isolate; any number of contexts
 ///   Threads   the isolate's. An isolate that goes on under another thread: rebind() there, before anything else
 ///   Cost      docs/v8.md. Once: a context of its own for the hooks, which no script can reach (about 1 ms). While the tracer
-///             is stopped the hooks stay and find nothing to do
+///             is stopped there are no hooks: they go with the first promise and come back with the next call into JavaScript
 ///   Errors    follow() says whether it could. Everything else is noexcept and counted (counts())
 ///   Lifetime  not movable. The tracer may go first after rebind(nullptr); the contexts at any time. It must go, or stop() be
 ///             called, before Isolate::Dispose(); where that is not possible, forget() first, after which nothing of V8's is touched
@@ -1315,14 +1353,16 @@ class BasicPromiseTracer {
     if (is_followed(context)) return true;
     if (!prepare()) return false;
     stacks_.calibrate(own_context_.Get(isolate_));
-    if (hooks_ == Hooks::kContext) {
-      hook(context);
-    } else if (!hook_isolate()) {
-      return false;
-    }
+    if (!take_slot() && hooks_ == Hooks::kIsolate) return false;
     std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
     followed_.emplace_back(isolate_, context);
     followed_.back().SetWeak();
+    if (events_.is_active() || !can_pause()) {
+      resume();
+      hook(context);
+    } else {
+      pause();
+    }
     return true;
   }
 
@@ -1335,6 +1375,7 @@ class BasicPromiseTracer {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
       unhook(context);
+      if (followed_.empty()) events_.rebind(events_.tracer());  // no hook will tell what is left
       return;
     }
   }
@@ -1346,13 +1387,16 @@ class BasicPromiseTracer {
     events_.rebind(tracer);
     stacks_.moved_here();
     if (pauses_) pauses_->rebind(tracer);
+    resume();
   }
 
   /// Records what waits for V8's next hook call: the outcome of the promise that was settled last, the link of the one that
   /// was created last. Done by itself at the end of each microtask checkpoint of the isolate's own queue; for a host with
-  /// queues of its own, and before a root is finished outside of a checkpoint.
+  /// queues of its own, and before a root is finished outside of a checkpoint. After tracing was stopped and has begun again, it
+  /// puts the hooks back at once (else V8's next call into JavaScript does, or the end of the next checkpoint).
   void flush() noexcept {
     if (isolate_ == nullptr) return;
+    resume();
     events_.decide(open_);
     if (!open_.held.is_held) return;
     ::v8::HandleScope handles(isolate_);
@@ -1376,6 +1420,9 @@ class BasicPromiseTracer {
     const std::int32_t low = id.As<::v8::Int32>()->Value();
     return low < 0 ? Resource{} : PackedResource{low, shared_[kSharedRoot], shared_[kSharedHigh]}.resource();
   }
+
+  /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
+  [[nodiscard]] bool runs_followed() const noexcept { return events_.runs_promise(); }
 
   /// For a host's own PromiseRejectCallback (V8 has one place for it, and it is the host's): notes on the promise that nobody
   /// handled its rejection, or that somebody did later. Settles are recorded without it.
@@ -1411,6 +1458,7 @@ class BasicPromiseTracer {
       // A hook that is running now finds nobody.
       if (!native_.IsEmpty()) native_.Get(isolate_)->SetAlignedPointerInInternalField(0, nullptr);
     }
+    release_slot();
     isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
     stacks_.stop();
     pauses_.reset();
@@ -1422,7 +1470,8 @@ class BasicPromiseTracer {
   /// The isolate is gone already: nothing of V8's is touched any more, by this object or by its destructor.
   void forget() noexcept {
     if (isolate_ == nullptr) return;
-    release_isolate_hook();
+    watches_calls_ = false;
+    release_slot();
     for (auto& context : followed_) std::construct_at(&context);  // emptied without V8
     followed_.clear();
     stacks_.forget();
@@ -1439,7 +1488,8 @@ class BasicPromiseTracer {
   [[nodiscard]] std::uint64_t fast_calls() const noexcept { return fast_calls_; }
   [[nodiscard]] std::uint64_t slow_calls() const noexcept { return slow_calls_; }
 
-  /// Isolates of a process that can be followed by the isolate hook at a time.
+  /// Isolates of a process that can be followed at a time by the isolate hook; beyond it the context way follows on, and its hooks
+  /// stay while tracing is stopped.
   static constexpr std::size_t kMaxIsolates = 256;
 
  private:
@@ -1484,7 +1534,8 @@ class BasicPromiseTracer {
     const ResourceId parent_id = PackedResource::id_of(parent, parent_high);
     if (self->events_.must_decide_chain(self->open_, parent_id)) [[unlikely]]
       return kAskSlowly;
-    if (!self->events_.is_active()) return kDoNotStamp;
+    if (!self->events_.is_active()) [[unlikely]]
+      return self->can_pause() ? kAskSlowly : kDoNotStamp;
     // The caller is the hook's own code: what called the hook is the caller's caller.
     const StackId stack = self->stacks_.look_up(detail::load_word(THENCE_V8_FRAME()));
     if (stack == ScriptStacks::kUnseen) [[unlikely]]
@@ -1506,7 +1557,10 @@ class BasicPromiseTracer {
       self->shared_[kSharedForgetParent] = 1;
       parent_is_derived = false;
     }
-    if (!self->events_.is_active()) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
+    if (!self->events_.is_active()) {
+      self->pause();
+      return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
+    }
     const StackId stack = self->stacks_.capture(*self->events_.tracer(), self->script_id_);
     info.GetReturnValue().Set(self->stamp(parent, parent_is_derived, stack));
   }
@@ -1638,20 +1692,80 @@ class BasicPromiseTracer {
     return true;
   }
 
+  // ---- hooks come and go
+
   void hook(::v8::Local<::v8::Context> context) noexcept {
+    if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(&isolate_hook);
     context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_),
                              functions_[kAfterHook].Get(isolate_), functions_[kResolveHook].Get(isolate_));
   }
-
-  void unhook(::v8::Local<::v8::Context> context) noexcept {
-    if (hooks_ == Hooks::kIsolate) {
-      if (followed_.empty()) release_isolate_hook();
-      return;
-    }
+  void hook_all() noexcept {
+    for (auto& one : followed_)
+      if (const auto followed = one.Get(isolate_); !followed.IsEmpty()) hook(followed);
+  }
+  void clear_hook(::v8::Local<::v8::Context> context) noexcept {
+    if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(nullptr);
     if (!context.IsEmpty()) context->SetPromiseHooks({}, {}, {}, {});
-    // V8 keeps one flag for all contexts of an isolate, and has just cleared it.
-    for (auto& other : followed_)
-      if (const auto followed = other.Get(isolate_); !followed.IsEmpty()) hook(followed);
+  }
+  void unhook(::v8::Local<::v8::Context> context) noexcept {
+    if (is_paused_) return;
+    clear_hook(context);
+    hook_all();  // V8 keeps one flag for all contexts of an isolate, and has just cleared it
+  }
+
+  /// Hooks that find nothing to do still double the time of an await: while tracing is stopped there are none. The first
+  /// promise that is made then takes them out, and what calls JavaScript next after tracing began again puts them back.
+  void pause() noexcept {
+    if (is_paused_ || !can_pause()) return;
+    is_paused_ = true;
+    if (!watches_calls_) isolate_->AddBeforeCallEnteredCallback(&before_call);
+    watches_calls_ = true;
+    for (auto& one : followed_) clear_hook(one.Get(isolate_));
+    open_ = {};
+    events_.rebind(events_.tracer());  // no hook will tell what is left
+  }
+  void resume() noexcept {
+    if (!is_paused_ || !events_.is_active()) [[likely]]
+      return;
+    is_paused_ = false;
+    const ::v8::HandleScope handles(isolate_);
+    hook_all();
+  }
+  [[nodiscard]] bool can_pause() const noexcept { return slot_ != nullptr; }
+  static void before_call(::v8::Isolate* isolate) {
+    if (BasicPromiseTracer* const self = slot_owner(isolate)) self->resume();
+  }
+
+  /// V8 hands neither data nor the isolate to some of its callbacks: they find their owner here. Slots are never compacted.
+  struct Slot {
+    std::atomic<::v8::Isolate*> isolate{nullptr};
+    std::atomic<BasicPromiseTracer*> owner{nullptr};
+  };
+  static inline std::array<Slot, kMaxIsolates> slots_;
+
+  [[nodiscard]] bool take_slot() noexcept {
+    if (slot_ != nullptr) return true;
+    for (Slot& slot : slots_) {
+      ::v8::Isolate* free = nullptr;
+      if (!slot.isolate.compare_exchange_strong(free, isolate_, std::memory_order_acq_rel)) continue;
+      slot.owner.store(this, std::memory_order_release);  // pairs with the acquire in slot_owner(), on a later thread
+      slot_ = &slot;
+      return true;
+    }
+    return false;
+  }
+  void release_slot() noexcept {
+    if (watches_calls_) isolate_->RemoveBeforeCallEnteredCallback(&before_call);
+    watches_calls_ = false;
+    if (slot_ == nullptr) return;
+    slot_->owner.store(nullptr, std::memory_order_relaxed);
+    slot_->isolate.store(nullptr, std::memory_order_release);
+    slot_ = nullptr;
+  }
+  [[nodiscard]] static BasicPromiseTracer* slot_owner(::v8::Isolate* isolate) noexcept {
+    for (Slot& slot : slots_)
+      if (slot.isolate.load(std::memory_order_relaxed) == isolate) return slot.owner.load(std::memory_order_acquire);
+    return nullptr;
   }
 
   ::v8::MaybeLocal<::v8::Value> call(::v8::Global<::v8::Function>& function, int count, Value* arguments) noexcept {
@@ -1664,38 +1778,6 @@ class BasicPromiseTracer {
   }
 
   // ---- the isolate way
-
-  /// V8 hands a promise hook neither data nor its isolate: the hook finds its owner here. Slots are never compacted.
-  struct Slot {
-    std::atomic<::v8::Isolate*> isolate{nullptr};
-    std::atomic<BasicPromiseTracer*> owner{nullptr};
-  };
-  static inline std::array<Slot, kMaxIsolates> slots_;
-
-  [[nodiscard]] bool hook_isolate() noexcept {
-    if (slot_ != nullptr) return true;
-    for (Slot& slot : slots_) {
-      ::v8::Isolate* free = nullptr;
-      if (!slot.isolate.compare_exchange_strong(free, isolate_, std::memory_order_acq_rel)) continue;
-      slot.owner.store(this, std::memory_order_release);  // pairs with the acquire in hook_owner(), on a later thread
-      slot_ = &slot;
-      isolate_->SetPromiseHook(&isolate_hook);
-      return true;
-    }
-    return false;
-  }
-  void release_isolate_hook() noexcept {
-    if (slot_ == nullptr) return;
-    if (isolate_ != nullptr && !own_context_.IsEmpty()) isolate_->SetPromiseHook(nullptr);
-    slot_->owner.store(nullptr, std::memory_order_relaxed);
-    slot_->isolate.store(nullptr, std::memory_order_release);
-    slot_ = nullptr;
-  }
-  [[nodiscard]] static BasicPromiseTracer* hook_owner(::v8::Isolate* isolate) noexcept {
-    for (Slot& slot : slots_)
-      if (slot.isolate.load(std::memory_order_relaxed) == isolate) return slot.owner.load(std::memory_order_acquire);
-    return nullptr;
-  }
 
   /// What a promise bears: an object of three internal fields under a private symbol.
   enum StampField : int { kStampId, kStampRoot, kStampParent, kStampFields };
@@ -1746,7 +1828,7 @@ class BasicPromiseTracer {
 
   static void isolate_hook(::v8::PromiseHookType type, ::v8::Local<::v8::Promise> promise, Value parent) {
     ::v8::Isolate* const isolate = ::v8::Isolate::GetCurrent();
-    BasicPromiseTracer* const self = hook_owner(isolate);
+    BasicPromiseTracer* const self = slot_owner(isolate);
     if (self == nullptr) return;
     ::v8::HandleScope handles(isolate);
     if (!self->is_followed(isolate->GetCurrentContext())) return;
@@ -1796,7 +1878,7 @@ class BasicPromiseTracer {
       parents.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate_, 0));
       parent_is_derived = false;
     }
-    if (!events_.is_active()) return;
+    if (!events_.is_active()) return pause();
     const StackId stack = stacks_.capture(*events_.tracer(), 0);
     const Resource resource = events_.created(open_, parent_id, parent_is_derived, stack);
     if (!resource && resource.root == RootId::kNone) return;
@@ -1839,6 +1921,9 @@ class BasicPromiseTracer {
   std::optional<GcPauses<TracerType>> pauses_;
   std::vector<::v8::Global<::v8::Context>> followed_;  // weak
   ::v8::Global<::v8::Context> own_context_;
+  Slot* slot_ = nullptr;
+  bool is_paused_ = false;
+  bool watches_calls_ = false;
   // the context way
   ::v8::Global<::v8::Object> native_;
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
@@ -1846,7 +1931,6 @@ class BasicPromiseTracer {
   std::int32_t* shared_ = nullptr;
   int script_id_ = 0;
   // the isolate way
-  Slot* slot_ = nullptr;
   ::v8::Global<::v8::Private> key_;
   ::v8::Global<::v8::ObjectTemplate> stamps_;
   ::v8::Global<::v8::Promise> held_;
@@ -1874,6 +1958,7 @@ class NullPromiseTracer {
   constexpr void rebind(void*) noexcept {}
   constexpr void flush() noexcept {}
   [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise>) noexcept { return {}; }
+  [[nodiscard]] constexpr bool runs_followed() const noexcept { return false; }
   void note_rejection(const ::v8::PromiseRejectMessage&) noexcept {}
   constexpr void stop() noexcept {}
   constexpr void forget() noexcept {}
@@ -1889,6 +1974,292 @@ static_assert(std::is_empty_v<NullPromiseTracer>);
 template <class TracerType>
 using PromiseTracerOf = std::conditional_t<TracerType::kRecords, BasicPromiseTracer<TracerType>, NullPromiseTracer>;
 using PromiseTracer = PromiseTracerOf<Tracer>;
+
+}  // namespace v8_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/adapters/v8/light_tracer.hpp ====
+// light_tracer.hpp: the host's own operations with their exact root and trigger, and no promise followed.
+//
+// V8 carries one value along every `await` and `then`: what it is where a script reaches one, it is again where the script goes
+// on. A host that calls a script puts the current resource there, and finds it again when the script calls it: to begin a
+// fetch, a timer, a read. An await costs nothing.
+//
+//   v8_adapter::LightTracer light{isolate, lane.tracer()};
+//   { const CallbackScope scope{tracer, timer};                            // the host calls a script
+//     { const LightTracer::Carry carry{light, context}; callback->Call(...); }
+//     const LightTracer::Microtasks each_its_own{light, context};
+//     isolate->PerformMicrotaskCheckpoint(); }
+//   { const LightTracer::Caller caller{light, context};                    // the script calls the host
+//     fetch = tracer.create(ResourceType::kFetch); }                 // its trigger: the timer, after any number of awaits
+//
+// A trace made so has no promises: note(root) says it in the trace. With a PromiseTracer beside it the two go together:
+// where promises are followed they know better, and a host may follow() and unfollow() at any time. docs/v8.md has more.
+//
+// Layer: adapters/v8 (includes capture/, V8).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace v8_adapter {
+
+/// Where the mark of a resource, an object of ours, is in V8's continuation data. `data` is what V8 has now.
+template <class P>
+concept ContinuationPolicy =
+    requires(P& policy, ::v8::Isolate* isolate, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data,
+             ::v8::Local<::v8::Object> mark) {
+      { policy.with_mark(isolate, context, data, mark) } -> std::convertible_to<::v8::Local<::v8::Value>>;
+      { policy.mark_in(isolate, context, data) } -> std::convertible_to<::v8::Local<::v8::Value>>;
+    };
+
+/// The data is the mark. A host that uses the data too keeps its value inside the mark: host_value(), set_host_value().
+struct MarkIsData {
+  static ::v8::Local<::v8::Value> with_mark(::v8::Isolate*, ::v8::Local<::v8::Context>, ::v8::Local<::v8::Value>,
+                                            ::v8::Local<::v8::Object> mark) noexcept {
+    return mark;
+  }
+  static ::v8::Local<::v8::Value> mark_in(::v8::Isolate*, ::v8::Local<::v8::Context>,
+                                          ::v8::Local<::v8::Value> data) noexcept {
+    return data;
+  }
+};
+static_assert(ContinuationPolicy<MarkIsData>);
+
+struct LightOptions {
+  /// The host runs all microtasks after each of its calls, in the same resource's callback, before anything else. What runs in
+  /// a Microtasks was then made runnable by that resource, and the trace says so (the cause of the caller's invocation). Else
+  /// that is unknown.
+  bool drains_every_call = false;
+};
+
+struct LightCounts {
+  std::uint64_t carried = 0;  ///< calls into JavaScript that something was carried by
+  std::uint64_t callers = 0;  ///< calls from JavaScript whose resource had to be looked up and entered
+  std::uint64_t unknown = 0;  ///< of them, those that nothing was carried to: suspended before, or another context's
+};
+
+/// Carries the current resource through one isolate's scripts.
+///   Threads   the isolate's
+///   Cost      an await: nothing of ours; V8 takes 5 ns more for a value that is new (docs/v8.md). A Carry: an object of V8's
+///             (65 ns). A Caller: a look at it (35 ns), and two events where another resource than the current one is calling
+///   Errors    what nothing was carried to is created by nobody known: no trigger, no root; counted
+///   Lifetime  not movable; the tracer and the promise tracer outlive it. Before Isolate::Dispose(): it goes, or forget()
+template <class TracerType, ContinuationPolicy Policy = MarkIsData>
+class BasicLightTracer {
+ public:
+  using Promises = PromiseTracerOf<TracerType>;
+
+  BasicLightTracer(::v8::Isolate* isolate, TracerType& tracer, Promises* promises = nullptr, LightOptions options = {},
+                   Policy policy = {})
+      : isolate_(isolate), tracer_(&tracer), promises_(promises), options_(options), policy_(std::move(policy)) {
+    const ::v8::HandleScope handles(isolate);
+    const auto kind = ::v8::FunctionTemplate::New(isolate);
+    kind->InstanceTemplate()->SetInternalFieldCount(kMarkFields);
+    kind_.Reset(isolate, kind);
+  }
+  BasicLightTracer(const BasicLightTracer&) = delete;
+  BasicLightTracer& operator=(const BasicLightTracer&) = delete;
+
+  /// The host calls a script: what the script does from here to the end of the block, and all that follows from it by promises,
+  /// belongs to what is current now. Needs a HandleScope that outlives it, and `context` entered.
+  class [[nodiscard]] Carry {
+   public:
+    Carry(BasicLightTracer& light, ::v8::Local<::v8::Context> context) : Carry(light, context, light.current()) {}
+    ~Carry() {
+      if (is_set_) set_continuation_data(light_.isolate_, context_, before_);
+    }
+    Carry(const Carry&) = delete;
+    Carry& operator=(const Carry&) = delete;
+
+   private:
+    friend BasicLightTracer;
+    Carry(BasicLightTracer& light, ::v8::Local<::v8::Context> context, Resource carried)
+        : light_(light), context_(context), before_(continuation_data(light.isolate_, context)) {
+      is_set_ = light.carry(context, before_, carried);
+    }
+
+    BasicLightTracer& light_;
+    ::v8::Local<::v8::Context> context_;
+    ::v8::Local<::v8::Value> before_;
+    bool is_set_;
+  };
+
+  /// The host runs the microtasks: each belongs to what was carried to it. V8 (10.2) leaves one that nothing was carried to with
+  /// the value that it finds: from here to the end of the block that is nobody's.
+  class [[nodiscard]] Microtasks {
+   public:
+    Microtasks(BasicLightTracer& light, ::v8::Local<::v8::Context> context)
+        : light_(light), nobody_(light, context, Resource{}), outer_(std::exchange(light.drains_, light.current().id)) {
+      nobody_.is_set_ |= light.is_active();  // V8 leaves nothing behind after a microtask that something was carried to
+    }
+    ~Microtasks() { light_.drains_ = outer_; }
+    Microtasks(const Microtasks&) = delete;
+    Microtasks& operator=(const Microtasks&) = delete;
+
+   private:
+    BasicLightTracer& light_;
+    Carry nobody_;
+    ResourceId outer_;
+  };
+
+  /// A script calls the host: what is created from here to the end of the block has the script's resource as its trigger. Does
+  /// nothing where that is current already, and where a followed promise is.
+  class [[nodiscard]] Caller {
+   public:
+    Caller(BasicLightTracer& light, ::v8::Local<::v8::Context> context) { light.enter_caller(context, scope_); }
+
+   private:
+    std::optional<CallbackScope<TracerType>> scope_;
+  };
+
+  /// On whose behalf the script runs that runs now; none where nothing was carried to it.
+  [[nodiscard]] Resource resource(::v8::Local<::v8::Context> context) {
+    return resource_in(mark_in(context, continuation_data(isolate_, context)));
+  }
+
+  /// The host's own value in the continuation data, which goes the same way. For MarkIsData.
+  [[nodiscard]] ::v8::Local<::v8::Value> host_value(::v8::Local<::v8::Context> context) {
+    const auto data = continuation_data(isolate_, context);
+    const auto mark = mark_in(context, data);
+    return mark.IsEmpty() ? data : mark->GetInternalField(kMarkHost).template As<::v8::Value>();
+  }
+  void set_host_value(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> value) {
+    const auto data = continuation_data(isolate_, context);
+    const auto mark = mark_in(context, data);
+    ::v8::Local<::v8::Object> changed;
+    if (mark.IsEmpty() || !make_mark(context, resource_in(mark), value).ToLocal(&changed)) {
+      return set_continuation_data(isolate_, context, value);
+    }
+    set_continuation_data(isolate_, context, policy_.with_mark(isolate_, context, data, changed));
+  }
+
+  /// Says of a request that its promises are not followed. For each that begins, and for each in flight where following ends.
+  void note(Resource root) noexcept {
+    if (tracer_ != nullptr) tracer_->annotate(root, kTracingKey, kTracingLight);
+  }
+
+  /// The isolate goes on under another tracer, its thread's; nullptr: under none. Outside of all callbacks.
+  void rebind(TracerType* tracer) noexcept { tracer_ = tracer; }
+  /// The isolate is gone already: nothing of V8's is touched any more.
+  void forget() noexcept {
+    std::construct_at(&kind_);
+    std::construct_at(&blank_);
+    tracer_ = nullptr;
+  }
+
+  [[nodiscard]] const LightCounts& counts() const noexcept { return counts_; }
+
+ private:
+  enum MarkField : int { kMarkId, kMarkRoot, kMarkHost, kMarkFields };
+
+  [[nodiscard]] Resource current() const noexcept { return tracer_ == nullptr ? Resource{} : tracer_->current(); }
+  [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
+
+  [[nodiscard]] bool carry(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data, Resource carried) {
+    if (kind_.IsEmpty()) return false;
+    const auto old = mark_in(context, data);
+    if (old.IsEmpty() && (!is_active() || carried == Resource{})) return false;  // it is nobody's as it is
+    ++counts_.carried;
+    const auto host = old.IsEmpty() ? data : old->GetInternalField(kMarkHost).template As<::v8::Value>();
+    ::v8::Local<::v8::Object> mark;
+    if (!make_mark(context, carried, host).ToLocal(&mark)) return false;
+    set_continuation_data(isolate_, context, policy_.with_mark(isolate_, context, data, mark));
+    return true;
+  }
+
+  void enter_caller(::v8::Local<::v8::Context> context, std::optional<CallbackScope<TracerType>>& scope) {
+    if (!is_active() || (promises_ != nullptr && promises_->runs_followed())) return;
+    const Resource caller = resource(context);
+    const Resource running = current();
+    if (caller == running) return;
+    ++counts_.callers;
+    if (caller == Resource{}) ++counts_.unknown;
+    const bool is_told = options_.drains_every_call && caller && running && running.id == drains_;
+    scope.emplace(*tracer_, caller, is_told ? Cause{CauseKind::kScheduled, drains_} : Cause{});
+  }
+
+  /// Exact: ids have 48 bits, roots 40. kUntraced is kept as -1.
+  [[nodiscard]] ::v8::MaybeLocal<::v8::Object> make_mark(::v8::Local<::v8::Context> context, Resource resource,
+                                                         ::v8::Local<::v8::Value> host) {
+    // A copy of one without a resource is cheaper than an instance.
+    ::v8::Local<::v8::Object> blank = blank_.Get(isolate_);
+    if (blank.IsEmpty()) {
+      if (!kind_.Get(isolate_)->InstanceTemplate()->NewInstance(context).ToLocal(&blank)) return {};
+      blank_.Reset(isolate_, blank);
+      blank_.SetWeak();  // it keeps its context
+    }
+    const ::v8::Local<::v8::Object> mark = blank->Clone();
+    const double root = resource.root == RootId::kUntraced ? -1 : static_cast<double>(number(resource.root));
+    mark->SetInternalField(kMarkId, ::v8::Number::New(isolate_, static_cast<double>(number(resource.id))));
+    mark->SetInternalField(kMarkRoot, ::v8::Number::New(isolate_, root));
+    mark->SetInternalField(kMarkHost, host);
+    return mark;
+  }
+  /// Empty where there is none.
+  [[nodiscard]] ::v8::Local<::v8::Object> mark_in(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data) {
+    if (data.IsEmpty() || kind_.IsEmpty()) return {};
+    const ::v8::Local<::v8::Value> mark = policy_.mark_in(isolate_, context, data);
+    if (mark.IsEmpty() || !kind_.Get(isolate_)->HasInstance(mark)) return {};
+    return mark.As<::v8::Object>();
+  }
+  [[nodiscard]] static Resource resource_in(::v8::Local<::v8::Object> mark) {
+    if (mark.IsEmpty()) return {};
+    const auto field = [&](int index) {
+      return mark->GetInternalField(index).template As<::v8::Value>().template As<::v8::Number>()->Value();
+    };
+    const double root = field(kMarkRoot);
+    return {static_cast<ResourceId>(static_cast<std::uint64_t>(field(kMarkId))),
+            root < 0 ? RootId::kUntraced : static_cast<RootId>(static_cast<std::uint64_t>(root))};
+  }
+
+  ::v8::Isolate* isolate_;
+  TracerType* tracer_;
+  Promises* promises_;
+  LightOptions options_;
+  [[no_unique_address]] Policy policy_;
+  ::v8::Global<::v8::FunctionTemplate> kind_;
+  ::v8::Global<::v8::Object> blank_;
+  ResourceId drains_ = ResourceId::kNone;  // in whose callback the microtasks run
+  LightCounts counts_;
+};
+
+/// The light tracer of a program that was built without tracing: the same calls, and the host's value alone in the data.
+class NullLightTracer {
+ public:
+  template <class TracerType, class... Options>
+  NullLightTracer(::v8::Isolate* isolate, TracerType&, Options&&...) noexcept : isolate_(isolate) {}
+  NullLightTracer(const NullLightTracer&) = delete;
+  NullLightTracer& operator=(const NullLightTracer&) = delete;
+
+  struct [[nodiscard]] Carry {
+    Carry(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+  };
+  struct [[nodiscard]] Microtasks {
+    Microtasks(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+  };
+  struct [[nodiscard]] Caller {
+    Caller(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+  };
+  [[nodiscard]] Resource resource(::v8::Local<::v8::Context>) noexcept { return {}; }
+  [[nodiscard]] ::v8::Local<::v8::Value> host_value(::v8::Local<::v8::Context> context) {
+    return continuation_data(isolate_, context);
+  }
+  void set_host_value(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> value) {
+    set_continuation_data(isolate_, context, value);
+  }
+  void note(Resource) noexcept {}
+  void rebind(void*) noexcept {}
+  void forget() noexcept {}
+  [[nodiscard]] LightCounts counts() const noexcept { return {}; }
+
+ private:
+  ::v8::Isolate* isolate_;
+};
+
+/// For a tracer of this type: the empty one where the tracer is.
+template <class TracerType, ContinuationPolicy Policy = MarkIsData>
+using LightTracerOf = std::conditional_t<TracerType::kRecords, BasicLightTracer<TracerType, Policy>, NullLightTracer>;
+using LightTracer = LightTracerOf<Tracer>;
 
 }  // namespace v8_adapter
 }  // namespace THENCE_ABI

@@ -323,6 +323,37 @@ class Requests(unittest.TestCase):
             self.assertEqual({kind: len(trace.of(kind)) for kind in expected}, expected)
         self.assertEqual(len(seen), 320)
 
+    def test_in_light_mode_each_operation_has_its_request_and_trigger_and_there_is_no_promise(self):
+        with Recording("--trace-mode", "light") as recording:
+            with concurrent.futures.ThreadPoolExecutor(32) as pool:
+                answers = list(pool.map(lambda m: recording.get("everything", str(m))[2].decode(), range(1000, 1100)))
+            self.assertEqual(answers, [",".join([str(m)] * 4) for m in range(1000, 1100)])
+            recording.get("timers", "7")
+            traces = recording.end()
+        expected = {"fetch": 1, "kv-get": 1, "kv-put": 1, "cache-get": 1, "cache-put": 1, "timer": 1, "js-promise": 0}
+        seen = set()
+        for trace in traces:
+            root = trace.one("root")
+            self.assertEqual(trace.note(root, "tracing"), "light")
+            if "timers" in trace.note(root, "url"):
+                continue
+            mark = re.search(r"/everything/(\d+)$", trace.note(root, "url"))[1]
+            seen.add(mark)
+            self.assertEqual({kind: len(trace.of(kind)) for kind in expected}, expected)
+            # The handler is one async function: it was called by the request, whatever it has awaited since.
+            for kind in OPERATIONS:
+                for operation in trace.of(kind):
+                    self.assertEqual(operation["triggerId"], root["asyncId"])
+                    for key in ("key", "url"):
+                        self.assertTrue(set(re.findall(r"(?<!:)\b1\d\d\d\b", trace.note(operation, key) or mark)) == {mark})
+            # The put is the first to be awaited, and what comes after it was made runnable by its end.
+            put, get = trace.one("kv-put"), trace.one("kv-get")
+            runs = [run for run in root["invocations"] if run["startedAt"] <= get["createdAt"] <= run["endedAt"]]
+            self.assertIn(put["asyncId"], trace.causes[runs[-1]["causeBy"]])
+        self.assertEqual(len(seen), 100)
+        timers = next(t for t in traces if "/timers/" in t.note(t.one("root"), "url"))
+        self.assertEqual({t["triggerId"] for t in timers.of("timer")}, {1})
+
     def test_what_one_request_waits_for_in_another_stays_the_others(self):
         with Recording() as recording:
             with concurrent.futures.ThreadPoolExecutor(2) as pool:

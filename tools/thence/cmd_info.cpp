@@ -13,6 +13,7 @@
 #include "options.hpp"
 #include "select.hpp"
 #include "terminal.hpp"
+#include "thence/analysis/coverage.hpp"
 #include "thence/formats/resource_rows.hpp"
 #include "thence/formats/words.hpp"
 #include "thence/model/replay.hpp"
@@ -287,6 +288,7 @@ void put_json(JsonText& json, const LoadedTrace& trace, const Facts& facts, cons
   json.member("settled", facts.settled);
   json.member("settled_by_known", facts.settled_by_known);
   json.member("invocations_with_cause", causes);
+  json.member("light_requests", light_requests(model));
   json.end_object();
   json.key("losses");
   json.begin_object();
@@ -419,6 +421,9 @@ void put_text(std::string& out, const LoadedTrace& trace, const Facts& facts, co
   line("coverage", "stack " + percent(facts.with_stack, facts.resources) + " of " + grouped(facts.resources) + " resources, settled by " +
                        percent(facts.settled_by_known, facts.settled) + " of " + grouped(facts.settled) + ", cause " +
                        percent(causes, model.invocations.size()) + " of " + grouped(model.invocations.size()) + " invocations");
+  if (const std::uint64_t light = light_requests(model); light != 0) {
+    line("light", grouped(light) + " of " + grouped(all.size()) + " requests: their promises were not followed");
+  }
   const std::uint64_t lost = lost_in_all(model);
   line("lost", lost == 0 ? std::string("nothing")
                          : inked(grouped(lost) + (lost == 1 ? " event, in " : " events, in ") + grouped(model.losses.size()) +

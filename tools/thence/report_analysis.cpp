@@ -496,6 +496,7 @@ class AnalysisReport {
     }
     if (!recorded.empty()) report_.text("recorded: " + recorded);
     if (!missing.empty()) report_.text("not recorded: " + missing + (of.inferred_wakes ? "; wakes are inferred" : ""));
+    if (of.light_requests != 0) report_.text("traced lightly, without their promises: " + grouped(of.light_requests) + " requests");
     report_.text(of.lost == 0 ? "lost: nothing" : "lost: " + grouped(of.lost) + " events in " + grouped(of.losses.size()) + " places",
                  of.lost == 0 ? Ink::kPlain : Ink::kBad);
     std::string amiss;

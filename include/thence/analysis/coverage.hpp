@@ -120,6 +120,7 @@ struct Coverage {
   std::uint64_t edges_dropped = 0;  ///< triggers later than what they created
   std::uint64_t skew = 0;           ///< times that ran backwards
   std::uint64_t open_invocations = 0;
+  std::uint64_t light_requests = 0; ///< whose promises were not followed: only the host's own operations are there
   TraceModel::Quality quality;      ///< what else the records had wrong with them
 
   [[nodiscard]] const Recorded& operator[](Need need) const noexcept { return recorded[static_cast<unsigned>(need)]; }
@@ -151,6 +152,20 @@ struct Coverage {
     return count;
   }
 };
+
+/// Requests that the host traced without following their promises, as it says in an annotation of the root.
+[[nodiscard]] inline std::uint64_t light_requests(const TraceModel& model) noexcept {
+  std::uint64_t count = 0;
+  for (const TraceModel::Root& root : model.roots) {
+    if (root.resource == TraceModel::kNone) continue;
+    for (const TraceModel::Note& note : model.notes_of(root.resource)) {
+      if (note.kind != ValueKind::kString || model.text(note.key) != kTracingKey || note.text != kTracingLight) continue;
+      ++count;
+      break;
+    }
+  }
+  return count;
+}
 
 /// Counts what is there.
 [[nodiscard]] inline Coverage coverage_of(const TraceModel& model, const Normalised& normal) {
@@ -216,6 +231,7 @@ struct Coverage {
   coverage.edges_dropped = normal.edges_dropped;
   coverage.skew = normal.skew;
   coverage.open_invocations = normal.open_invocations;
+  coverage.light_requests = light_requests(model);
   coverage.quality = model.quality;
   have(Need::kComplete) = {coverage.lost == 0 && coverage.quality.unknown_creations == 0 ? std::uint64_t{1} : 0, 1};
   return coverage;

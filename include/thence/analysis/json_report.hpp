@@ -648,6 +648,7 @@ class JsonReport {
     json_.member("edges_dropped", of.edges_dropped);
     json_.member("skew", of.skew);
     json_.member("open_invocations", of.open_invocations);
+    json_.member("light_requests", of.light_requests);
     json_.member("unknown_creations", of.quality.unknown_creations);
     json_.member("repeated", of.quality.repeated);
     json_.member("exits_unmatched", of.quality.exits_unmatched);

@@ -17,6 +17,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include "thence/config/version.hpp"
 #include "thence/core/ids.hpp"
@@ -64,6 +65,10 @@ enum class Outcome : std::uint8_t { kUnknown = 0, kFulfilled = 1, kRejected = 2,
 
 /// kAwaits: the effect cannot go on before the cause settles. kBridge: one operation seen from two promise systems.
 enum class LinkKind : std::uint8_t { kAwaits = 0, kBridge = 1 };
+
+/// The annotation of a root whose trace has the host's operations only: of no promise of its script was anything heard.
+inline constexpr std::string_view kTracingKey = "tracing";
+inline constexpr std::string_view kTracingLight = "light";
 
 /// Why a root was closed. What was still open then is written as open.
 enum class SealReason : std::uint8_t {

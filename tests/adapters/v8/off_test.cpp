@@ -10,6 +10,7 @@ using namespace thence_test;
 static_assert(!thence::kEnabled);
 static_assert(std::is_same_v<v8a::PromiseTracer, v8a::NullPromiseTracer>);
 static_assert(std::is_empty_v<v8a::PromiseTracer>);
+static_assert(std::is_same_v<v8a::LightTracer, v8a::NullLightTracer>);
 
 TEST_CASE("without tracing no hook is installed, and every call is there") {
   const IsolateOwner isolate = make_isolate();
@@ -29,7 +30,31 @@ TEST_CASE("without tracing no hook is installed, and every call is there") {
   promises.rebind(nullptr);
   CHECK(promises.counts().created == 0);
   CHECK(promises.stacks().mode() == v8a::StackMode::kNone);
+  CHECK_FALSE(promises.runs_followed());
   promises.unfollow(context);
   promises.stop();
   promises.forget();
+}
+
+TEST_CASE("without tracing the continuation data is the host's alone, and every call is there") {
+  const IsolateOwner isolate = make_isolate();
+  const v8::Isolate::Scope scope(isolate.get());
+  const v8::HandleScope handles(isolate.get());
+  const auto context = v8::Context::New(isolate.get());
+  const v8::Context::Scope entered(context);
+  thence::NullTracer tracer;
+  v8a::LightTracer light{isolate.get(), tracer};
+  light.set_host_value(context, v8::Integer::New(isolate.get(), 7));
+  {
+    const v8a::LightTracer::Carry carry{light, context};
+    const v8a::LightTracer::Microtasks each_its_own{light, context};
+    const v8a::LightTracer::Caller caller{light, context};
+    CHECK(light.host_value(context)->StrictEquals(v8a::continuation_data(isolate.get(), context)));
+    CHECK_FALSE(light.resource(context));
+  }
+  CHECK(light.host_value(context).As<v8::Int32>()->Value() == 7);
+  light.note({});
+  light.rebind(nullptr);
+  light.forget();
+  CHECK(light.counts().carried == 0);
 }

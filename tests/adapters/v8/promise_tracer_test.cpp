@@ -133,7 +133,9 @@ TEST_CASE("a session that is started while a callback runs sees its end as unmat
     options.start = false;
     Program program{options};
     program.expose(program.context, "start", [](const v8::FunctionCallbackInfo<v8::Value>& info) {
-      static_cast<Program*>(info.Data().As<v8::External>()->Value())->session.start();
+      Program& self = *static_cast<Program*>(info.Data().As<v8::External>()->Value());
+      self.session.start();
+      self.promises->flush();  // else the hooks are back with the next call into JavaScript only
     });
     program.run("Promise.resolve().then(() => { start(); name(Promise.resolve(1), 'p').then(() => {}) })");
     program.microtasks();
@@ -155,6 +157,54 @@ TEST_CASE("a session that is stopped and started again goes on with the promises
     program.microtasks();
     CHECK(program.lines() ==
           Lines{"h fulfilled by outside", "1 entered after h", "f fulfilled by 1", "1 fulfilled by 1", "1 exited"});
+  }
+}
+
+TEST_CASE("while tracing is stopped no hook is called, and the next call into JavaScript after it began again is followed") {
+  for (const v8a::Hooks hooks : kBothWays) {
+    Program::Options options = without_stacks(hooks);
+    options.start = false;
+    Program program{options};
+    const auto calls = [&] { return program.promises->fast_calls() + program.promises->slow_calls(); };
+    const auto work = [&] {
+      program.run("(async () => { await null })()");
+      program.microtasks();
+    };
+    work();
+    CHECK(calls() == 0);  // never started: there was no hook
+    for (int round = 0; round < 3; ++round) {
+      program.session.start();
+      program.run(kPlain);
+      program.microtasks();
+      CHECK(program.lines() == kPlainGraph);
+      program.session.stop();
+      work();  // the first promise finds it out
+      const auto before = calls();
+      for (int i = 0; i < 10; ++i) work();
+      CHECK(calls() == before);
+    }
+    CHECK(program.promises->counts().exits_missed == 0);
+    CHECK(program.promises->counts().exits_unmatched == 0);
+  }
+}
+
+TEST_CASE("tracing that stops inside of a callback leaves nothing open, and begins anew with what is called then") {
+  for (const v8a::Hooks hooks : kBothWays) {
+    Program program{hooks};
+    program.expose(program.context, "stop", [](const v8::FunctionCallbackInfo<v8::Value>& info) {
+      static_cast<Program*>(info.Data().As<v8::External>()->Value())->session.stop();
+    });
+    program.run("Promise.resolve().then(async () => { stop(); await null; await null })");
+    program.microtasks();
+    program.session.start();
+    CHECK(program.lines().size() == 6);  // three created, one settled, one link, one entered: the rest is after the stop
+    program.run(kPlain);
+    program.microtasks();
+    CHECK(program.lines() == kPlainGraph);
+    CHECK(program.promises->counts().exits_missed == 0);
+    CHECK(program.promises->counts().exits_unmatched == 0);
+    CHECK(program.tracer().depth() == 0);
+    CHECK(program.tracer().misuse().exit_without_enter == 0);
   }
 }
 

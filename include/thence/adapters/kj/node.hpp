@@ -117,7 +117,7 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
     } else if (turn->any()) {
       turn->outlive_turn();
     } else {
-      turn->open(tracer_, after(), cause_);  // it was ready before anyone waited for it
+      turn->open(tracer_, after(), cause_, tracer_.now());  // it was ready before anyone waited for it
     }
   }
 
@@ -144,6 +144,8 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
       typename Turn<TracerT>::FetchScope scope(turn, fetch);
       dependency_->get(result_);
     }
+    const Ticks now = tracer_.now();  // one moment: settled, its consumer can run, and does
+    const auto moment = tracer_.at(now);
     if (settled_.get() != nullptr && settled_->settled) {
       cause_ = cause_of(settled_->by, settled_->settler);
     } else {
@@ -153,13 +155,13 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
                                                              : Actor::kUnknown;
       if (!options_.one_of_many) {
         annotate_result();
-        tracer_.settle(resource_, result_.exception == nullptr ? Outcome::kFulfilled : Outcome::kRejected, by, settler);
+        moment.settle(resource_, result_.exception == nullptr ? Outcome::kFulfilled : Outcome::kRejected, by, settler);
       }
-      tracer_.schedule(resource_, by);
+      moment.schedule(resource_, by);
       cause_ = cause_of(by, settler);
     }
-    if (last) turn.close_innermost();
-    turn.open(tracer_, after(), cause_);
+    if (last) turn.close_innermost(now);
+    turn.open(tracer_, after(), cause_, now);
     return nullptr;
   }
 

@@ -32,6 +32,7 @@
 #include "thence/adapters/kj/version.hpp"
 #include "thence/capture/tracer.hpp"
 #include "thence/config/version.hpp"
+#include "thence/core/time.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -68,6 +69,7 @@ class Turn {
   ~Turn() noexcept(false) {
     here_ = nullptr;
     close_all();
+    delete spare_;
   }
 
   [[nodiscard]] bool any() const noexcept { return innermost_ != nullptr; }
@@ -80,15 +82,16 @@ class Turn {
   }
 
   /// An invocation begins, and its mark is put behind what was armed last.
-  void open(TracerT& tracer, Resource resource, Cause cause) {
-    auto* invocation = new Invocation(*this, tracer, resource);
-    invocation->begin(cause);
+  void open(TracerT& tracer, Resource resource, Cause cause, Ticks now) {
+    Invocation* const invocation = make_invocation(tracer, resource);
+    invocation->begin(cause, now);
     invocation->armDepthFirst();
   }
-  void close_innermost() {
-    innermost_->disarm();
-    innermost_->end();
-    if (!innermost_->goes_on()) delete innermost_;
+  void close_innermost(Ticks now) {
+    Invocation* const closed = innermost_;
+    closed->disarm();
+    closed->end(now);
+    if (!closed->goes_on()) drop(closed);
   }
   /// To be called where it may be so that wait() has come back, or is about to: continuations it runs by itself, and the code behind it, go on in the invocation
   /// until the loop turns again. The scopes of that code are its own.
@@ -99,8 +102,11 @@ class Turn {
   /// Ends all that is open and forgets what was to go on.
   void close_all() {
     while (innermost_ != nullptr) {
-      innermost_->leave();
-      delete innermost_;
+      Invocation* const closed = innermost_;
+      closed->leave(closed->tracer_.now());
+      closed->disarm();
+      closed->first_.disarm();
+      drop(closed);
     }
     while (resting_ != nullptr) delete resting_;
   }
@@ -156,23 +162,23 @@ class Turn {
         : first_(*this), turn_(turn), tracer_(tracer), resource_(resource) {}
     ~Invocation() noexcept(false) { unlink(); }
 
-    void begin(Cause cause) {
+    void begin(Cause cause, Ticks now) {
       move_to(turn_.innermost_);
       depth_ = tracer_.depth();
       outside_ = false;
-      tracer_.enter(resource_, cause);
+      tracer_.at(now).enter(resource_, cause);
       first_.armBreadthFirst();
     }
-    void leave() {
-      if (tracer_.depth() > depth_) tracer_.exit(resource_);  // else tracing was stopped in between: nothing is entered
+    void leave(Ticks now) {
+      if (tracer_.depth() > depth_) tracer_.at(now).exit(resource_);  // else tracing was stopped: nothing is entered
     }
     /// With it ends whatever scope was left open in it. Else the next callback would run in that scope.
-    void end() {
+    void end(Ticks now) {
       for (std::size_t depth = tracer_.depth(); !outside_ && depth > depth_ + 1; --depth) {
         ++counts_.crossed_scopes;
-        tracer_.exit(tracer_.current());
+        tracer_.at(now).exit(tracer_.current());
       }
-      leave();
+      leave(now);
     }
     /// It has ended: is a share of the queue left to it? Then this event closes that share.
     bool goes_on() {
@@ -196,7 +202,7 @@ class Turn {
 
      protected:
       ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
-        invocation_.begin({CauseKind::kScheduled, invocation_.resource_.id});
+        invocation_.begin({CauseKind::kScheduled, invocation_.resource_.id}, invocation_.tracer_.now());
         return nullptr;
       }
 
@@ -210,13 +216,25 @@ class Turn {
 
    protected:
     ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
-      while (turn_.innermost_ != this) turn_.close_innermost();  // marks are queued in the order of nesting
-      end();
+      const Ticks now = tracer_.now();
+      while (turn_.innermost_ != this) turn_.close_innermost(now);  // marks are queued in the order of nesting
+      end(now);
       if (goes_on()) return nullptr;
-      return ::kj::Own<::kj::_::Event>(this, ::kj::_::HeapDisposer<Invocation>::instance);
+      unlink();
+      return ::kj::Own<::kj::_::Event>(this, keeper_);  // KJ disposes of it when it has returned
     }
 
    private:
+    friend Turn;
+    class Keeper final : public ::kj::Disposer {
+     protected:
+      void disposeImpl(void* pointer) const override {
+        auto* const invocation = static_cast<Invocation*>(pointer);  // KJ gives the whole object's address
+        invocation->turn_.drop(invocation);
+      }
+    };
+    static inline const Keeper keeper_{};
+
     void unlink() noexcept {
       if (at_ == nullptr) return;
       *at_ = outer_;
@@ -240,6 +258,23 @@ class Turn {
 
   Turn() = default;
 
+  /// Of those that are done one is kept: the next to begin mostly does so when the last has just ended.
+  Invocation* make_invocation(TracerT& tracer, Resource resource) {
+    Invocation* const spare = spare_;
+    if (spare == nullptr || &spare->tracer_ != &tracer) return new Invocation(*this, tracer, resource);
+    spare_ = nullptr;
+    spare->resource_ = resource;
+    return spare;
+  }
+  void drop(Invocation* invocation) {
+    if (spare_ != nullptr) {
+      delete invocation;
+      return;
+    }
+    invocation->unlink();
+    spare_ = invocation;
+  }
+
   [[gnu::noinline]] static void make() {
     struct Anchor {
       explicit Anchor(::kj::Own<Turn> turn) : turn_(::kj::mv(turn)) {}
@@ -257,6 +292,7 @@ class Turn {
 
   Invocation* innermost_ = nullptr;
   Invocation* resting_ = nullptr;
+  Invocation* spare_ = nullptr;
   ::kj::EventLoop* loop_ = nullptr;  // the one that turned last; it outlives this
   Fetch* fetch_ = nullptr;
 };

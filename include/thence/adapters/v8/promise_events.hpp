@@ -93,6 +93,12 @@ class PromiseEvents {
 
   [[nodiscard]] TracerType* tracer() const noexcept { return tracer_; }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
+  /// Whether what runs now is a promise's callback that is known.
+  [[nodiscard]] bool runs_promise() const noexcept {
+    if (depth_ == 0 || tracer_ == nullptr) return false;
+    const Resource innermost = entered_[depth_ - 1].promise;
+    return !(innermost == Resource{}) && tracer_->current() == innermost;
+  }
   [[nodiscard]] const PromiseCounts& counts() const noexcept { return counts_; }
 
   /// The isolate goes on under another tracer, or under none.
@@ -118,7 +124,7 @@ class PromiseEvents {
       return true;
     }
     if (grandparent.has_handler) ++counts_.links_unsure;
-    open.undecided = {};
+    open.undecided.promise = {};
     return false;
   }
 
@@ -133,7 +139,13 @@ class PromiseEvents {
     last_created_ = promise.id;
     if (parent != ResourceId::kNone) {
       const bool is_younger = depth_ == 0 || number(parent) > number(at_enter_);
-      open.undecided = {promise, now, parent, parent_is_derived, is_younger};
+      // Member by member, here and below: a temporary is stored in words and loaded in pairs of them, which waits for the store.
+      OpenEnds::Undecided& undecided = open.undecided;
+      undecided.promise = promise;
+      undecided.created = now;
+      undecided.parent = parent;
+      undecided.parent_is_derived = parent_is_derived;
+      undecided.parent_is_younger = is_younger;
     }
     return promise;
   }
@@ -149,7 +161,9 @@ class PromiseEvents {
       ++beyond_;
       return;
     }
-    entered_[depth_++] = {promise, frame};
+    Entered& entered = entered_[depth_++];
+    entered.promise = promise;
+    entered.frame = frame;
     at_enter_ = last_created_;
     tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
   }
@@ -178,7 +192,7 @@ class PromiseEvents {
   /// awaited value, and never waited for its parent.
   bool resolved(OpenEnds& open, Resource promise) noexcept {
     const bool is_wrapper = promise && open.undecided.promise.id == promise.id;
-    if (is_wrapper) open.undecided = {};
+    if (is_wrapper) open.undecided.promise = {};
     decide(open);
     if (!is_active() || !promise) return is_wrapper;
     const Resource current = tracer_->current();
@@ -189,7 +203,12 @@ class PromiseEvents {
                ::v8::MicrotasksScope::IsRunningMicrotasks(isolate_)) {
       by = Actor::kUnknown;  // something runs, but it is not known
     }
-    open.held = {promise, tracer_->now(), by, current.id, true};
+    OpenEnds::Held& held = open.held;
+    held.promise = promise;
+    held.by = by;
+    held.settler = current.id;
+    held.is_held = true;
+    held.when = tracer_->now();
     return is_wrapper;
   }
 
@@ -219,7 +238,7 @@ class PromiseEvents {
       tracer_->at(open.undecided.created)
           .link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise, LinkKind::kAwaits);
     }
-    open.undecided = {};
+    open.undecided.promise = {};
   }
 
   /// Callbacks whose frames are gone: the stack has shrunk to `frame`, and no after came for them.

@@ -57,7 +57,7 @@ struct PromiseOptions {
 ///   Shape     one an isolate; any number of contexts
 ///   Threads   the isolate's. An isolate that goes on under another thread: rebind() there, before anything else
 ///   Cost      docs/v8.md. Once: a context of its own for the hooks, which no script can reach (about 1 ms). While the tracer
-///             is stopped the hooks stay and find nothing to do
+///             is stopped there are no hooks: they go with the first promise and come back with the next call into JavaScript
 ///   Errors    follow() says whether it could. Everything else is noexcept and counted (counts())
 ///   Lifetime  not movable. The tracer may go first after rebind(nullptr); the contexts at any time. It must go, or stop() be
 ///             called, before Isolate::Dispose(); where that is not possible, forget() first, after which nothing of V8's is touched
@@ -82,14 +82,16 @@ class BasicPromiseTracer {
     if (is_followed(context)) return true;
     if (!prepare()) return false;
     stacks_.calibrate(own_context_.Get(isolate_));
-    if (hooks_ == Hooks::kContext) {
-      hook(context);
-    } else if (!hook_isolate()) {
-      return false;
-    }
+    if (!take_slot() && hooks_ == Hooks::kIsolate) return false;
     std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
     followed_.emplace_back(isolate_, context);
     followed_.back().SetWeak();
+    if (events_.is_active() || !can_pause()) {
+      resume();
+      hook(context);
+    } else {
+      pause();
+    }
     return true;
   }
 
@@ -102,6 +104,7 @@ class BasicPromiseTracer {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
       unhook(context);
+      if (followed_.empty()) events_.rebind(events_.tracer());  // no hook will tell what is left
       return;
     }
   }
@@ -113,13 +116,16 @@ class BasicPromiseTracer {
     events_.rebind(tracer);
     stacks_.moved_here();
     if (pauses_) pauses_->rebind(tracer);
+    resume();
   }
 
   /// Records what waits for V8's next hook call: the outcome of the promise that was settled last, the link of the one that
   /// was created last. Done by itself at the end of each microtask checkpoint of the isolate's own queue; for a host with
-  /// queues of its own, and before a root is finished outside of a checkpoint.
+  /// queues of its own, and before a root is finished outside of a checkpoint. After tracing was stopped and has begun again, it
+  /// puts the hooks back at once (else V8's next call into JavaScript does, or the end of the next checkpoint).
   void flush() noexcept {
     if (isolate_ == nullptr) return;
+    resume();
     events_.decide(open_);
     if (!open_.held.is_held) return;
     ::v8::HandleScope handles(isolate_);
@@ -143,6 +149,9 @@ class BasicPromiseTracer {
     const std::int32_t low = id.As<::v8::Int32>()->Value();
     return low < 0 ? Resource{} : PackedResource{low, shared_[kSharedRoot], shared_[kSharedHigh]}.resource();
   }
+
+  /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
+  [[nodiscard]] bool runs_followed() const noexcept { return events_.runs_promise(); }
 
   /// For a host's own PromiseRejectCallback (V8 has one place for it, and it is the host's): notes on the promise that nobody
   /// handled its rejection, or that somebody did later. Settles are recorded without it.
@@ -178,6 +187,7 @@ class BasicPromiseTracer {
       // A hook that is running now finds nobody.
       if (!native_.IsEmpty()) native_.Get(isolate_)->SetAlignedPointerInInternalField(0, nullptr);
     }
+    release_slot();
     isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
     stacks_.stop();
     pauses_.reset();
@@ -189,7 +199,8 @@ class BasicPromiseTracer {
   /// The isolate is gone already: nothing of V8's is touched any more, by this object or by its destructor.
   void forget() noexcept {
     if (isolate_ == nullptr) return;
-    release_isolate_hook();
+    watches_calls_ = false;
+    release_slot();
     for (auto& context : followed_) std::construct_at(&context);  // emptied without V8
     followed_.clear();
     stacks_.forget();
@@ -206,7 +217,8 @@ class BasicPromiseTracer {
   [[nodiscard]] std::uint64_t fast_calls() const noexcept { return fast_calls_; }
   [[nodiscard]] std::uint64_t slow_calls() const noexcept { return slow_calls_; }
 
-  /// Isolates of a process that can be followed by the isolate hook at a time.
+  /// Isolates of a process that can be followed at a time by the isolate hook; beyond it the context way follows on, and its hooks
+  /// stay while tracing is stopped.
   static constexpr std::size_t kMaxIsolates = 256;
 
  private:
@@ -251,7 +263,8 @@ class BasicPromiseTracer {
     const ResourceId parent_id = PackedResource::id_of(parent, parent_high);
     if (self->events_.must_decide_chain(self->open_, parent_id)) [[unlikely]]
       return kAskSlowly;
-    if (!self->events_.is_active()) return kDoNotStamp;
+    if (!self->events_.is_active()) [[unlikely]]
+      return self->can_pause() ? kAskSlowly : kDoNotStamp;
     // The caller is the hook's own code: what called the hook is the caller's caller.
     const StackId stack = self->stacks_.look_up(detail::load_word(THENCE_V8_FRAME()));
     if (stack == ScriptStacks::kUnseen) [[unlikely]]
@@ -273,7 +286,10 @@ class BasicPromiseTracer {
       self->shared_[kSharedForgetParent] = 1;
       parent_is_derived = false;
     }
-    if (!self->events_.is_active()) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
+    if (!self->events_.is_active()) {
+      self->pause();
+      return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
+    }
     const StackId stack = self->stacks_.capture(*self->events_.tracer(), self->script_id_);
     info.GetReturnValue().Set(self->stamp(parent, parent_is_derived, stack));
   }
@@ -405,20 +421,80 @@ class BasicPromiseTracer {
     return true;
   }
 
+  // ---- hooks come and go
+
   void hook(::v8::Local<::v8::Context> context) noexcept {
+    if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(&isolate_hook);
     context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_),
                              functions_[kAfterHook].Get(isolate_), functions_[kResolveHook].Get(isolate_));
   }
-
-  void unhook(::v8::Local<::v8::Context> context) noexcept {
-    if (hooks_ == Hooks::kIsolate) {
-      if (followed_.empty()) release_isolate_hook();
-      return;
-    }
+  void hook_all() noexcept {
+    for (auto& one : followed_)
+      if (const auto followed = one.Get(isolate_); !followed.IsEmpty()) hook(followed);
+  }
+  void clear_hook(::v8::Local<::v8::Context> context) noexcept {
+    if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(nullptr);
     if (!context.IsEmpty()) context->SetPromiseHooks({}, {}, {}, {});
-    // V8 keeps one flag for all contexts of an isolate, and has just cleared it.
-    for (auto& other : followed_)
-      if (const auto followed = other.Get(isolate_); !followed.IsEmpty()) hook(followed);
+  }
+  void unhook(::v8::Local<::v8::Context> context) noexcept {
+    if (is_paused_) return;
+    clear_hook(context);
+    hook_all();  // V8 keeps one flag for all contexts of an isolate, and has just cleared it
+  }
+
+  /// Hooks that find nothing to do still double the time of an await: while tracing is stopped there are none. The first
+  /// promise that is made then takes them out, and what calls JavaScript next after tracing began again puts them back.
+  void pause() noexcept {
+    if (is_paused_ || !can_pause()) return;
+    is_paused_ = true;
+    if (!watches_calls_) isolate_->AddBeforeCallEnteredCallback(&before_call);
+    watches_calls_ = true;
+    for (auto& one : followed_) clear_hook(one.Get(isolate_));
+    open_ = {};
+    events_.rebind(events_.tracer());  // no hook will tell what is left
+  }
+  void resume() noexcept {
+    if (!is_paused_ || !events_.is_active()) [[likely]]
+      return;
+    is_paused_ = false;
+    const ::v8::HandleScope handles(isolate_);
+    hook_all();
+  }
+  [[nodiscard]] bool can_pause() const noexcept { return slot_ != nullptr; }
+  static void before_call(::v8::Isolate* isolate) {
+    if (BasicPromiseTracer* const self = slot_owner(isolate)) self->resume();
+  }
+
+  /// V8 hands neither data nor the isolate to some of its callbacks: they find their owner here. Slots are never compacted.
+  struct Slot {
+    std::atomic<::v8::Isolate*> isolate{nullptr};
+    std::atomic<BasicPromiseTracer*> owner{nullptr};
+  };
+  static inline std::array<Slot, kMaxIsolates> slots_;
+
+  [[nodiscard]] bool take_slot() noexcept {
+    if (slot_ != nullptr) return true;
+    for (Slot& slot : slots_) {
+      ::v8::Isolate* free = nullptr;
+      if (!slot.isolate.compare_exchange_strong(free, isolate_, std::memory_order_acq_rel)) continue;
+      slot.owner.store(this, std::memory_order_release);  // pairs with the acquire in slot_owner(), on a later thread
+      slot_ = &slot;
+      return true;
+    }
+    return false;
+  }
+  void release_slot() noexcept {
+    if (watches_calls_) isolate_->RemoveBeforeCallEnteredCallback(&before_call);
+    watches_calls_ = false;
+    if (slot_ == nullptr) return;
+    slot_->owner.store(nullptr, std::memory_order_relaxed);
+    slot_->isolate.store(nullptr, std::memory_order_release);
+    slot_ = nullptr;
+  }
+  [[nodiscard]] static BasicPromiseTracer* slot_owner(::v8::Isolate* isolate) noexcept {
+    for (Slot& slot : slots_)
+      if (slot.isolate.load(std::memory_order_relaxed) == isolate) return slot.owner.load(std::memory_order_acquire);
+    return nullptr;
   }
 
   ::v8::MaybeLocal<::v8::Value> call(::v8::Global<::v8::Function>& function, int count, Value* arguments) noexcept {
@@ -431,38 +507,6 @@ class BasicPromiseTracer {
   }
 
   // ---- the isolate way
-
-  /// V8 hands a promise hook neither data nor its isolate: the hook finds its owner here. Slots are never compacted.
-  struct Slot {
-    std::atomic<::v8::Isolate*> isolate{nullptr};
-    std::atomic<BasicPromiseTracer*> owner{nullptr};
-  };
-  static inline std::array<Slot, kMaxIsolates> slots_;
-
-  [[nodiscard]] bool hook_isolate() noexcept {
-    if (slot_ != nullptr) return true;
-    for (Slot& slot : slots_) {
-      ::v8::Isolate* free = nullptr;
-      if (!slot.isolate.compare_exchange_strong(free, isolate_, std::memory_order_acq_rel)) continue;
-      slot.owner.store(this, std::memory_order_release);  // pairs with the acquire in hook_owner(), on a later thread
-      slot_ = &slot;
-      isolate_->SetPromiseHook(&isolate_hook);
-      return true;
-    }
-    return false;
-  }
-  void release_isolate_hook() noexcept {
-    if (slot_ == nullptr) return;
-    if (isolate_ != nullptr && !own_context_.IsEmpty()) isolate_->SetPromiseHook(nullptr);
-    slot_->owner.store(nullptr, std::memory_order_relaxed);
-    slot_->isolate.store(nullptr, std::memory_order_release);
-    slot_ = nullptr;
-  }
-  [[nodiscard]] static BasicPromiseTracer* hook_owner(::v8::Isolate* isolate) noexcept {
-    for (Slot& slot : slots_)
-      if (slot.isolate.load(std::memory_order_relaxed) == isolate) return slot.owner.load(std::memory_order_acquire);
-    return nullptr;
-  }
 
   /// What a promise bears: an object of three internal fields under a private symbol.
   enum StampField : int { kStampId, kStampRoot, kStampParent, kStampFields };
@@ -513,7 +557,7 @@ class BasicPromiseTracer {
 
   static void isolate_hook(::v8::PromiseHookType type, ::v8::Local<::v8::Promise> promise, Value parent) {
     ::v8::Isolate* const isolate = ::v8::Isolate::GetCurrent();
-    BasicPromiseTracer* const self = hook_owner(isolate);
+    BasicPromiseTracer* const self = slot_owner(isolate);
     if (self == nullptr) return;
     ::v8::HandleScope handles(isolate);
     if (!self->is_followed(isolate->GetCurrentContext())) return;
@@ -563,7 +607,7 @@ class BasicPromiseTracer {
       parents.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate_, 0));
       parent_is_derived = false;
     }
-    if (!events_.is_active()) return;
+    if (!events_.is_active()) return pause();
     const StackId stack = stacks_.capture(*events_.tracer(), 0);
     const Resource resource = events_.created(open_, parent_id, parent_is_derived, stack);
     if (!resource && resource.root == RootId::kNone) return;
@@ -606,6 +650,9 @@ class BasicPromiseTracer {
   std::optional<GcPauses<TracerType>> pauses_;
   std::vector<::v8::Global<::v8::Context>> followed_;  // weak
   ::v8::Global<::v8::Context> own_context_;
+  Slot* slot_ = nullptr;
+  bool is_paused_ = false;
+  bool watches_calls_ = false;
   // the context way
   ::v8::Global<::v8::Object> native_;
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
@@ -613,7 +660,6 @@ class BasicPromiseTracer {
   std::int32_t* shared_ = nullptr;
   int script_id_ = 0;
   // the isolate way
-  Slot* slot_ = nullptr;
   ::v8::Global<::v8::Private> key_;
   ::v8::Global<::v8::ObjectTemplate> stamps_;
   ::v8::Global<::v8::Promise> held_;
@@ -641,6 +687,7 @@ class NullPromiseTracer {
   constexpr void rebind(void*) noexcept {}
   constexpr void flush() noexcept {}
   [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise>) noexcept { return {}; }
+  [[nodiscard]] constexpr bool runs_followed() const noexcept { return false; }
   void note_rejection(const ::v8::PromiseRejectMessage&) noexcept {}
   constexpr void stop() noexcept {}
   constexpr void forget() noexcept {}

@@ -76,6 +76,24 @@ inline constexpr auto kStackDetail = static_cast<::v8::StackTrace::StackTraceOpt
 #endif
 }
 
+/// The one value that V8 carries along every await and then(): of the context until V8 12, of the isolate since.
+[[nodiscard]] inline ::v8::Local<::v8::Value> continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
+                                                                [[maybe_unused]] ::v8::Local<::v8::Context> context) {
+#if V8_MAJOR_VERSION >= 12
+  return isolate->GetContinuationPreservedEmbedderData();
+#else
+  return context->GetContinuationPreservedEmbedderData();
+#endif
+}
+inline void set_continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
+                                  [[maybe_unused]] ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data) {
+#if V8_MAJOR_VERSION >= 12
+  isolate->SetContinuationPreservedEmbedderData(data);
+#else
+  context->SetContinuationPreservedEmbedderData(data);
+#endif
+}
+
 /// Our own calls into JavaScript never run the host's microtasks.
 class NoMicrotasks {
  public:

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+// light_tracer.hpp: the host's own operations with their exact root and trigger, and no promise followed.
+//
+// V8 carries one value along every `await` and `then`: what it is where a script reaches one, it is again where the script goes
+// on. A host that calls a script puts the current resource there, and finds it again when the script calls it: to begin a
+// fetch, a timer, a read. An await costs nothing.
+//
+//   v8_adapter::LightTracer light{isolate, lane.tracer()};
+//   { const CallbackScope scope{tracer, timer};                            // the host calls a script
+//     { const LightTracer::Carry carry{light, context}; callback->Call(...); }
+//     const LightTracer::Microtasks each_its_own{light, context};
+//     isolate->PerformMicrotaskCheckpoint(); }
+//   { const LightTracer::Caller caller{light, context};                    // the script calls the host
+//     fetch = tracer.create(ResourceType::kFetch); }                 // its trigger: the timer, after any number of awaits
+//
+// A trace made so has no promises: note(root) says it in the trace. With a PromiseTracer beside it the two go together:
+// where promises are followed they know better, and a host may follow() and unfollow() at any time. docs/v8.md has more.
+//
+// Layer: adapters/v8 (includes capture/, V8).
+#pragma once
+
+#include <v8.h>
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "thence/adapters/v8/promise_tracer.hpp"
+#include "thence/adapters/v8/v8_version.hpp"
+#include "thence/capture/callback_scope.hpp"
+#include "thence/capture/tracer.hpp"
+#include "thence/core/event.hpp"
+#include "thence/core/ids.hpp"
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace v8_adapter {
+
+/// Where the mark of a resource, an object of ours, is in V8's continuation data. `data` is what V8 has now.
+template <class P>
+concept ContinuationPolicy =
+    requires(P& policy, ::v8::Isolate* isolate, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data,
+             ::v8::Local<::v8::Object> mark) {
+      { policy.with_mark(isolate, context, data, mark) } -> std::convertible_to<::v8::Local<::v8::Value>>;
+      { policy.mark_in(isolate, context, data) } -> std::convertible_to<::v8::Local<::v8::Value>>;
+    };
+
+/// The data is the mark. A host that uses the data too keeps its value inside the mark: host_value(), set_host_value().
+struct MarkIsData {
+  static ::v8::Local<::v8::Value> with_mark(::v8::Isolate*, ::v8::Local<::v8::Context>, ::v8::Local<::v8::Value>,
+                                            ::v8::Local<::v8::Object> mark) noexcept {
+    return mark;
+  }
+  static ::v8::Local<::v8::Value> mark_in(::v8::Isolate*, ::v8::Local<::v8::Context>,
+                                          ::v8::Local<::v8::Value> data) noexcept {
+    return data;
+  }
+};
+static_assert(ContinuationPolicy<MarkIsData>);
+
+struct LightOptions {
+  /// The host runs all microtasks after each of its calls, in the same resource's callback, before anything else. What runs in
+  /// a Microtasks was then made runnable by that resource, and the trace says so (the cause of the caller's invocation). Else
+  /// that is unknown.
+  bool drains_every_call = false;
+};
+
+struct LightCounts {
+  std::uint64_t carried = 0;  ///< calls into JavaScript that something was carried by
+  std::uint64_t callers = 0;  ///< calls from JavaScript whose resource had to be looked up and entered
+  std::uint64_t unknown = 0;  ///< of them, those that nothing was carried to: suspended before, or another context's
+};
+
+/// Carries the current resource through one isolate's scripts.
+///   Threads   the isolate's
+///   Cost      an await: nothing of ours; V8 takes 5 ns more for a value that is new (docs/v8.md). A Carry: an object of V8's
+///             (65 ns). A Caller: a look at it (35 ns), and two events where another resource than the current one is calling
+///   Errors    what nothing was carried to is created by nobody known: no trigger, no root; counted
+///   Lifetime  not movable; the tracer and the promise tracer outlive it. Before Isolate::Dispose(): it goes, or forget()
+template <class TracerType, ContinuationPolicy Policy = MarkIsData>
+class BasicLightTracer {
+ public:
+  using Promises = PromiseTracerOf<TracerType>;
+
+  BasicLightTracer(::v8::Isolate* isolate, TracerType& tracer, Promises* promises = nullptr, LightOptions options = {},
+                   Policy policy = {})
+      : isolate_(isolate), tracer_(&tracer), promises_(promises), options_(options), policy_(std::move(policy)) {
+    const ::v8::HandleScope handles(isolate);
+    const auto kind = ::v8::FunctionTemplate::New(isolate);
+    kind->InstanceTemplate()->SetInternalFieldCount(kMarkFields);
+    kind_.Reset(isolate, kind);
+  }
+  BasicLightTracer(const BasicLightTracer&) = delete;
+  BasicLightTracer& operator=(const BasicLightTracer&) = delete;
+
+  /// The host calls a script: what the script does from here to the end of the block, and all that follows from it by promises,
+  /// belongs to what is current now. Needs a HandleScope that outlives it, and `context` entered.
+  class [[nodiscard]] Carry {
+   public:
+    Carry(BasicLightTracer& light, ::v8::Local<::v8::Context> context) : Carry(light, context, light.current()) {}
+    ~Carry() {
+      if (is_set_) set_continuation_data(light_.isolate_, context_, before_);
+    }
+    Carry(const Carry&) = delete;
+    Carry& operator=(const Carry&) = delete;
+
+   private:
+    friend BasicLightTracer;
+    Carry(BasicLightTracer& light, ::v8::Local<::v8::Context> context, Resource carried)
+        : light_(light), context_(context), before_(continuation_data(light.isolate_, context)) {
+      is_set_ = light.carry(context, before_, carried);
+    }
+
+    BasicLightTracer& light_;
+    ::v8::Local<::v8::Context> context_;
+    ::v8::Local<::v8::Value> before_;
+    bool is_set_;
+  };
+
+  /// The host runs the microtasks: each belongs to what was carried to it. V8 (10.2) leaves one that nothing was carried to with
+  /// the value that it finds: from here to the end of the block that is nobody's.
+  class [[nodiscard]] Microtasks {
+   public:
+    Microtasks(BasicLightTracer& light, ::v8::Local<::v8::Context> context)
+        : light_(light), nobody_(light, context, Resource{}), outer_(std::exchange(light.drains_, light.current().id)) {
+      nobody_.is_set_ |= light.is_active();  // V8 leaves nothing behind after a microtask that something was carried to
+    }
+    ~Microtasks() { light_.drains_ = outer_; }
+    Microtasks(const Microtasks&) = delete;
+    Microtasks& operator=(const Microtasks&) = delete;
+
+   private:
+    BasicLightTracer& light_;
+    Carry nobody_;
+    ResourceId outer_;
+  };
+
+  /// A script calls the host: what is created from here to the end of the block has the script's resource as its trigger. Does
+  /// nothing where that is current already, and where a followed promise is.
+  class [[nodiscard]] Caller {
+   public:
+    Caller(BasicLightTracer& light, ::v8::Local<::v8::Context> context) { light.enter_caller(context, scope_); }
+
+   private:
+    std::optional<CallbackScope<TracerType>> scope_;
+  };
+
+  /// On whose behalf the script runs that runs now; none where nothing was carried to it.
+  [[nodiscard]] Resource resource(::v8::Local<::v8::Context> context) {
+    return resource_in(mark_in(context, continuation_data(isolate_, context)));
+  }
+
+  /// The host's own value in the continuation data, which goes the same way. For MarkIsData.
+  [[nodiscard]] ::v8::Local<::v8::Value> host_value(::v8::Local<::v8::Context> context) {
+    const auto data = continuation_data(isolate_, context);
+    const auto mark = mark_in(context, data);
+    return mark.IsEmpty() ? data : mark->GetInternalField(kMarkHost).template As<::v8::Value>();
+  }
+  void set_host_value(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> value) {
+    const auto data = continuation_data(isolate_, context);
+    const auto mark = mark_in(context, data);
+    ::v8::Local<::v8::Object> changed;
+    if (mark.IsEmpty() || !make_mark(context, resource_in(mark), value).ToLocal(&changed)) {
+      return set_continuation_data(isolate_, context, value);
+    }
+    set_continuation_data(isolate_, context, policy_.with_mark(isolate_, context, data, changed));
+  }
+
+  /// Says of a request that its promises are not followed. For each that begins, and for each in flight where following ends.
+  void note(Resource root) noexcept {
+    if (tracer_ != nullptr) tracer_->annotate(root, kTracingKey, kTracingLight);
+  }
+
+  /// The isolate goes on under another tracer, its thread's; nullptr: under none. Outside of all callbacks.
+  void rebind(TracerType* tracer) noexcept { tracer_ = tracer; }
+  /// The isolate is gone already: nothing of V8's is touched any more.
+  void forget() noexcept {
+    std::construct_at(&kind_);
+    std::construct_at(&blank_);
+    tracer_ = nullptr;
+  }
+
+  [[nodiscard]] const LightCounts& counts() const noexcept { return counts_; }
+
+ private:
+  enum MarkField : int { kMarkId, kMarkRoot, kMarkHost, kMarkFields };
+
+  [[nodiscard]] Resource current() const noexcept { return tracer_ == nullptr ? Resource{} : tracer_->current(); }
+  [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
+
+  [[nodiscard]] bool carry(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data, Resource carried) {
+    if (kind_.IsEmpty()) return false;
+    const auto old = mark_in(context, data);
+    if (old.IsEmpty() && (!is_active() || carried == Resource{})) return false;  // it is nobody's as it is
+    ++counts_.carried;
+    const auto host = old.IsEmpty() ? data : old->GetInternalField(kMarkHost).template As<::v8::Value>();
+    ::v8::Local<::v8::Object> mark;
+    if (!make_mark(context, carried, host).ToLocal(&mark)) return false;
+    set_continuation_data(isolate_, context, policy_.with_mark(isolate_, context, data, mark));
+    return true;
+  }
+
+  void enter_caller(::v8::Local<::v8::Context> context, std::optional<CallbackScope<TracerType>>& scope) {
+    if (!is_active() || (promises_ != nullptr && promises_->runs_followed())) return;
+    const Resource caller = resource(context);
+    const Resource running = current();
+    if (caller == running) return;
+    ++counts_.callers;
+    if (caller == Resource{}) ++counts_.unknown;
+    const bool is_told = options_.drains_every_call && caller && running && running.id == drains_;
+    scope.emplace(*tracer_, caller, is_told ? Cause{CauseKind::kScheduled, drains_} : Cause{});
+  }
+
+  /// Exact: ids have 48 bits, roots 40. kUntraced is kept as -1.
+  [[nodiscard]] ::v8::MaybeLocal<::v8::Object> make_mark(::v8::Local<::v8::Context> context, Resource resource,
+                                                         ::v8::Local<::v8::Value> host) {
+    // A copy of one without a resource is cheaper than an instance.
+    ::v8::Local<::v8::Object> blank = blank_.Get(isolate_);
+    if (blank.IsEmpty()) {
+      if (!kind_.Get(isolate_)->InstanceTemplate()->NewInstance(context).ToLocal(&blank)) return {};
+      blank_.Reset(isolate_, blank);
+      blank_.SetWeak();  // it keeps its context
+    }
+    const ::v8::Local<::v8::Object> mark = blank->Clone();
+    const double root = resource.root == RootId::kUntraced ? -1 : static_cast<double>(number(resource.root));
+    mark->SetInternalField(kMarkId, ::v8::Number::New(isolate_, static_cast<double>(number(resource.id))));
+    mark->SetInternalField(kMarkRoot, ::v8::Number::New(isolate_, root));
+    mark->SetInternalField(kMarkHost, host);
+    return mark;
+  }
+  /// Empty where there is none.
+  [[nodiscard]] ::v8::Local<::v8::Object> mark_in(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data) {
+    if (data.IsEmpty() || kind_.IsEmpty()) return {};
+    const ::v8::Local<::v8::Value> mark = policy_.mark_in(isolate_, context, data);
+    if (mark.IsEmpty() || !kind_.Get(isolate_)->HasInstance(mark)) return {};
+    return mark.As<::v8::Object>();
+  }
+  [[nodiscard]] static Resource resource_in(::v8::Local<::v8::Object> mark) {
+    if (mark.IsEmpty()) return {};
+    const auto field = [&](int index) {
+      return mark->GetInternalField(index).template As<::v8::Value>().template As<::v8::Number>()->Value();
+    };
+    const double root = field(kMarkRoot);
+    return {static_cast<ResourceId>(static_cast<std::uint64_t>(field(kMarkId))),
+            root < 0 ? RootId::kUntraced : static_cast<RootId>(static_cast<std::uint64_t>(root))};
+  }
+
+  ::v8::Isolate* isolate_;
+  TracerType* tracer_;
+  Promises* promises_;
+  LightOptions options_;
+  [[no_unique_address]] Policy policy_;
+  ::v8::Global<::v8::FunctionTemplate> kind_;
+  ::v8::Global<::v8::Object> blank_;
+  ResourceId drains_ = ResourceId::kNone;  // in whose callback the microtasks run
+  LightCounts counts_;
+};
+
+/// The light tracer of a program that was built without tracing: the same calls, and the host's value alone in the data.
+class NullLightTracer {
+ public:
+  template <class TracerType, class... Options>
+  NullLightTracer(::v8::Isolate* isolate, TracerType&, Options&&...) noexcept : isolate_(isolate) {}
+  NullLightTracer(const NullLightTracer&) = delete;
+  NullLightTracer& operator=(const NullLightTracer&) = delete;
+
+  struct [[nodiscard]] Carry {
+    Carry(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+  };
+  struct [[nodiscard]] Microtasks {
+    Microtasks(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+  };
+  struct [[nodiscard]] Caller {
+    Caller(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+  };
+  [[nodiscard]] Resource resource(::v8::Local<::v8::Context>) noexcept { return {}; }
+  [[nodiscard]] ::v8::Local<::v8::Value> host_value(::v8::Local<::v8::Context> context) {
+    return continuation_data(isolate_, context);
+  }
+  void set_host_value(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> value) {
+    set_continuation_data(isolate_, context, value);
+  }
+  void note(Resource) noexcept {}
+  void rebind(void*) noexcept {}
+  void forget() noexcept {}
+  [[nodiscard]] LightCounts counts() const noexcept { return {}; }
+
+ private:
+  ::v8::Isolate* isolate_;
+};
+
+/// For a tracer of this type: the empty one where the tracer is.
+template <class TracerType, ContinuationPolicy Policy = MarkIsData>
+using LightTracerOf = std::conditional_t<TracerType::kRecords, BasicLightTracer<TracerType, Policy>, NullLightTracer>;
+using LightTracer = LightTracerOf<Tracer>;
+
+}  // namespace v8_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence

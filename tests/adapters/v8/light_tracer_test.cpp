@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT
+// What LightTracer promises: each of the host's operations has its root and its trigger, and no promise was followed. The
+// oracle is the script: its operations are named after the request they are for, "a2" for "A".
+#include "thence/adapters/v8/light_tracer.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "adapters/v8/v8_program.hpp"
+#include "support/catch.hpp"
+
+using namespace thence_test;
+using thence::CallbackScope;
+using thence::EventKind;
+using thence::Resource;
+using thence::ResourceId;
+using thence::ResourceType;
+using thence::RootId;
+
+namespace {
+
+struct Known {
+  std::string trigger;
+  std::string root;
+  friend bool operator==(const Known&, const Known&) = default;
+};
+[[maybe_unused]] std::ostream& operator<<(std::ostream& out, const Known& known) {
+  return out << "in " << known.trigger << " of " << known.root;
+}
+
+/// A host whose script has op('a1'): an operation and the promise of it, settled by settle("a1").
+template <class Light = v8a::LightTracer>
+class Host : public Program {
+ public:
+  explicit Host(v8a::LightOptions options = {}, bool start = true)
+      : Program(Options{.promises = {.stacks = {.mode = v8a::StackMode::kNone}, .gc_pauses = false}, .follow = false, .start = start}),
+        light(isolate(), tracer(), promises.get(), options) {
+    expose(context, "op", &begin);
+    expose(context, "tag", [](const v8::FunctionCallbackInfo<v8::Value>& info) {
+      info.GetReturnValue().Set(self(info).light.host_value(info.GetIsolate()->GetCurrentContext()));
+    });
+  }
+
+  Resource request(const char* name) {
+    const Resource root = tracer().begin_root();
+    known[root.id] = name;
+    roots[root.root] = name;
+    return root;
+  }
+  /// Calls the script in a callback of `resource`, and lets the microtasks run.
+  void call(Resource resource, std::string_view source) {
+    const CallbackScope scope{tracer(), resource};
+    {
+      const typename Light::Carry carry{light, context};
+      run(source);
+    }
+    drain();
+  }
+  void drain() {
+    const typename Light::Microtasks each_its_own{light, context};
+    microtasks();
+  }
+  /// An operation is done: its promise is resolved in its callback, and the microtasks run.
+  void settle(const std::string& name) {
+    const CallbackScope scope{tracer(), operations.at(name)};
+    {
+      const typename Light::Carry carry{light, context};
+      pending.at(name).Get(isolate())->Resolve(context, v8::Undefined(isolate())).Check();
+    }
+    drain();
+  }
+  /// Who is told to have begun each operation.
+  std::map<std::string, Known> begun() {
+    promises->flush();
+    session.stop();
+    session.start();
+    std::map<std::string, Known> out;
+    for (const RecordedEvent& event : recording.events) {
+      if (event.kind != EventKind::kCreated) continue;
+      roots_of[event.resource] = event.root;
+      if (!known.contains(event.resource)) known[event.resource] = "a promise";
+    }
+    const auto called = [](const auto& names, auto id) {
+      const auto found = names.find(id);
+      return found == names.end() ? std::string("nobody") : found->second;
+    };
+    for (const auto& [name, resource] : operations) {
+      for (const RecordedEvent& event : recording.events) {
+        if (event.kind == EventKind::kCreated && event.resource == resource.id)
+          out[name] = {called(known, event.other), called(roots, event.root)};
+      }
+    }
+    return out;
+  }
+  [[nodiscard]] std::size_t promises_created() const { return promises->counts().created; }
+
+  Light light;
+  std::map<ResourceId, std::string> known;
+  std::map<RootId, std::string> roots;
+  std::map<ResourceId, RootId> roots_of;
+  std::map<std::string, Resource> operations;
+
+ private:
+  static Host& self(const v8::FunctionCallbackInfo<v8::Value>& info) {
+    return static_cast<Host&>(*static_cast<Program*>(info.Data().As<v8::External>()->Value()));
+  }
+  static void begin(const v8::FunctionCallbackInfo<v8::Value>& info) {
+    Host& host = self(info);
+    const auto context = info.GetIsolate()->GetCurrentContext();
+    const typename Light::Caller caller{host.light, context};
+    const v8::String::Utf8Value text(info.GetIsolate(), info[0]);
+    const std::string name = *text;
+    const Resource resource = host.tracer().create(ResourceType::kFetch);
+    host.operations[name] = resource;
+    host.known[resource.id] = name;
+    const auto resolver = v8::Promise::Resolver::New(context).ToLocalChecked();
+    host.pending[name].Reset(info.GetIsolate(), resolver);
+    info.GetReturnValue().Set(resolver->GetPromise());
+  }
+
+  std::map<std::string, v8::Global<v8::Promise::Resolver>> pending;
+};
+
+constexpr const char* kHandler = R"js(
+  globalThis.shared = new Promise((resolve) => globalThis.release = resolve);
+  globalThis.handle = async (name) => {
+    await op(name + 1);
+    await null;
+    const nested = async () => { await op(name + 2); return op(name + 3) };
+    await nested();
+    await shared;
+    await Promise.all([op(name + 4), new Promise((resolve) => resolve()).then(() => op(name + 5))]);
+    for await (const value of (async function* () { yield op(name + 6) })()) op(name + 7);
+  })js";
+
+}  // namespace
+
+TEST_CASE("two requests that interleave have each operation under its own request, and no promise is followed") {
+  Host host;
+  host.run(kHandler);
+  const Resource a = host.request("A");
+  const Resource b = host.request("B");
+  host.call(a, "handle('a')");
+  host.call(b, "handle('b')");
+  for (const char* name : {"b1", "a1", "b2", "a2", "a3", "b3"}) host.settle(name);
+  host.call(a, "release()");  // both go on in A's checkpoint
+  for (const char* name : {"b5", "a4", "b4", "a5", "a6", "b6"}) host.settle(name);
+
+  const auto begun = host.begun();
+  CHECK(begun.size() == 14);
+  for (const auto& [name, known] : begun) {
+    const std::string request = name.front() == 'a' ? "A" : "B";
+    CHECK(known == Known{request, request});
+  }
+  CHECK(host.promises_created() == 0);
+  CHECK(host.light.counts().unknown == 0);
+  CHECK(host.tracer().depth() == 0);
+  CHECK(host.tracer().misuse().exits_crossed == 0);
+}
+
+TEST_CASE("what a timer's callback begins has the timer as its trigger, after any number of awaits, and the timer its request") {
+  Host host;
+  const Resource a = host.request("A");
+  host.call(a, "op('timer')");
+  host.call(host.operations.at("timer"), "(async () => { op('at once'); await null; await op('waited for'); op('after it') })()");
+  host.settle("waited for");
+  CHECK(host.begun() == std::map<std::string, Known>{{"timer", {"A", "A"}},
+                                                     {"at once", {"timer", "A"}},
+                                                     {"waited for", {"timer", "A"}},
+                                                     {"after it", {"timer", "A"}}});
+}
+
+TEST_CASE("what was suspended before anything was carried to it is begun by nobody known, whoever's callback runs") {
+  Host host;
+  host.run("(async () => { await op('early'); op('late') })()");
+  host.microtasks();
+  const Resource a = host.request("A");
+  host.call(a, "globalThis.x = 1");
+  {
+    const CallbackScope scope{host.tracer(), a};
+    host.settle("early");
+  }
+  CHECK(host.begun().at("late") == Known{"nobody", "nobody"});
+  CHECK(host.light.counts().unknown == 1);
+}
+
+TEST_CASE("what an untraced request begins is untraced, also while a traced one's callback runs") {
+  Host host;
+  host.run("globalThis.p = new Promise((resolve) => globalThis.go = resolve)");
+  host.session.set_sampling(thence::Sampling::none());
+  const Resource untraced = host.tracer().begin_root();
+  REQUIRE(untraced.root == RootId::kUntraced);
+  host.call(untraced, "(async () => { await p; op('untraced') })()");
+  host.session.set_sampling(thence::Sampling::all());
+  const Resource a = host.request("A");
+  host.call(a, "(async () => { await p; op('traced') })()");
+  host.call(a, "go()");
+  CHECK(host.begun() == std::map<std::string, Known>{{"traced", {"A", "A"}}});
+  CHECK(host.tracer().misuse().exit_without_enter == 0);
+}
+
+TEST_CASE("a host changes between light and full while requests are in flight, and every operation stays in its request") {
+  Host host;
+  host.run("globalThis.handle = async (name) => { for (let i = 0; i < 8; i++) await op(name + i) }");
+  const Resource a = host.request("A");
+  const Resource b = host.request("B");
+  host.call(a, "handle('a')");
+  host.call(b, "handle('b')");
+  const auto step = [&](int i) {
+    for (const char* name : {"b", "a"}) host.settle(name + std::to_string(i));
+  };
+  step(0);
+  step(1);
+  host.follow(host.context);
+  for (int i = 2; i < 5; ++i) step(i);
+  host.promises->unfollow(host.context);
+  for (int i = 5; i < 7; ++i) step(i);
+
+  const auto begun = host.begun();
+  REQUIRE(begun.size() == 16);
+  for (const auto& [name, known] : begun) {
+    const std::string request = name.front() == 'a' ? "A" : "B";
+    CHECK(known.root == request);
+    // The await that was reached before following is still light's when it goes on; what it reaches then is followed.
+    const bool full = name[1] == '4' || name[1] == '5';
+    CHECK(known.trigger == (full ? "a promise" : request));
+  }
+  CHECK(host.tracer().depth() == 0);
+  CHECK(host.tracer().misuse().exit_without_enter == 0);
+}
+
+TEST_CASE("following that ends inside of a promise's callback leaves it, and what it begins then is its request's") {
+  Host host;
+  host.expose(host.context, "unfollow", [](const v8::FunctionCallbackInfo<v8::Value>& info) {
+    auto& self = *static_cast<Program*>(info.Data().As<v8::External>()->Value());
+    self.promises->unfollow(self.context);
+  });
+  const Resource a = host.request("A");
+  const Resource b = host.request("B");
+  host.follow(host.context);
+  host.run("globalThis.p = new Promise((resolve) => globalThis.go = resolve)");
+  host.call(b, "(async () => { await p; op('b') })()");
+  host.call(a, "(async () => { await null; op('full'); unfollow(); op('light'); go() })()");
+  const auto begun = host.begun();
+  CHECK(begun.at("full") == Known{"a promise", "A"});
+  CHECK(begun.at("light") == Known{"A", "A"});
+  CHECK(begun.at("b") == Known{"B", "B"});
+}
+
+TEST_CASE("the host's own value goes the same way, and what it was before a call it is again after it") {
+  Host host;
+  const auto number = [&](int value) { return v8::Integer::New(host.isolate(), value); };
+  v8a::set_continuation_data(host.isolate(), host.context, number(7));
+  const Resource a = host.request("A");
+  host.call(a, "globalThis.seen = [tag()]; (async () => { await null; seen.push(tag()) })()");
+  CHECK(host.text_of("seen.join()") == "7,7");
+  CHECK(v8a::continuation_data(host.isolate(), host.context)->StrictEquals(number(7)));
+  {
+    const CallbackScope scope{host.tracer(), a};
+    const v8a::LightTracer::Carry carry{host.light, host.context};
+    host.light.set_host_value(host.context, number(8));
+    host.run("(async () => { await null; seen.push(tag()); op('after') })()");
+    host.drain();
+  }
+  CHECK(host.text_of("seen.join()") == "7,7,8");
+  CHECK(host.begun().at("after") == Known{"A", "A"});
+  CHECK(v8a::continuation_data(host.isolate(), host.context)->StrictEquals(number(7)));
+  host.light.set_host_value(host.context, number(9));  // outside of all: the value itself
+  CHECK(v8a::continuation_data(host.isolate(), host.context)->StrictEquals(number(9)));
+}
+
+namespace {
+
+/// A host with frames of its own, an object each, of which each new one inherits; ours rides in them unseen by scripts.
+struct InFrames {
+  static v8::Local<v8::Private> key(v8::Isolate* isolate) {
+    return v8::Private::ForApi(isolate, v8::String::NewFromUtf8Literal(isolate, "mark"));
+  }
+  static v8::Local<v8::Value> with_mark(v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> data,
+                                        v8::Local<v8::Object> mark) {
+    const auto frame = v8::Object::New(isolate);
+    if (data->IsObject()) frame->SetPrototype(context, data).Check();
+    frame->SetPrivate(context, key(isolate), mark).Check();
+    return frame;
+  }
+  static v8::Local<v8::Value> mark_in(v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> data) {
+    if (!data->IsObject()) return {};
+    return data.As<v8::Object>()->GetPrivate(context, key(isolate)).ToLocalChecked();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the mark rides in a host's own frame where the policy says so, and the host finds its frame unchanged") {
+  using Light = v8a::BasicLightTracer<thence::Tracer, InFrames>;
+  Host<Light> host;
+  const auto store = host.run("({ user: 'ada' })");
+  v8a::set_continuation_data(host.isolate(), host.context, store);
+  host.expose(host.context, "frame", [](const v8::FunctionCallbackInfo<v8::Value>& info) {
+    info.GetReturnValue().Set(v8a::continuation_data(info.GetIsolate(), info.GetIsolate()->GetCurrentContext()));
+  });
+  const Resource a = host.request("A");
+  host.call(a, "(async () => { await null; globalThis.user = frame().user; op('after') })()");
+  CHECK(host.text_of("user") == "ada");
+  CHECK(host.begun().at("after") == Known{"A", "A"});
+  CHECK(v8a::continuation_data(host.isolate(), host.context)->StrictEquals(store));
+}
+
+TEST_CASE("where every call runs its microtasks, what runs in them was made runnable by the call; else nobody is named") {
+  for (const bool told : {true, false}) {
+    Host host{{.drains_every_call = told}};
+    const Resource a = host.request("A");
+    host.call(a, "(async () => { await op('first'); op('second') })()");
+    host.settle("first");
+    const auto begun = host.begun();
+    CHECK(begun.at("second") == Known{"A", "A"});
+    int entered = 0;
+    for (const RecordedEvent& event : host.recording.events) {
+      if (event.kind != EventKind::kEntered || event.resource != a.id) continue;
+      if (++entered == 1) continue;  // the host's own call
+      CHECK(event.cause() == (told ? thence::CauseKind::kScheduled : thence::CauseKind::kUnspecified));
+      CHECK(event.other == (told ? host.operations.at("first").id : ResourceId::kNone));
+    }
+    CHECK(entered == 2);
+  }
+}
+
+TEST_CASE("a request can be noted as light") {
+  Host host;
+  const Resource a = host.request("A");
+  host.light.note(a);
+  host.session.stop();
+  int noted = 0;
+  for (const RecordedEvent& event : host.recording.events) {
+    if (event.kind != EventKind::kAnnotated) continue;
+    ++noted;
+    CHECK(event.resource == a.id);
+    CHECK(event.key == "tracing");
+    CHECK(event.text == "light");
+  }
+  CHECK(noted == 1);
+}
+
+TEST_CASE("while tracing is stopped nothing is carried, and what was carried before is known when it goes on") {
+  Host host;
+  const Resource a = host.request("A");
+  host.call(a, "(async () => { await op('before'); op('after') })()");
+  host.session.stop();
+  const auto carried = host.light.counts().carried;
+  host.call(a, "op('while stopped')");
+  CHECK(host.light.counts().carried == carried);
+  host.session.start();
+  host.settle("before");
+  CHECK(host.begun().at("after") == Known{"A", "A"});
+}
+
+TEST_CASE("a light tracer that was told to forget its isolate may outlive it") {
+  std::unique_ptr<v8a::LightTracer> light;
+  thence::Session session;
+  thence::Lane lane = session.attach("script");
+  {
+    const IsolateOwner isolate = make_isolate();
+    const v8::Isolate::Scope in_isolate(isolate.get());
+    light = std::make_unique<v8a::LightTracer>(isolate.get(), lane.tracer());
+    light->forget();
+  }
+  light.reset();
+  SUCCEED();
+}
