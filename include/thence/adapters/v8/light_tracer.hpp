@@ -214,7 +214,7 @@ class BasicLightTracer {
     scope.emplace(*tracer_, caller, is_told ? Cause{CauseKind::kScheduled, drains_} : Cause{});
   }
 
-  /// Exact: ids have 48 bits, roots 40. kUntraced is kept as -1.
+  /// Exact: ids have 48 bits, roots 40 (kUntraced too).
   [[nodiscard]] ::v8::MaybeLocal<::v8::Object> make_mark(::v8::Local<::v8::Context> context, Resource resource,
                                                          ::v8::Local<::v8::Value> host) {
     // A copy of one without a resource is cheaper than an instance.
@@ -225,9 +225,8 @@ class BasicLightTracer {
       blank_.SetWeak();  // it keeps its context
     }
     const ::v8::Local<::v8::Object> mark = blank->Clone();
-    const double root = resource.root == RootId::kUntraced ? -1 : static_cast<double>(number(resource.root));
     mark->SetInternalField(kMarkId, ::v8::Number::New(isolate_, static_cast<double>(number(resource.id))));
-    mark->SetInternalField(kMarkRoot, ::v8::Number::New(isolate_, root));
+    mark->SetInternalField(kMarkRoot, ::v8::Number::New(isolate_, static_cast<double>(number(resource.root))));
     mark->SetInternalField(kMarkHost, host);
     return mark;
   }
@@ -241,11 +240,10 @@ class BasicLightTracer {
   [[nodiscard]] static Resource resource_in(::v8::Local<::v8::Object> mark) {
     if (mark.IsEmpty()) return {};
     const auto field = [&](int index) {
-      return mark->GetInternalField(index).template As<::v8::Value>().template As<::v8::Number>()->Value();
+      const auto value = mark->GetInternalField(index).template As<::v8::Value>();
+      return static_cast<std::uint64_t>(value.template As<::v8::Number>()->Value());
     };
-    const double root = field(kMarkRoot);
-    return {static_cast<ResourceId>(static_cast<std::uint64_t>(field(kMarkId))),
-            root < 0 ? RootId::kUntraced : static_cast<RootId>(static_cast<std::uint64_t>(root))};
+    return {static_cast<ResourceId>(field(kMarkId)), static_cast<RootId>(field(kMarkRoot))};
   }
 
   ::v8::Isolate* isolate_;
