@@ -5,7 +5,6 @@
 // Processor time of the draining thread, also what the kernel takes for writing. Three figures each: the encoder alone, from events in memory to nowhere; the same to a file; and a session's drain, from a ring to
 // a file, without the time that recording takes. The peak of the process' memory stands at the end.
 #include <sys/resource.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -13,18 +12,14 @@
 #include <string>
 #include <vector>
 
+#include "support/processor_time.hpp"
 #include "thence/session/session.hpp"
 #include "thence/session/trace_files.hpp"
 
 namespace {
 
 using namespace thence;
-/// Of processor time of this thread: what one core does, whatever else runs on the machine.
-double processor_seconds() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
+using thence_bench::processor_seconds;
 double seconds_since(double start) { return processor_seconds() - start; }
 
 /// One request at a time, in the same memory.

@@ -3,7 +3,6 @@
 //   reading [resources]           default 1,000,000
 // The trace is that of a server: requests of 50 resources each, of which each is created by the one before it, entered and
 // exited once, settled by its own callback and destroyed; 1 in 10 bears an annotation. Everything is read from memory.
-#include <time.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "support/processor_time.hpp"
 #include "thence/formats/async_trace/json_reader.hpp"
 #include "thence/formats/perfetto/perfetto_reader.hpp"
 #include "thence/formats/perfetto/perfetto_sink.hpp"
@@ -19,6 +19,7 @@
 namespace {
 
 using namespace thence;
+using thence_bench::processor_seconds;
 
 template <class Sink>
 void server(Sink& sink, std::uint64_t resources) {
@@ -83,25 +84,6 @@ std::string plain_json(std::uint64_t resources) {
   return out + "  ],\n  \"stackTraces\": [{\"id\": 0, \"frames\": []}],\n  \"annotations\": []\n}\n";
 }
 
-/// Takes everything and keeps nothing: what the reader alone costs.
-struct Nothing {
-  void begin(const TraceInfo&) {}
-  void define_lane(const LaneInfo&) {}
-  void define_type(TypeId, std::string_view) {}
-  void define_counter(CounterId, std::string_view, std::string_view) {}
-  void define_stack(const StackInfo&) {}
-  void synchronise(const ClockSnapshot&) {}
-  void take(std::span<const TraceEvent>) {}
-  void flush() {}
-  void end(const TraceSummary&) {}
-};
-
-/// Of processor time of this thread: what one core does, whatever else runs on the machine.
-double processor_seconds() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
-}
 template <class Work>
 double best_seconds(Work&& work) {
   double best = 1e9;
@@ -133,8 +115,8 @@ int main(int count, char** arguments) {
     const auto bytes = file.bytes();
     std::printf("flows %s\n", flows ? "on" : "off");
     report("  pftrace, the reader alone", resources, bytes.size(), best_seconds([&] {
-             Nothing nothing;
-             PerfettoReader<Nothing> reader(nothing);
+             IgnoringSink nothing;
+             PerfettoReader<IgnoringSink> reader(nothing);
              if (!read_all(reader, bytes)) std::abort();
            }));
     report("  pftrace into a model", resources, bytes.size(), best_seconds([&] {
@@ -145,8 +127,8 @@ int main(int count, char** arguments) {
   }
   const std::string json = plain_json(resources);
   report("JSON, the reader alone", resources, json.size(), best_seconds([&] {
-           Nothing nothing;
-           AsyncTraceReader<Nothing> reader(nothing);
+           IgnoringSink nothing;
+           AsyncTraceReader<IgnoringSink> reader(nothing);
            if (!read_all(reader, json)) std::abort();
          }));
   report("JSON into a model", resources, json.size(), best_seconds([&] {

@@ -8,13 +8,14 @@
 
 #include <benchmark/benchmark.h>
 #include <sched.h>
-#include <time.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "support/processor_time.hpp"
 
 namespace thence_bench {
 
@@ -27,19 +28,6 @@ struct Base {
 };
 template <class Run>
 Base(std::string, Run, std::size_t) -> Base<Run>;
-
-/// Of the thread: what other programs take from the processor is not in it.
-inline double processor_seconds() {
-  timespec time{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-inline double seconds_of(auto&& run) {
-  const double began = processor_seconds();
-  run();
-  return processor_seconds() - began;
-}
 
 inline double median(std::vector<double> values, double at = 0.5) {
   if (values.empty()) return 0;

@@ -59,7 +59,7 @@ void Runtime::install_web_api(const Options& options) {
     v8::Local<v8::Object> natives = make_natives(*this);
     natives_.Reset(isolate, natives);
     for (const PreludeFile* file = kPrelude; file->name != nullptr; ++file) {
-      v8::ScriptOrigin origin = origin_of(isolate, engine_.string(kj::str("worker:", file->name)), false);
+      v8::ScriptOrigin origin = origin_of(isolate, engine_.string(kj::str("workerd-internal:", file->name)), false);
       v8::ScriptCompiler::Source source(engine_.string(file->source), origin);
       v8::Local<v8::Script> script;
       v8::Local<v8::Value> function;

@@ -628,7 +628,7 @@ class ModelBuilder {
         totals->lane = row;
       }
       totals->events += lane.events;
-      add(totals->lost, lane.lost);
+      totals->lost.add(lane.lost);
       totals->misuse.exit_without_enter += lane.misuse.exit_without_enter;
       totals->misuse.exits_crossed += lane.misuse.exits_crossed;
       totals->misuse.too_deep += lane.misuse.too_deep;
@@ -725,17 +725,6 @@ class ModelBuilder {
   void add_source() {
     model_.sources.push_back({});
     books_.emplace_back();
-  }
-
-  static void add(LossRange& to, const LossRange& more) noexcept {
-    if (more.count == 0) return;
-    if (to.count == 0) {
-      to = more;
-      return;
-    }
-    to.count += more.count;
-    to.first = std::min(to.first, more.first);
-    to.last = std::max(to.last, more.last);
   }
 
   // -- rows of ids ----------------------------------------------------------------------------------------------------

@@ -1132,6 +1132,13 @@ struct LossRange {
   std::uint64_t count = 0;
   Timestamp first = {};
   Timestamp last = {};
+
+  constexpr void add(const LossRange& more) noexcept {
+    if (more.count == 0) return;
+    first = count == 0 || more.first < first ? more.first : first;
+    last = count == 0 || more.last > last ? more.last : last;
+    count += more.count;
+  }
 };
 
 /// The fields mean what EventKind says of each kind; those that a kind does not use are zero or null.
@@ -4542,11 +4549,7 @@ class BasicSession final : private ForkAware {
   static void fold(LaneSummary& all, const LaneSummary& one) noexcept {
     all.lane = LaneId::kNone;
     all.events += one.events;
-    if (one.lost.count != 0) {
-      all.lost.first = all.lost.count == 0 ? one.lost.first : std::min(all.lost.first, one.lost.first);
-      all.lost.last = std::max(all.lost.last, one.lost.last);
-      all.lost.count += one.lost.count;
-    }
+    all.lost.add(one.lost);
     all.misuse.exit_without_enter += one.misuse.exit_without_enter;
     all.misuse.exits_crossed += one.misuse.exits_crossed;
     all.misuse.too_deep += one.misuse.too_deep;
@@ -6076,9 +6079,7 @@ class JsonEncoder {
       bool merged = false;
       for (Loss& known : document.losses) {
         if (known.lane != lane_number(event)) continue;
-        known.range.count += event.loss->count;
-        known.range.first = std::min(known.range.first, event.loss->first);
-        known.range.last = std::max(known.range.last, event.loss->last);
+        known.range.add(*event.loss);
         merged = true;
       }
       if (!merged) document.losses.push_back({lane_number(event), *event.loss});
@@ -10037,18 +10038,9 @@ class LossByLane {
   };
   void add(LaneId lane, const LossRange& more) {
     for (Lost& known : all_) {
-      if (known.lane == lane) return join(known.range, more);
+      if (known.lane == lane) return known.range.add(more);
     }
     all_.push_back({lane, more});
-  }
-  static void join(LossRange& to, const LossRange& more) noexcept {
-    if (to.count == 0) {
-      to = more;
-      return;
-    }
-    to.count += more.count;
-    to.first = std::min(to.first, more.first);
-    to.last = std::max(to.last, more.last);
   }
   [[nodiscard]] const std::vector<Lost>& all() const noexcept { return all_; }
   void clear() noexcept { all_.clear(); }
@@ -10227,7 +10219,7 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
     for (const detail::LossByLane::Lost& lost : state.lost_in_all.all()) {
       told.lost += lost.range.count;
       for (LaneSummary& lane : lanes) {
-        if (lane.lane == lost.lane) detail::LossByLane::join(lane.lost, lost.range);
+        if (lane.lane == lost.lane) lane.lost.add(lost.range);
       }
     }
     told.lanes = lanes;

@@ -79,6 +79,13 @@ struct LossRange {
   std::uint64_t count = 0;
   Timestamp first = {};
   Timestamp last = {};
+
+  constexpr void add(const LossRange& more) noexcept {
+    if (more.count == 0) return;
+    first = count == 0 || more.first < first ? more.first : first;
+    last = count == 0 || more.last > last ? more.last : last;
+    count += more.count;
+  }
 };
 
 /// The fields mean what EventKind says of each kind; those that a kind does not use are zero or null.

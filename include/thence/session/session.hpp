@@ -619,11 +619,7 @@ class BasicSession final : private ForkAware {
   static void fold(LaneSummary& all, const LaneSummary& one) noexcept {
     all.lane = LaneId::kNone;
     all.events += one.events;
-    if (one.lost.count != 0) {
-      all.lost.first = all.lost.count == 0 ? one.lost.first : std::min(all.lost.first, one.lost.first);
-      all.lost.last = std::max(all.lost.last, one.lost.last);
-      all.lost.count += one.lost.count;
-    }
+    all.lost.add(one.lost);
     all.misuse.exit_without_enter += one.misuse.exit_without_enter;
     all.misuse.exits_crossed += one.misuse.exits_crossed;
     all.misuse.too_deep += one.misuse.too_deep;

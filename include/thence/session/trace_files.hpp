@@ -75,18 +75,9 @@ class LossByLane {
   };
   void add(LaneId lane, const LossRange& more) {
     for (Lost& known : all_) {
-      if (known.lane == lane) return join(known.range, more);
+      if (known.lane == lane) return known.range.add(more);
     }
     all_.push_back({lane, more});
-  }
-  static void join(LossRange& to, const LossRange& more) noexcept {
-    if (to.count == 0) {
-      to = more;
-      return;
-    }
-    to.count += more.count;
-    to.first = std::min(to.first, more.first);
-    to.last = std::max(to.last, more.last);
   }
   [[nodiscard]] const std::vector<Lost>& all() const noexcept { return all_; }
   void clear() noexcept { all_.clear(); }
@@ -265,7 +256,7 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
     for (const detail::LossByLane::Lost& lost : state.lost_in_all.all()) {
       told.lost += lost.range.count;
       for (LaneSummary& lane : lanes) {
-        if (lane.lane == lost.lane) detail::LossByLane::join(lane.lost, lost.range);
+        if (lane.lane == lost.lane) lane.lost.add(lost.range);
       }
     }
     told.lanes = lanes;

@@ -546,9 +546,7 @@ class JsonEncoder {
       bool merged = false;
       for (Loss& known : document.losses) {
         if (known.lane != lane_number(event)) continue;
-        known.range.count += event.loss->count;
-        known.range.first = std::min(known.range.first, event.loss->first);
-        known.range.last = std::max(known.range.last, event.loss->last);
+        known.range.add(*event.loss);
         merged = true;
       }
       if (!merged) document.losses.push_back({lane_number(event), *event.loss});
