@@ -32,7 +32,7 @@ namespace {
 using namespace thence;
 
 /// An EventSink that keeps what it is told, to tell it again in another order or on another clock. Texts stay with the model.
-struct Retold {
+struct Retold : IgnoringSink {
   struct Kept {
     TraceEvent event;
     Annotation annotation;
