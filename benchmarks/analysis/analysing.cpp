@@ -5,9 +5,13 @@
 // The trace is that of a server on two lanes: requests of 50 resources, of which five are fetches, some in a row and some
 // together; every promise is entered once, by the settling of what it awaits; lanes are shared, so requests delay each other.
 // The second form is what benchmarks/analysis/wasm compiles for WebAssembly too: both must print the same bytes.
+#if __has_include(<malloc.h>)
+#include <malloc.h>
+#endif
 #include <time.h>
 
 #include <chrono>
+#include <climits>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -214,6 +218,12 @@ int print_report(const char* path) {
 }  // namespace
 
 int main(int count, char** arguments) {
+#if defined(__GLIBC__)
+  // As the command does: what columns leave behind is used again.
+  ::mallopt(M_MMAP_MAX, 0);
+  ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
+  ::mallopt(M_TOP_PAD, 64 << 20);
+#endif
   if (count == 2 && (arguments[1][0] < '0' || arguments[1][0] > '9')) return print_report(arguments[1]);
   if (count == 1) measure(1'000'000);
   for (int at = 1; at < count; ++at) measure(std::strtoull(arguments[at], nullptr, 10));
