@@ -26,6 +26,9 @@ void* operator new(std::size_t size) {
   return made;
 }
 void* operator new[](std::size_t size) { return ::operator new(size); }
+// A sanitizer's own would not match the deletes below.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
 void operator delete(void* made) noexcept {
   if (made != nullptr) live_bytes -= ::malloc_usable_size(made);
   std::free(made);
