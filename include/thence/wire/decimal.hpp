@@ -179,7 +179,6 @@ struct DecimalNumber {
   if (negative) ++at;
   const std::size_t first = at;
   std::uint64_t mantissa = 0;
-  int digits = 0;     // of the mantissa, without leading zeros
   int exponent = 0;
   bool whole = true;  // neither point nor exponent
   bool fits = true;   // `mantissa` is exact
@@ -197,7 +196,6 @@ struct DecimalNumber {
     if (fits && (mantissa > 1'844'674'407'370'955'161u || (mantissa == 1'844'674'407'370'955'161u && digit > 5))) fits = false;
     if (fits) {
       mantissa = mantissa * 10 + digit;
-      if (mantissa != 0) ++digits;
       if (point) --exponent;
     }
   }
