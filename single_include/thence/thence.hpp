@@ -4834,6 +4834,36 @@ class IdMap {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/formats/loss_by_lane.hpp ====
+// loss_by_lane.hpp: what was lost, added up for each lane.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// How many events each lane has lost, and when.
+class LossByLane {
+ public:
+  struct Lost {
+    LaneId lane = LaneId::kNone;
+    LossRange range;
+  };
+  void add(LaneId lane, const LossRange& more) {
+    for (Lost& known : all_) {
+      if (known.lane == lane) return known.range.add(more);
+    }
+    all_.push_back({lane, more});
+  }
+  [[nodiscard]] const std::vector<Lost>& all() const noexcept { return all_; }
+  void clear() noexcept { all_.clear(); }
+
+ private:
+  std::vector<Lost> all_;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/formats/trace_stacks.hpp ====
 // trace_stacks.hpp: the strings, frames and stacks that a trace has named so far, for as long as a file may name them again.
 //
@@ -5753,11 +5783,6 @@ class JsonEncoder {
     bool cut;
   };
 
-  struct Loss {
-    std::uint32_t lane;
-    LossRange range;
-  };
-
   struct Document {
     RootId root = RootId::kNone;
     std::uint64_t ordinal = 0;
@@ -5777,7 +5802,7 @@ class JsonEncoder {
     std::vector<Wake> wakes;
     std::vector<Link> links;
     std::vector<Note> notes;
-    std::vector<Loss> losses;
+    LossByLane losses;
     ByteBuffer text;
     IdMap by_id;
   };
@@ -6076,13 +6101,7 @@ class JsonEncoder {
     }
     for (Document& document : documents_) {
       if (!document.used || ns_of(event.loss->last) < document.first_heard) continue;
-      bool merged = false;
-      for (Loss& known : document.losses) {
-        if (known.lane != lane_number(event)) continue;
-        known.range.add(*event.loss);
-        merged = true;
-      }
-      if (!merged) document.losses.push_back({lane_number(event), *event.loss});
+      document.losses.add(event.lane, *event.loss);
     }
   }
 
@@ -6479,9 +6498,9 @@ class JsonEncoder {
     json.end_array();
     json.key("lost");
     json.begin_array();
-    for (const Loss& loss : document.losses) {
+    for (const LossByLane::Lost& loss : document.losses.all()) {
       json.begin_object();
-      json.member("lane", loss.lane);
+      json.member("lane", number(loss.lane));
       json.member("count", loss.range.count);
       json.member("firstAt", relative(ns_of(loss.range.first)));
       json.member("lastAt", relative(ns_of(loss.range.last)));
@@ -10029,26 +10048,6 @@ struct PerfettoState {
   PerfettoEncoder<Bytes> encoder;
 };
 
-/// Which events a sink has lost, by lane.
-class LossByLane {
- public:
-  struct Lost {
-    LaneId lane = LaneId::kNone;
-    LossRange range;
-  };
-  void add(LaneId lane, const LossRange& more) {
-    for (Lost& known : all_) {
-      if (known.lane == lane) return known.range.add(more);
-    }
-    all_.push_back({lane, more});
-  }
-  [[nodiscard]] const std::vector<Lost>& all() const noexcept { return all_; }
-  void clear() noexcept { all_.clear(); }
-
- private:
-  std::vector<Lost> all_;
-};
-
 }  // namespace detail
 
 /// Writes one Perfetto trace into bytes that it owns. An EventSink; movable.
@@ -10216,7 +10215,7 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
     if (state.behind) state.go_on();
     std::vector<LaneSummary> lanes(summary.lanes.begin(), summary.lanes.end());
     TraceSummary told = summary;
-    for (const detail::LossByLane::Lost& lost : state.lost_in_all.all()) {
+    for (const LossByLane::Lost& lost : state.lost_in_all.all()) {
       told.lost += lost.range.count;
       for (LaneSummary& lane : lanes) {
         if (lane.lane == lost.lane) lane.lost.add(lost.range);

@@ -24,6 +24,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/async_trace/json_encoder.hpp"
+#include "thence/formats/loss_by_lane.hpp"
 #include "thence/formats/perfetto/perfetto_sink.hpp"
 #include "thence/session/callback_bytes.hpp"
 #include "thence/session/file_bytes.hpp"
@@ -64,26 +65,6 @@ struct PerfettoState {
   PerfettoState(Bytes all, const PerfettoOptions& options) : bytes(std::move(all)), encoder(bytes, options) {}
   Bytes bytes;
   PerfettoEncoder<Bytes> encoder;
-};
-
-/// Which events a sink has lost, by lane.
-class LossByLane {
- public:
-  struct Lost {
-    LaneId lane = LaneId::kNone;
-    LossRange range;
-  };
-  void add(LaneId lane, const LossRange& more) {
-    for (Lost& known : all_) {
-      if (known.lane == lane) return known.range.add(more);
-    }
-    all_.push_back({lane, more});
-  }
-  [[nodiscard]] const std::vector<Lost>& all() const noexcept { return all_; }
-  void clear() noexcept { all_.clear(); }
-
- private:
-  std::vector<Lost> all_;
 };
 
 }  // namespace detail
@@ -253,7 +234,7 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
     if (state.behind) state.go_on();
     std::vector<LaneSummary> lanes(summary.lanes.begin(), summary.lanes.end());
     TraceSummary told = summary;
-    for (const detail::LossByLane::Lost& lost : state.lost_in_all.all()) {
+    for (const LossByLane::Lost& lost : state.lost_in_all.all()) {
       told.lost += lost.range.count;
       for (LaneSummary& lane : lanes) {
         if (lane.lane == lost.lane) lane.lost.add(lost.range);

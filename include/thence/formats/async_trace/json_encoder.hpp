@@ -33,6 +33,7 @@
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
+#include "thence/formats/loss_by_lane.hpp"
 #include "thence/formats/trace_stacks.hpp"
 #include "thence/formats/words.hpp"
 #include "thence/wire/byte_buffer.hpp"
@@ -220,11 +221,6 @@ class JsonEncoder {
     bool cut;
   };
 
-  struct Loss {
-    std::uint32_t lane;
-    LossRange range;
-  };
-
   struct Document {
     RootId root = RootId::kNone;
     std::uint64_t ordinal = 0;
@@ -244,7 +240,7 @@ class JsonEncoder {
     std::vector<Wake> wakes;
     std::vector<Link> links;
     std::vector<Note> notes;
-    std::vector<Loss> losses;
+    LossByLane losses;
     ByteBuffer text;
     IdMap by_id;
   };
@@ -543,13 +539,7 @@ class JsonEncoder {
     }
     for (Document& document : documents_) {
       if (!document.used || ns_of(event.loss->last) < document.first_heard) continue;
-      bool merged = false;
-      for (Loss& known : document.losses) {
-        if (known.lane != lane_number(event)) continue;
-        known.range.add(*event.loss);
-        merged = true;
-      }
-      if (!merged) document.losses.push_back({lane_number(event), *event.loss});
+      document.losses.add(event.lane, *event.loss);
     }
   }
 
@@ -946,9 +936,9 @@ class JsonEncoder {
     json.end_array();
     json.key("lost");
     json.begin_array();
-    for (const Loss& loss : document.losses) {
+    for (const LossByLane::Lost& loss : document.losses.all()) {
       json.begin_object();
-      json.member("lane", loss.lane);
+      json.member("lane", number(loss.lane));
       json.member("count", loss.range.count);
       json.member("firstAt", relative(ns_of(loss.range.first)));
       json.member("lastAt", relative(ns_of(loss.range.last)));
