@@ -2,7 +2,6 @@
 // The stacks of created promises: right by V8's own answer, over as many ways to call JavaScript as there are.
 #include "thence/adapters/v8/script_stacks.hpp"
 
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <string_view>
@@ -100,11 +99,6 @@ std::vector<std::string> frames_of(Program& program, std::string_view named) {
   return {};
 }
 
-std::uint64_t wanted_captures() {
-  const char* const asked = std::getenv("THENCE_TEST_CAPTURES");
-  return asked == nullptr ? 100'000 : std::strtoull(asked, nullptr, 10);
-}
-
 }  // namespace
 
 TEST_CASE("no stack that is found by its words differs from V8's own answer") {
@@ -112,7 +106,7 @@ TEST_CASE("no stack that is found by its words differs from V8's own answer") {
     INFO((hooks == v8a::Hooks::kContext ? "context hooks" : "isolate hook"));
     Program program{with_stacks(hooks, {.mode = v8a::StackMode::kFingerprint, .verify = true})};
     REQUIRE(program.promises->stacks().why() == "");
-    run_mix(program, wanted_captures());
+    run_mix(program, captures_wanted(100'000));
     const v8a::StackCounts& counts = program.promises->stacks().counts();
     CHECK(counts.wrong == 0);
     CHECK(counts.verified > counts.captures / 2);

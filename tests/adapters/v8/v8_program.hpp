@@ -12,6 +12,8 @@
 #include <libplatform/libplatform.h>
 #include <v8.h>
 
+#include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <optional>
@@ -33,6 +35,12 @@ using Lines = std::vector<std::string>;
 #ifndef THENCE_TEST_V8_FLAGS
 #define THENCE_TEST_V8_FLAGS "--turbo-fast-api-calls --expose-gc"
 #endif
+
+/// How many stacks a test that compares them with V8's own takes at least: THENCE_TEST_CAPTURES, else `usual`.
+[[nodiscard]] inline std::uint64_t captures_wanted(std::uint64_t usual) {
+  const char* const asked = std::getenv("THENCE_TEST_CAPTURES");
+  return asked == nullptr ? usual : std::strtoull(asked, nullptr, 10);
+}
 
 /// V8 for the whole process, started at its first use.
 class Engine {
