@@ -22,16 +22,8 @@ struct Options {
   bool no_flows = false, track_per_resource = false, compress_packets = false;
 };
 
-OutputFormat format_for(const std::string& out, const std::string& to) {
-  if (!to.empty()) return *output_format_named(to);
-  if (out != "-") {
-    if (const auto format = output_format_of(out)) return *format;
-  }
-  throw Failure(kUsage, (out == "-" ? std::string("standard output") : out) + ": its name does not say a format: use --to");
-}
-
 int run(const Options& options, const Common& common) {
-  const OutputFormat format = format_for(options.out, options.to);
+  const OutputFormat format = output_format(options.to, options.out);
   if (common.json && options.out == "-") throw Failure(kUsage, "--json would mix with the trace on standard output");
   WriteOptions write;
   write.fold.by = options.by == "chain" ? thence::FoldBy::kCausalChain : thence::FoldBy::kCreationStack;

@@ -370,20 +370,6 @@ class Gate {
 
 // -- answers -------------------------------------------------------------------------------------------------------------
 
-std::string xml_text(std::string_view text) {
-  std::string out;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
-
 void write_text(const std::string& path, const std::string& text) {
   Output out(path);
   static_cast<void>(out.write(std::as_bytes(std::span(std::string_view(text)))));
@@ -396,13 +382,13 @@ void write_junit(const std::string& path, const std::vector<Judgement>& judgemen
   const std::string counts = "tests=\"" + std::to_string(judgements.size()) + "\" failures=\"" + std::to_string(failures) + "\" errors=\"0\"";
   std::string out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites " + counts + ">\n  <testsuite name=\"thence gate\" " + counts + ">\n";
   for (const Judgement& judgement : judgements) {
-    out += "    <testcase classname=\"thence.gate\" name=\"" + xml_text(judgement.name) + "\"";
+    out += "    <testcase classname=\"thence.gate\" name=\"" + markup_text(printable(judgement.name)) + "\"";
     if (judgement.state == Judgement::State::kKept) {
       out += "/>\n";
       continue;
     }
     out += ">\n      <failure type=\"" + std::string(judgement.state == Judgement::State::kBroken ? "broken" : "unknown") + "\" message=\"" +
-           xml_text(judgement.message) + "\"/>\n    </testcase>\n";
+           markup_text(printable(judgement.message)) + "\"/>\n    </testcase>\n";
   }
   write_text(path, out + "  </testsuite>\n</testsuites>\n");
 }

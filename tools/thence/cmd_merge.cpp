@@ -76,13 +76,7 @@ std::optional<std::int64_t> wall_offset(const TraceModel& model) {
 int run(const Options& options, const Common& common) {
   if (common.json && options.out == "-") throw Failure(kUsage, "--json would mix with the trace on standard output");
   if (std::count(options.in.begin(), options.in.end(), "-") > 1) throw Failure(kUsage, "standard input can be read once only");
-  std::optional<OutputFormat> format;
-  if (!options.to.empty()) {
-    format = output_format_named(options.to);
-  } else if (options.out != "-") {
-    format = output_format_of(options.out);
-  }
-  if (!format) throw Failure(kUsage, (options.out == "-" ? "standard output" : options.out) + ": its name does not say a format: use --to");
+  const OutputFormat format = output_format(options.to, options.out);
 
   ModelBuilder builder;
   std::optional<std::int64_t> reference;
@@ -106,7 +100,7 @@ int run(const Options& options, const Common& common) {
   const TraceModel model = builder.build();
   WriteOptions write;
   write.title = "merged";
-  const WriteResult written = write_trace(model, feed_of(model, {}), options.out, *format, write);
+  const WriteResult written = write_trace(model, feed_of(model, {}), options.out, format, write);
   if (!common.quiet) {
     for (const std::string& note : written.notes) complain(note);
   }
@@ -114,7 +108,7 @@ int run(const Options& options, const Common& common) {
     JsonOut json;
     json->begin_object();
     json->member("inputs", options.in.size());
-    json->member("to", name_of(*format));
+    json->member("to", name_of(format));
     json->member("events", events);
     json->member("resources", model.resources());
     json->member("requests", model.roots.size());

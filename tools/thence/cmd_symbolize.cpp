@@ -332,13 +332,7 @@ class Symbolizer {
 
 int run(const Options& options, const Common& common) {
   if (common.json && options.out == "-") throw Failure(kUsage, "--json would mix with the trace on standard output");
-  std::optional<OutputFormat> format;
-  if (!options.to.empty()) {
-    format = output_format_named(options.to);
-  } else if (options.out != "-") {
-    format = output_format_of(options.out);
-  }
-  if (!format) throw Failure(kUsage, (options.out == "-" ? "standard output" : options.out) + ": its name does not say a format: use --to");
+  const OutputFormat format = output_format(options.to, options.out);
   ::signal(SIGPIPE, SIG_IGN);  // an addr2line that ends early is no reason to end
   const LoadedTrace trace = load(options.in, options.read, common);
   complain_of_unread(trace.result, trace.name, common);
@@ -349,7 +343,7 @@ int run(const Options& options, const Common& common) {
   };
   WriteOptions write;
   write.title = trace.name;
-  const WriteResult written = write_trace(trace.model, feed, options.out, *format, write);
+  const WriteResult written = write_trace(trace.model, feed, options.out, format, write);
   if (!common.quiet) {
     for (const std::string& note : written.notes) complain(trace.name + ": " + note);
   }

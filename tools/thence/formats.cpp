@@ -441,16 +441,13 @@ const std::vector<std::string>& output_format_names() {
   return names;
 }
 
-std::optional<OutputFormat> output_format_named(std::string_view name) {
+OutputFormat output_format(std::string_view name, const std::string& path) {
   for (const Named& known : kOutputs) {
     if (known.name == name) return known.format;
   }
-  return std::nullopt;
-}
-
-std::optional<OutputFormat> output_format_of(std::string_view path) {
+  std::string_view bare = path;
   for (const std::string_view packed : {".gz", ".zst"}) {
-    if (path.ends_with(packed)) path.remove_suffix(packed.size());
+    if (bare.ends_with(packed)) bare.remove_suffix(packed.size());
   }
   struct End {
     std::string_view end;
@@ -463,9 +460,9 @@ std::optional<OutputFormat> output_format_of(std::string_view path) {
       {".collapsed", OutputFormat::kFolded},      {".svg", OutputFormat::kSvg},
   };
   for (const End& known : kEnds) {
-    if (path.ends_with(known.end)) return known.format;
+    if (bare.ends_with(known.end)) return known.format;
   }
-  return std::nullopt;
+  throw Failure(kUsage, (path == "-" ? "standard output" : path) + ": its name does not say a format: use --to");
 }
 
 WriteResult write_trace(const TraceModel&, const Feed& feed, const std::string& path, OutputFormat format, const WriteOptions& options) {

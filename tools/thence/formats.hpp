@@ -99,9 +99,9 @@ enum class OutputFormat { kPerfetto, kAsyncTrace, kJsonl, kResourcesCsv, kEvents
 [[nodiscard]] std::string_view name_of(OutputFormat format);
 [[nodiscard]] const std::vector<std::string>& output_format_names();
 [[nodiscard]] const std::vector<std::string>& input_format_names();
-[[nodiscard]] std::optional<OutputFormat> output_format_named(std::string_view name);
-/// By the end of a path, without .gz and .zst. nullopt: not to be told.
-[[nodiscard]] std::optional<OutputFormat> output_format_of(std::string_view path);
+/// The format called `name`; where that is empty the one that the end of `path` says, without .gz and .zst ("-" says none).
+/// Throws Failure(kUsage).
+[[nodiscard]] OutputFormat output_format(std::string_view name, const std::string& path);
 
 struct WriteOptions {
   thence::FoldOptions fold;

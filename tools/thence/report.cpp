@@ -113,20 +113,6 @@ std::string markdown_text(std::string_view text) {
   return out;
 }
 
-std::string html_text(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
-    }
-  }
-  return out;
-}
-
 std::string_view class_of(Ink ink) {
   switch (ink) {
     case Ink::kPlain: return "";
@@ -139,6 +125,20 @@ std::string_view class_of(Ink ink) {
 }
 
 }  // namespace
+
+std::string markup_text(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '&': out += "&amp;"; break;
+      case '<': out += "&lt;"; break;
+      case '>': out += "&gt;"; break;
+      case '"': out += "&quot;"; break;
+      default: out += c;
+    }
+  }
+  return out;
+}
 
 std::string bar_between(std::uint64_t from, std::uint64_t to, std::uint64_t whole, std::size_t width) {
   if (whole == 0) return std::string(width, ' ');
@@ -224,7 +224,7 @@ std::string to_html(const Report& report) {
     }
   }
   std::string out =
-      "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>" + html_text(title) +
+      "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>" + markup_text(title) +
       "</title>\n<style>\n"
       ":root{color-scheme:light dark}body{font:14px/1.45 system-ui,sans-serif;max-width:70em;margin:2em auto;padding:0 1em}\n"
       "table{border-collapse:collapse;font:12px/1.5 ui-monospace,Menlo,Consolas,monospace;display:block;overflow-x:auto}\n"
@@ -233,15 +233,15 @@ std::string to_html(const Report& report) {
       "@media(prefers-color-scheme:dark){.g{color:#6cc981}.r{color:#ff7b72}}\n</style>\n";
   for (const Report::Block& block : report.blocks) {
     switch (block.kind) {
-      case Report::Block::Kind::kTitle: out += "<h1>" + html_text(block.text) + "</h1>\n"; break;
-      case Report::Block::Kind::kHeading: out += "<h2>" + html_text(block.text) + "</h2>\n"; break;
-      case Report::Block::Kind::kText: out += "<p" + std::string(class_of(block.ink)) + ">" + html_text(block.text) + "</p>\n"; break;
+      case Report::Block::Kind::kTitle: out += "<h1>" + markup_text(block.text) + "</h1>\n"; break;
+      case Report::Block::Kind::kHeading: out += "<h2>" + markup_text(block.text) + "</h2>\n"; break;
+      case Report::Block::Kind::kText: out += "<p" + std::string(class_of(block.ink)) + ">" + markup_text(block.text) + "</p>\n"; break;
       case Report::Block::Kind::kTable: {
         out += "<table>\n";
         const bool heads = std::any_of(block.columns.begin(), block.columns.end(), [](const auto& column) { return !column.head.empty(); });
         if (heads) {
           out += "<tr>";
-          for (const Report::Column& column : block.columns) out += (column.right ? "<th class=\"n\">" : "<th>") + html_text(column.head) + "</th>";
+          for (const Report::Column& column : block.columns) out += (column.right ? "<th class=\"n\">" : "<th>") + markup_text(column.head) + "</th>";
           out += "</tr>\n";
         }
         for (const auto& row : block.rows) {
@@ -250,7 +250,7 @@ std::string to_html(const Report& report) {
             out += block.columns[at].right ? "<td class=\"n\">" : "<td>";
             if (at < row.size()) {
               const std::string_view shade = class_of(row[at].ink);
-              out += shade.empty() ? html_text(row[at].text) : "<span" + std::string(shade) + ">" + html_text(row[at].text) + "</span>";
+              out += shade.empty() ? markup_text(row[at].text) : "<span" + std::string(shade) + ">" + markup_text(row[at].text) + "</span>";
             }
             out += "</td>";
           }

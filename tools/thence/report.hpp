@@ -52,6 +52,8 @@ class Report {
 [[nodiscard]] std::string to_markdown(const Report& report);
 [[nodiscard]] std::string to_html(const Report& report);
 
+/// `text` with the characters escaped that HTML and XML give a meaning.
+[[nodiscard]] std::string markup_text(std::string_view text);
 /// Eighths of a block, as many as `width` characters: where from `from` to `to` of `whole` lies.
 [[nodiscard]] std::string bar_between(std::uint64_t from, std::uint64_t to, std::uint64_t whole, std::size_t width);
 /// One character of eight heights for each value of 0 .. `top`.
