@@ -2,19 +2,27 @@
 // drain.cpp: how fast events become a .pftrace, on one core.
 //   benchmark_perfetto_drain [millions of events] [file]      default 4, drain.pftrace
 // The events are those of a server: requests of 20 operations, each created, woken, entered, exited, settled, destroyed.
-// Processor time of the draining thread, also what the kernel takes for writing. Three figures each: the encoder alone, from events in memory to nowhere; the same to a file; and a session's drain, from a ring to
-// a file, without the time that recording takes. The peak of the process' memory stands at the end.
+// Processor time of the draining thread, also what the kernel takes for writing and without what recording takes: of the
+// encoder alone, of a session's drain up to no sink, to nowhere and to a file, and of a floor. The rows are measured in
+// turns, and the middle one of five rounds is printed. The peak of the process' memory stands at the end.
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/processor_time.hpp"
+#include "thence/session/file_bytes.hpp"
 #include "thence/session/session.hpp"
 #include "thence/session/trace_files.hpp"
+#include "thence/storage/ring_buffer.hpp"
 
 namespace {
 
@@ -79,18 +87,47 @@ void begin(Sink& sink) {
   sink.define_lane({LaneId{1}, 100, 101, "loop"});
 }
 
-void report(const char* what, double events, double seconds, double bytes) {
-  std::printf("%-44s %7.2f M events/s  %6.1f ns  %5.1f bytes an event\n", what, events / seconds / 1e6, seconds / events * 1e9,
-              bytes / events);
+/// What one run of something took.
+struct Cost {
+  double events = 0, seconds = 0, bytes = 0;
+};
+
+/// The least that a drain could do: each slot of a ring is looked at, and as many bytes as a drain makes go to a file.
+Cost floor(const std::string& path, double wanted, double bytes_an_event) {
+  RingBuffer<> ring{HeapStorage(std::size_t{1} << 16)};
+  FileBytes file(path);
+  std::vector<std::byte> out(64 * 1024);
+  std::byte made[64] = {};
+  const auto each = std::min(sizeof made, static_cast<std::size_t>(bytes_an_event));
+  Cost cost;
+  while (cost.events < wanted) {
+    for (std::uint64_t n = 0; n != 1 << 14; ++n) ring.try_push({n, n, n, n});
+    const auto start = processor_seconds();
+    std::size_t at = 0;
+    ring.drain([&](const RecordView& record) {
+      if (at + sizeof made > out.size()) {
+        static_cast<void>(file.write({out.data(), at}));
+        at = 0;
+      }
+      std::memcpy(made, &record.head(), sizeof(Event));
+      std::memcpy(out.data() + at, made, sizeof made);
+      at += each;
+    });
+    static_cast<void>(file.write({out.data(), at}) && file.flush());
+    cost.seconds += seconds_since(start);
+    cost.events += 1 << 14;
+  }
+  cost.bytes = static_cast<double>(file.bytes_written());
+  return cost;
 }
 
 template <class Sink>
-void encode(const char* what, Sink& sink, double wanted) {
+Cost encode(Sink& sink, double wanted) {
   begin(sink);
   Requests requests;
-  double events = 0, seconds = 0;
+  Cost cost;
   std::vector<TraceEvent> batch;
-  while (events < wanted) {
+  while (cost.events < wanted) {
     // Batches as a session hands them over; making them is not counted, and reading the clock is not noticed.
     batch.clear();
     while (batch.size() < 20'000) {
@@ -101,12 +138,14 @@ void encode(const char* what, Sink& sink, double wanted) {
     for (std::size_t at = 0; at < batch.size(); at += 512) {
       sink.take(std::span<const TraceEvent>(batch).subspan(at, std::min<std::size_t>(512, batch.size() - at)));
     }
-    seconds += seconds_since(start);
-    events += static_cast<double>(batch.size());
+    cost.seconds += seconds_since(start);
+    cost.events += static_cast<double>(batch.size());
   }
   const auto start = processor_seconds();
   sink.end(TraceSummary{});
-  report(what, events, seconds + seconds_since(start), static_cast<double>(sink.bytes_written()));
+  cost.seconds += seconds_since(start);
+  cost.bytes = static_cast<double>(sink.bytes_written());
+  return cost;
 }
 
 /// 300 ns between two events: a lane with three million events a second.
@@ -115,14 +154,22 @@ struct PacedPolicies : DefaultPolicies {
 };
 std::uint64_t paced_time = 1'000'000'000;
 
-template <class Policies>
-void drain(const char* what, const std::string& path, const PerfettoOptions& perfetto, double wanted,
-           typename Policies::Clock clock) {
+/// An encoder whose bytes go nowhere, as a session can own it.
+class EncoderToNowhere : public PerfettoEncoder<NullByteSink> {
+ public:
+  explicit EncoderToNowhere(const PerfettoOptions& options) : PerfettoEncoder<NullByteSink>(nowhere_, options) {}
+
+ private:
+  NullByteSink nowhere_;
+};
+
+template <class Policies, class Sink>
+Cost drain(Sink sink, double wanted, typename Policies::Clock clock) {
   SessionOptions options;
   options.drain_thread = false;
   options.ring_events = std::size_t{1} << 16;
   BasicSession<Policies> session(options, clock);
-  session.add_sink(PerfettoFile(path, perfetto));
+  session.add_sink(std::move(sink));
   session.start();
   auto lane = session.attach("loop");
   auto& recorder = lane.tracer();
@@ -130,9 +177,8 @@ void drain(const char* what, const std::string& path, const PerfettoOptions& per
     paced_time += 300;
     return recorder;
   };
-  double seconds = 0;
-  std::uint64_t recorded = 0;
-  while (static_cast<double>(recorded) < wanted) {
+  Cost cost;
+  while (cost.events < wanted) {
     for (unsigned request = 0; request < 130; ++request) {  // a quarter of the ring, as the session's own thread does
       const Resource root = next().begin_root();
       next().enter(root);
@@ -151,44 +197,81 @@ void drain(const char* what, const std::string& path, const PerfettoOptions& per
       next().settle(root, Outcome::kFulfilled);
       next().destroy(root);
       next().finish_root(root);
-      recorded += 6 + (Requests::kOperations - 1) * 6;
+      cost.events += 6 + (Requests::kOperations - 1) * 6;
     }
     const auto start = processor_seconds();
     session.drain();
-    seconds += seconds_since(start);
+    cost.seconds += seconds_since(start);
   }
+  cost.bytes = static_cast<double>(session.statistics().bytes_written);
   const auto start = processor_seconds();
   session.close();
-  seconds += seconds_since(start);
+  cost.seconds += seconds_since(start);
   const TraceSummary summary = session.statistics();
   if (summary.lost != 0) std::printf("%llu events were lost\n", static_cast<unsigned long long>(summary.lost));
-  std::FILE* file = std::fopen(path.c_str(), "rb");
-  double bytes = 0;
-  if (file != nullptr) {
-    std::fseek(file, 0, SEEK_END);
-    bytes = static_cast<double>(std::ftell(file));
-    std::fclose(file);
-  }
-  report(what, static_cast<double>(recorded), seconds, bytes);
+  return cost;
+}
+
+/// The run of the middle one of `costs`, by time.
+Cost middle(std::vector<Cost> costs) {
+  const auto nth = costs.begin() + static_cast<std::ptrdiff_t>(costs.size() / 2);
+  std::nth_element(costs.begin(), nth, costs.end(),
+                   [](const Cost& a, const Cost& b) { return a.seconds / a.events < b.seconds / b.events; });
+  return *nth;
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
-  const double wanted = (count > 1 ? std::atof(arguments[1]) : 4) * 1e6;
+  constexpr int kRounds = 5;
+  const double wanted = (count > 1 ? std::atof(arguments[1]) : 4) * 1e6 / kRounds;
   const std::string path = count > 2 ? arguments[2] : "drain.pftrace";
   for (const bool flows : {false, true}) {
     PerfettoOptions options;
     options.flows = flows;
-    std::printf("flows %s\n", flows ? "on" : "off");
-    NullByteSink nowhere;
-    PerfettoEncoder<NullByteSink> encoder(nowhere, options);
-    encode("  encoder, events in memory to nowhere", encoder, wanted);
-    PerfettoFile file(path, options);
-    encode("  encoder, events in memory to a file", file, wanted);
-    drain<PacedPolicies>("  a session's drain, ring to file", path, options, wanted, ManualClock(&paced_time));
-    // What is in quarantine then outgrows the caches: 10 ms of it are 150 000 events.
-    drain<DefaultPolicies>("  the same, recorded without a pause", path, options, wanted, {});
+    struct Row {
+      const char* name;
+      std::function<Cost()> run;
+      std::vector<Cost> costs = {};
+    };
+    double bytes_an_event = 0;
+    Row rows[] = {
+        {"encoder, events in memory to nowhere",
+         [&] {
+           EncoderToNowhere encoder(options);
+           return encode(encoder, wanted);
+         }},
+        {"encoder, events in memory to a file",
+         [&] {
+           PerfettoFile file(path, options);
+           const Cost cost = encode(file, wanted);
+           bytes_an_event = cost.bytes / cost.events;
+           return cost;
+         }},
+        {"floor: slots read, as many bytes to a file", [&] { return floor(path, wanted, bytes_an_event); }},
+        {"a session's drain, ring to no sink",
+         [&] { return drain<PacedPolicies>(IgnoringSink{}, wanted, ManualClock(&paced_time)); }},
+        {"a session's drain, ring to nowhere",
+         [&] {
+           return drain<PacedPolicies>(std::make_unique<EncoderToNowhere>(options), wanted, ManualClock(&paced_time));
+         }},
+        {"a session's drain, ring to a file",
+         [&] { return drain<PacedPolicies>(PerfettoFile(path, options), wanted, ManualClock(&paced_time)); }},
+        // What is in quarantine then outgrows the caches: 10 ms of it are a million events.
+        {"the same, recorded without a pause",
+         [&] { return drain<DefaultPolicies>(PerfettoFile(path, options), wanted, DefaultPolicies::Clock{}); }},
+    };
+    for (int round = 0; round < kRounds; ++round) {
+      for (Row& row : rows) row.costs.push_back(row.run());
+    }
+    const Cost floor = middle(rows[2].costs);
+    std::printf("flows %-40s M events/s      ns  of the floor  bytes an event\n", flows ? "on" : "off");
+    for (const Row& row : rows) {
+      const Cost cost = middle(row.costs);
+      std::printf("  %-44s %10.2f  %6.1f  %11.1f x  %14.1f\n", row.name, cost.events / cost.seconds / 1e6,
+                  cost.seconds / cost.events * 1e9, cost.seconds / cost.events / (floor.seconds / floor.events),
+                  cost.bytes / cost.events);
+    }
   }
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
