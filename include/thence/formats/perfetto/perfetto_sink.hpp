@@ -40,6 +40,7 @@
 #include "thence/formats/perfetto/fields.hpp"
 #include "thence/formats/perfetto/keys.hpp"
 #include "thence/formats/perfetto/perfetto_writer.hpp"
+#include "thence/formats/run_map.hpp"
 #include "thence/formats/words.hpp"
 #include "thence/wire/byte_buffer.hpp"
 #include "thence/wire/byte_sink.hpp"
@@ -2225,7 +2226,7 @@ class PerfettoEncoder {
   std::vector<OpenResource> resources_;
   std::uint32_t free_resource_ = kNone;
   std::uint32_t last_found_ = 0;
-  IdMap by_id_;
+  RunMap by_id_;
   std::vector<Closing> queue_;
   std::size_t queue_first_ = 0;
   std::vector<Early> early_;
