@@ -366,7 +366,7 @@ class PerfettoEncoder {
     bool destroy_written = false;  // the destruction is a record already
     bool queued = false;
     bool shown = true;  // it has a slice
-    ByteBuffer annotations;
+    bool annotated = false;
   };
 
   /// What was heard of a resource before its creation, for as long as that may come late.
@@ -440,7 +440,12 @@ class PerfettoEncoder {
     return static_cast<std::uint32_t>(processes_.size() - 1);
   }
 
-  std::uint32_t lane_index(LaneId id) {
+  /// Events come in runs of one lane.
+  [[gnu::always_inline]] inline std::uint32_t lane_index(LaneId id) {
+    if (last_lane_ < lanes_.size() && lanes_[last_lane_].id == id) [[likely]] return last_lane_;
+    return last_lane_ = find_lane(id);
+  }
+  [[gnu::noinline]] std::uint32_t find_lane(LaneId id) {
     const std::uint32_t found = lane_by_id_.find(number(id) + 1);
     if (found != kNone) return found;
     const auto index = static_cast<std::uint32_t>(lanes_.size());
@@ -812,10 +817,7 @@ class PerfettoEncoder {
       resources_.emplace_back();
     }
     OpenResource& resource = resources_[index];
-    ByteBuffer annotations = std::move(resource.annotations);
-    annotations.clear();
     resource = OpenResource{};
-    resource.annotations = std::move(annotations);
     resource.id = id;
     resource.root = root;
     resource.next = roots_[root].first;
@@ -1346,7 +1348,12 @@ class PerfettoEncoder {
     const bool text = value.kind == ValueKind::kString;
     const std::uint32_t name = writer_.intern_key(annotation.key);
     const std::size_t size = 20 + (name == 0 ? annotation.key.size() : 0) + (text ? value.text.size() : 0);
-    if (resource.annotations.size() + size > options_.max_annotation_bytes) return false;
+    const std::uint32_t index = index_of(resource);
+    if (annotations_.size() <= index) annotations_.resize(resources_.size());
+    ByteBuffer& out = annotations_[index];
+    if (!resource.annotated) out.clear();
+    if (out.size() + size > options_.max_annotation_bytes) return false;
+    resource.annotated = true;
     const auto key_length = static_cast<std::uint32_t>(name == 0 ? annotation.key.size() : 0);
     std::uint64_t bits = 0;
     switch (value.kind) {
@@ -1356,7 +1363,6 @@ class PerfettoEncoder {
       case ValueKind::kDouble: bits = std::bit_cast<std::uint64_t>(value.real); break;
       case ValueKind::kBool: bits = value.boolean ? 1 : 0; break;
     }
-    ByteBuffer& out = resource.annotations;
     out.append(&name, sizeof name);
     out.append(&key_length, sizeof key_length);
     out.push(static_cast<std::byte>(value.kind));
@@ -1367,7 +1373,8 @@ class PerfettoEncoder {
     return true;
   }
   void put_annotations(Packet& packet, OpenResource& resource) {
-    const std::string_view bytes = resource.annotations.text();
+    resource.annotated = false;
+    const std::string_view bytes = annotations_[index_of(resource)].text();
     std::size_t at = 0;
     const auto read = [&](void* to, std::size_t count) {
       std::memcpy(to, bytes.data() + at, count);
@@ -1399,7 +1406,6 @@ class PerfettoEncoder {
       }
       put_annotation(packet, name, name == 0 ? in_full : writer_.key_text(name), value);
     }
-    resource.annotations.clear();
   }
 
   void sampled(const TraceEvent& event) {
@@ -1582,7 +1588,7 @@ class PerfettoEncoder {
       packet.say(Key::kDestroyedAfter, resource.destroyed_at - time);  // of two's complement
       packet.say(Key::kDestroyedOn, resource.destroyed_on);
     }
-    put_annotations(packet, resource);
+    if (resource.annotated) [[unlikely]] put_annotations(packet, resource);
   }
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
@@ -2214,6 +2220,7 @@ class PerfettoEncoder {
   std::vector<Process> processes_;
   std::vector<Lane> lanes_;
   IdMap lane_by_id_;
+  std::uint32_t last_lane_ = 0;
   std::vector<Track> tracks_;
   std::uint32_t unused_track_ = kNone;
   std::vector<Slot> slots_;
@@ -2224,6 +2231,7 @@ class PerfettoEncoder {
   std::uint32_t free_root_ = kNone;
   IdMap root_by_id_;
   std::vector<OpenResource> resources_;
+  std::vector<ByteBuffer> annotations_;  // by a resource's place, where it has any
   std::uint32_t free_resource_ = kNone;
   std::uint32_t last_found_ = 0;
   RunMap by_id_;

@@ -18,6 +18,7 @@
 // Layer: formats (includes wire/ and core/ only).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -85,9 +86,9 @@ class PerfettoWriter {
     std::uint64_t last_time = 0;
     std::array<std::byte, 16> head{};  // the fields that every packet begins with
     std::uint32_t head_size = 0;
-    std::uint32_t restarts = 0;
     std::uint64_t default_track = 0;
     std::uint64_t cleared_at = 0;
+    std::uint64_t good_until = 0;  // byte of the file at which it starts anew; 0: with its next packet
     bool dropped = false;
     std::vector<std::uint64_t> counters;  // extra_counter_track_uuids
     // For each dictionary and index, the generation in which it was last sent.
@@ -132,26 +133,26 @@ class PerfettoWriter {
   [[nodiscard]] std::size_t sequences() const noexcept { return sequences_.size(); }
 
   /// Says on the next packet of this sequence that something was lost before it.
-  void mark_dropped(std::uint32_t sequence) noexcept { sequences_[sequence].dropped = true; }
+  void mark_dropped(std::uint32_t sequence) noexcept {
+    sequences_[sequence].dropped = true;
+    start_again(sequence);
+  }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
-  void restart() noexcept { ++restarts_; }
+  void restart() noexcept {
+    for (Sequence& sequence : sequences_) sequence.good_until = 0;
+  }
   /// The same for one sequence.
-  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].restarts = restarts_ + 1; }
+  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].good_until = 0; }
   /// The time that sequences which start (again) count from, at the earliest.
   void reach(std::uint64_t time) noexcept { now_ = time; }
 
   /// To be called before describing tracks and beginning an event: starts the sequence (again) where that is due. Then
   /// `generation` has changed, and descriptors of that sequence are to be sent again.
-  void prepare(std::uint32_t index) {
-    Sequence& sequence = sequences_[index];
-    if (sequence.generation != 0 && !sequence.dropped && sequence.restarts == restarts_ &&
-        total_ - sequence.cleared_at < options_.clear_after_bytes) [[likely]] {
-      return;
-    }
-    start(index);
+  [[gnu::always_inline]] inline void prepare(std::uint32_t index) {
+    if (total_ >= sequences_[index].good_until) [[unlikely]] start(index);
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
-  void count_from_here(std::uint32_t sequence) noexcept { sequences_[sequence].cleared_at = total_; }
+  void count_from_here(std::uint32_t sequence) noexcept { clear_from(sequences_[sequence]); }
   [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept { return total_ - sequences_[sequence].cleared_at; }
   [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence].generation; }
   [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence].id; }
@@ -388,7 +389,13 @@ class PerfettoWriter {
     return true;
   }
 
-  void start(std::uint32_t index) {
+  void clear_from(Sequence& sequence) noexcept {
+    sequence.cleared_at = total_;
+    const std::uint64_t left = ~std::uint64_t{0} - total_;
+    sequence.good_until = total_ + std::min(left, options_.clear_after_bytes);
+  }
+
+  [[gnu::noinline]] void start(std::uint32_t index) {
     using namespace perfetto;
     Sequence& sequence = sequences_[index];
     {
@@ -407,8 +414,7 @@ class PerfettoWriter {
     const bool again = sequence.generation == 0 && sequence.dropped;
     if (!again) sequence.dropped = false;
     ++sequence.generation;
-    sequence.restarts = restarts_;
-    sequence.cleared_at = total_;
+    clear_from(sequence);
     packet_done();
     if (again) return start(index);
     sequence.last_time = now_;
@@ -603,7 +609,6 @@ class PerfettoWriter {
   std::uint64_t total_ = 0;    // bytes of packets
   std::uint64_t packets_ = 0;
   std::uint64_t now_ = 0;
-  std::uint32_t restarts_ = 0;
 };
 
 }  // namespace THENCE_ABI
