@@ -662,7 +662,7 @@ class PerfettoEncoder {
     if (name == 0) name = writer_.intern_name(kCategories[static_cast<unsigned>(category)]);
     packet.category(name);
   }
-  void put_name(Packet& packet, Word word) { packet.name(name_of(word)); }
+  [[gnu::always_inline]] inline void put_name(Packet& packet, Word word) { packet.name(name_of(word)); }
   [[nodiscard]] std::string_view name_text(std::uint32_t name) const { return writer_.name_text(name); }
 
   std::uint32_t type_name(TypeId type) {
@@ -892,21 +892,21 @@ class PerfettoEncoder {
     put_late(packet, event);
     return packet;
   }
-  static void put_late(Packet& packet, const TraceEvent& event) {
+  [[gnu::always_inline]] static inline void put_late(Packet& packet, const TraceEvent& event) {
     if (event.late) packet.say(Key::kLate, 1);
   }
   template <class E>
-  static void put_enum(Packet& packet, Key key, E value) {
+  [[gnu::always_inline]] static inline void put_enum(Packet& packet, Key key, E value) {
     packet.say(key, static_cast<std::uint64_t>(value));
   }
-  static void put_id(Packet& packet, Key key, std::uint64_t id) {
+  [[gnu::always_inline]] static inline void put_id(Packet& packet, Key key, std::uint64_t id) {
     if (id != 0) packet.say(key, id);
   }
-  static void put_stack(Packet& packet, const TraceEvent& event) {
+  [[gnu::always_inline]] static inline void put_stack(Packet& packet, const TraceEvent& event) {
     if (event.stack == StackId::kNone) return;
     if (!packet.callstack(event.stack)) packet.say(Key::kStack, number(event.stack));
   }
-  static void put_flow(Packet& packet, std::uint64_t flow) {
+  [[gnu::always_inline]] static inline void put_flow(Packet& packet, std::uint64_t flow) {
     if (flow != 0) packet.flow(flow);
   }
 
@@ -1001,23 +1001,30 @@ class PerfettoEncoder {
   /// which says it in fewer bytes; it becomes an instant if none follows.
   void scheduled(const TraceEvent& event) {
     Wake& wake = wake_of(event.resource);
-    const bool second = wake.resource == number(event.resource);
-    Wake made;
-    made.resource = number(event.resource);
-    if (find_shown(event.resource) == nullptr) made.root = number(event.root);
-    made.at = ns_of(event.time);
-    made.waker = number(event.other);
-    made.lane = lane_index(event.lane);
-    made.actor = event.scheduled_by();
-    made.late = event.late;
-    if (!second && made.resource != 0 && made.actor == Actor::kInvocation) made.flow = next_flow();
-    if (second || options_.flows || event.resource == ResourceId::kNone) {
-      write_wake(made);
-      if (second || event.resource == ResourceId::kNone) return;
+    const bool awaited = event.resource != ResourceId::kNone && wake.resource != number(event.resource);
+    if (awaited && !options_.flows) [[likely]] {
+      if (wake.resource != 0) drop_wake(wake);
+      fill(wake, event);
+      if (wake.root != 0) ++rooted_wakes_;
+      return;
     }
+    Wake made;
+    fill(made, event);
+    if (awaited && made.actor == Actor::kInvocation) made.flow = next_flow();
+    write_wake(made);
+    if (!awaited) return;
     if (wake.resource != 0) drop_wake(wake);
-    if (!options_.flows && made.root != 0) ++rooted_wakes_;
     wake = made;
+  }
+  void fill(Wake& wake, const TraceEvent& event) {
+    wake.resource = number(event.resource);
+    wake.root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
+    wake.at = ns_of(event.time);
+    wake.waker = number(event.other);
+    wake.flow = 0;
+    wake.lane = lane_index(event.lane);
+    wake.actor = event.scheduled_by();
+    wake.late = event.late;
   }
   void write_wake(const Wake& wake) {
     Packet packet = lane_instant(lanes_[wake.lane], wake.at, Word::kScheduled);
@@ -1029,7 +1036,7 @@ class PerfettoEncoder {
     packet.end();
   }
   /// Who woke; an actor who is not said is an invocation if a waker is, else unknown.
-  static void put_waker(Packet& packet, const Wake& wake) {
+  [[gnu::always_inline]] static inline void put_waker(Packet& packet, const Wake& wake) {
     put_id(packet, Key::kWaker, wake.waker);
     if (wake.actor != (wake.waker != 0 ? Actor::kInvocation : Actor::kUnknown)) put_enum(packet, Key::kScheduledBy, wake.actor);
   }
@@ -1058,7 +1065,7 @@ class PerfettoEncoder {
   void entered(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     OpenResource* const resource = find(event.resource);
-    Wake wake;  // that this invocation says
+    const Wake* wake = nullptr;  // that this invocation says
     std::uint64_t wake_flow = 0, cause_flow = 0;
     if (Wake& known = wake_of(event.resource); known.resource != 0 && known.resource == number(event.resource)) {
       if (options_.flows) {
@@ -1070,7 +1077,7 @@ class PerfettoEncoder {
       } else {
         if (known.root != 0) --rooted_wakes_;
         if (known.at <= time && !known.late && !event.late) {
-          wake = known;
+          wake = &known;
         } else {
           write_wake(known);
         }
@@ -1094,12 +1101,12 @@ class PerfettoEncoder {
     Lane& lane = lanes_[lane_at];
     // An exit of the same resource that is held back is to be read before this entry.
     if (lane.pending != 0 && has_ended(lane, number(event.resource))) write_pending_exits(lane);
-    Invocation invocation;
+    Invocation& invocation = lane.stack.emplace_back();
     invocation.resource = number(event.resource);
     invocation.root = number(event.root);
     invocation.entry = ++entries_;
     invocation.name = resource != nullptr ? resource->name : name_of(Word::kUnknown);
-    Packet packet = begin_slice(lane, time, invocation);
+    Packet packet = begin_slice(lane, time);
     put_flow(packet, wake_flow);
     put_flow(packet, cause_flow);
     packet.correlate(number(event.resource));
@@ -1159,15 +1166,15 @@ class PerfettoEncoder {
     if (Root* const root = root_at(resource, root_id)) ++root->running;
   }
 
-  static void put_cause(Packet& packet, const TraceEvent& event) {
+  [[gnu::always_inline]] static inline void put_cause(Packet& packet, const TraceEvent& event) {
     if (event.cause() != CauseKind::kUnspecified) put_enum(packet, Key::kCause, event.cause());
     put_id(packet, Key::kCauseBy, number(event.other));
   }
-  void put_folded(Packet& packet, const Wake& wake, std::uint64_t time, std::uint32_t lane_at) const {
-    if (wake.resource == 0) return;
-    packet.say(Key::kWokenBefore, time - wake.at);
-    put_waker(packet, wake);
-    if (wake.lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake.lane].id));
+  [[gnu::always_inline]] inline void put_folded(Packet& packet, const Wake* wake, std::uint64_t time, std::uint32_t lane_at) const {
+    if (wake == nullptr) return;
+    packet.say(Key::kWokenBefore, time - wake->at);
+    put_waker(packet, *wake);
+    if (wake->lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake->lane].id));
   }
 
   void exited(const TraceEvent& event) {
@@ -1246,7 +1253,7 @@ class PerfettoEncoder {
     packet.end();
     apply_settle(*resource, event.outcome(), time);
   }
-  static void put_settle(Packet& packet, Outcome outcome, Actor by, std::uint64_t settler) {
+  [[gnu::always_inline]] static inline void put_settle(Packet& packet, Outcome outcome, Actor by, std::uint64_t settler) {
     put_enum(packet, Key::kOutcome, outcome);
     if (by != Actor::kUnknown) put_enum(packet, Key::kSettledBy, by);
     put_id(packet, Key::kSettler, settler);
@@ -1682,16 +1689,16 @@ class PerfettoEncoder {
     return found;
   }
 
-  /// Opens a slice and leaves its event open.
-  [[nodiscard]] Packet begin_slice(Lane& lane, std::uint64_t time, Invocation& invocation) {
+  /// Opens the slice of the invocation that is on top of the lane's stack, and leaves its event open.
+  [[gnu::always_inline]] [[nodiscard]] inline Packet begin_slice(Lane& lane, std::uint64_t time) {
     describe_lane(lane);
     announce_lane(lane, time);
+    Invocation& invocation = lane.stack.back();
     invocation.begin = time;
     invocation.written_begin = std::max(time, lane.clock);
     invocation.begin_order = ++lane.order;
     invocation.generation = lane.generation;
     lane.clock = invocation.written_begin;
-    lane.stack.push_back(invocation);
     plan_riders(lane, lane.riders, lane.sequence, invocation.written_begin);
     Packet packet = writer_.event(lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
     packet.name(invocation.name);
@@ -1828,13 +1835,13 @@ class PerfettoEncoder {
 
   void pause_began(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
-    Invocation pause;
+    Invocation& pause = lane.stack.emplace_back();
     pause.pause = true;
     pause.entry = ++entries_;
     pause.resource = number(event.resource);
     pause.name = writer_.intern_name(word(event.pause()));
     if (pause.name == 0) pause.name = name_of(Word::kUnknown);
-    Packet packet = begin_slice(lane, ns_of(event.time), pause);
+    Packet packet = begin_slice(lane, ns_of(event.time));
     packet.say(Key::kPause, pause.resource);
     put_late(packet, event);
     packet.end();
@@ -1936,9 +1943,11 @@ class PerfettoEncoder {
     return true;
   }
   /// Which counters go on the packet of `sequence` that is about to be written at `time`.
-  void plan_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::always_inline]] inline void plan_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
     plan_.count = 0;
-    if (riding_count_ == 0) [[likely]] return;
+    if (riding_count_ != 0) [[unlikely]] plan_these_riders(lane, riders, sequence, time);
+  }
+  [[gnu::noinline]] void plan_these_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
     if (riding_[0]->lane != lane.id || ns_of(riding_[0]->time) != time) return;
     if (riders.generation != writer_.generation(sequence)) {
       riders = {};
@@ -1984,7 +1993,7 @@ class PerfettoEncoder {
     std::copy_n(left, left_count, riding_);
     riding_count_ = left_count;
   }
-  void put_riders(Packet& packet) {
+  [[gnu::always_inline]] inline void put_riders(Packet& packet) {
     if (plan_.count == 0) [[likely]] return;
     for (std::uint32_t place = 0; place < plan_.count; ++place) packet.counter(plan_.values[place]);
     if (plan_.mask != (std::uint64_t{1} << plan_.count) - 1) packet.say(Key::kCounters, plan_.mask);
