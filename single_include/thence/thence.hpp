@@ -1295,6 +1295,8 @@ class RecordView {
   RecordView(const Event* slots, std::uint64_t mask, std::uint64_t position) noexcept
       : slots_(slots), mask_(mask), position_(position) {}
   [[nodiscard]] const Event& head() const noexcept { return slots_[position_ & mask_]; }
+  /// The head is slot 0; its payload slots follow.
+  [[nodiscard]] const Event& slot(std::size_t index) const noexcept { return slots_[(position_ + index) & mask_]; }
   [[nodiscard]] std::size_t payload_bytes() const noexcept {
     return head().kind() == EventKind::kAnnotated ? static_cast<std::size_t>(number(head().other_id())) : 0;
   }
@@ -2772,149 +2774,149 @@ class ForkAware {
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Memory for what events point to. Events leave about in the order in which they came, and a block is used again when all
-/// that was taken from it was given back.
+/// Memory for what a batch of events points to.
 class EventArena {
  public:
   [[nodiscard]] std::byte* take(std::size_t bytes) {
     bytes = (bytes + alignof(std::max_align_t) - 1) & ~(alignof(std::max_align_t) - 1);
-    if (blocks_.empty() || blocks_.back().size - blocks_.back().used < bytes) add_block(bytes);
-    Block& block = blocks_.back();
-    std::byte* const result = block.bytes.get() + block.used;
-    block.used += bytes;
-    ++block.live;
+    if (blocks_.empty() || size_ - used_ < bytes) add_block(bytes);
+    std::byte* const result = blocks_.back().get() + used_;
+    used_ += bytes;
     return result;
   }
-  /// `taken` was returned by take().
-  void give_back(const void* taken) noexcept {
-    const auto address = reinterpret_cast<std::uintptr_t>(taken);
-    for (Block& block : blocks_) {
-      const auto begin = reinterpret_cast<std::uintptr_t>(block.bytes.get());
-      if (address < begin || address >= begin + block.size) continue;
-      --block.live;
-      break;
-    }
-    while (!blocks_.empty() && blocks_.front().live == 0) {
-      if (spare_.bytes == nullptr && blocks_.front().size == kBlock) spare_ = std::move(blocks_.front());
-      blocks_.pop_front();
-    }
+  /// Forgets all that was taken; of its memory one block is kept.
+  void clear() noexcept {
+    if (blocks_.size() > 1) blocks_.clear();
+    used_ = 0;
   }
 
  private:
   static constexpr std::size_t kBlock = 64 * 1024;
-  struct Block {
-    std::unique_ptr<std::byte[]> bytes;
-    std::size_t size = 0;
-    std::size_t used = 0;
-    std::size_t live = 0;
-  };
   void add_block(std::size_t bytes) {
-    if (spare_.bytes != nullptr && bytes <= kBlock) {
-      blocks_.push_back(std::move(spare_));
-      spare_ = {};
-      blocks_.back().used = 0;
-      return;
-    }
-    const std::size_t size = bytes > kBlock ? bytes : kBlock;
-    blocks_.push_back({std::make_unique_for_overwrite<std::byte[]>(size), size, 0, 0});
+    const std::size_t size = std::max(bytes, kBlock);
+    blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(size));
+    size_ = size;
+    used_ = 0;
   }
 
-  std::deque<Block> blocks_;
-  Block spare_;
+  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+  std::size_t size_ = 0;  // of the last block
+  std::size_t used_ = 0;
 };
 
-/// The decoded events of one lane that were not handed on yet.
+/// The records of one lane that were not handed on yet: as the ring had them, in order of time, and decoded one by one.
 ///   Threads   one
+///   Cost      add: a copy of the record; next: its decoding
 ///   Errors    may throw std::bad_alloc
 class LaneReader {
  public:
   explicit LaneReader(LaneId lane) noexcept : lane_(lane) {}
 
-  /// Decodes one record. `to_time(Ticks)`, `stack(StackId) -> StackId` and `redact(key, value) -> string_view` are the session's.
-  template <class ToTime, class Stack, class Redact>
-  void add(const RecordView& record, ToTime&& to_time, Stack&& stack, Redact&& redact) {
+  /// Keeps one record. `to_time(Ticks)` is the session's.
+  template <class ToTime>
+  void add(const RecordView& record, ToTime&& to_time) {
     const Event& head = record.head();
-    TraceEvent event;
+    if (head.kind() == EventKind::kPayload) return;  // the tail of a record whose head is gone
+    if (head.kind() == EventKind::kLost) [[unlikely]] count_loss(head, to_time);
+    push(record);
+  }
+
+  /// A loss that no record tells, as one at its first moment.
+  template <class ToTime>
+  void add_loss(const BufferLoss& loss, ToTime&& to_time) {
+    const Event head{Event::head_of(static_cast<ResourceId>(loss.count), EventKind::kLost), count_of(loss.first), count_of(loss.last), 0};
+    add(RecordView(&head, 0, 0), to_time);
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return taken_ == slots_.size(); }
+  /// When the next one was made.
+  [[nodiscard]] Ticks front() const noexcept { return slots_[taken_].time(); }
+
+  /// Takes the next one: decodes it to `event`, which is as it was made, and what it points to into `arena`.
+  /// `to_time(Ticks)`, `stack(StackId) -> StackId` and `redact(key, value) -> string_view` are the session's.
+  template <class ToTime, class Stack, class Redact>
+  [[gnu::always_inline]] inline void next(TraceEvent& event, EventArena& arena, ToTime&& to_time, Stack&& stack, Redact&& redact) {
+    const Event& head = slots_[taken_];
     event.lane = lane_;
     event.kind = head.kind();
-    event.flags = head.flags();
     event.time = to_time(head.time());
     switch (head.kind()) {
-      case EventKind::kPayload: return;  // the tail of a record whose head is gone
-      case EventKind::kAnnotated:
+      case EventKind::kAnnotated: {
+        const RecordView record(slots_.data(), ~std::uint64_t{0}, taken_);
         event.resource = head.resource();
         event.root = head.root();
-        event.annotation = decode_annotation(record, redact);
-        event.flags = 0;
+        event.annotation = decode_annotation(record, arena, redact);
+        taken_ += payload_slots(head);
         break;
-      case EventKind::kCounter: {
+      }
+      case EventKind::kCounter:
         event.counter = static_cast<CounterId>(number(head.resource()));
-        event.annotation = keep({}, number_value(static_cast<ValueKind>(head.flags()), head.other));
-        event.flags = 0;
+        event.annotation = keep(arena, {}, number_value(static_cast<ValueKind>(head.flags()), head.other));
         break;
-      }
-      case EventKind::kLost: {
-        const LossRange range{number(head.resource()), event.time, to_time(static_cast<Ticks>(head.other))};
-        add_loss(range);
-        return;
-      }
+      case EventKind::kLost:
+        event.loss = new (arena.take(sizeof(LossRange))) LossRange(loss_of(head, to_time));
+        break;
       default:
+        event.flags = head.flags();
         event.resource = head.resource();
         event.other = head.other_id();
         event.root = head.root();
         event.type = head.type();
-        event.stack = head.stack() == StackId::kNone ? StackId::kNone : stack(head.stack());
+        if (head.stack() != StackId::kNone) event.stack = stack(head.stack());
         break;
     }
-    push(event);
+    ++taken_;
   }
-
-  /// A loss, as an event at its first moment.
-  void add_loss(const LossRange& range) {
-    marked_lost_ += range.count;
-    if (lost_.count == 0) lost_.first = range.first;
-    lost_.last = range.last;
-    lost_.count += range.count;
-    TraceEvent event;
-    event.lane = lane_;
-    event.kind = EventKind::kLost;
-    event.time = range.first;
-    event.loss = new (arena_.take(sizeof(LossRange))) LossRange(range);
-    ++kept_;
-    push(event);
-  }
-
-  [[nodiscard]] bool empty() const noexcept { return taken_ == events_.size(); }
-  [[nodiscard]] const TraceEvent& front() const noexcept { return events_[taken_]; }
-  /// What was not taken yet, in order of time; it stays where it is until the next add() or recycle().
-  [[nodiscard]] std::span<TraceEvent> waiting() noexcept { return std::span(events_).subspan(taken_); }
-  void pop(std::size_t count = 1) noexcept { taken_ += count; }
-  /// What was popped, and what it pointed to, may be forgotten.
+  /// The memory of what was taken may be used again.
   void recycle() {
-    for (std::size_t at = 0; at < taken_ && kept_ != 0; ++at) {
-      if (events_[at].annotation != nullptr || events_[at].loss != nullptr) --kept_;
-      if (events_[at].annotation != nullptr) arena_.give_back(events_[at].annotation);
-      if (events_[at].loss != nullptr) arena_.give_back(events_[at].loss);
-    }
-    events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(taken_));
+    if (taken_ * 2 < slots_.size()) return;  // not worth moving the rest
+    slots_.erase(slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(taken_));
     taken_ = 0;
   }
 
   [[nodiscard]] std::uint64_t marked_lost() const noexcept { return marked_lost_; }
   [[nodiscard]] const LossRange& lost() const noexcept { return lost_; }
-  [[nodiscard]] std::uint64_t decoded() const noexcept { return decoded_; }
+  [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
 
  private:
   /// At its place in time: an adapter may record a moment a little after it (Tracer::at).
-  void push(const TraceEvent& event) {
-    ++decoded_;
-    if (events_.size() == taken_ || !(event.time < events_.back().time)) [[likely]] {
-      events_.push_back(event);
+  [[gnu::always_inline]] inline void push(const RecordView& record) {
+    ++records_;
+    const Event& head = record.head();
+    if (count_of(head.time()) >= newest_ || empty()) [[likely]] {
+      newest_ = count_of(head.time());
+      slots_.push_back(head);
+      if (head.kind() == EventKind::kAnnotated) {
+        for (std::size_t slot = 1; slot <= payload_slots(head); ++slot) slots_.push_back(record.slot(slot));
+      }
       return;
     }
-    std::size_t at = events_.size();
-    while (at > taken_ && event.time < events_[at - 1].time) --at;
-    events_.insert(events_.begin() + static_cast<std::ptrdiff_t>(at), event);
+    insert(record);
+  }
+  [[gnu::noinline]] void insert(const RecordView& record) {
+    const Event head = record.head();
+    std::size_t at = slots_.size();
+    for (std::size_t before = at; before-- > taken_;) {
+      if (slots_[before].kind() == EventKind::kPayload) continue;
+      if (slots_[before].ticks <= head.ticks) break;
+      at = before;
+    }
+    const std::size_t count = 1 + payload_slots(head);
+    slots_.insert(slots_.begin() + static_cast<std::ptrdiff_t>(at), count, head);
+    for (std::size_t slot = 1; slot < count; ++slot) slots_[at + slot] = record.slot(slot);
+  }
+
+  template <class ToTime>
+  [[nodiscard]] static LossRange loss_of(const Event& head, ToTime& to_time) {
+    return {number(head.resource()), to_time(head.time()), to_time(static_cast<Ticks>(head.other))};
+  }
+  template <class ToTime>
+  void count_loss(const Event& head, ToTime& to_time) {
+    const LossRange range = loss_of(head, to_time);
+    marked_lost_ += range.count;
+    if (lost_.count == 0) lost_.first = range.first;
+    lost_.last = range.last;
+    lost_.count += range.count;
   }
 
   [[nodiscard]] static Value number_value(ValueKind kind, std::uint64_t bits) noexcept {
@@ -2929,10 +2931,9 @@ class LaneReader {
   }
 
   /// One piece of memory: the annotation, its key, its text.
-  const Annotation* keep(std::string_view key, Value value) {
+  [[nodiscard]] static const Annotation* keep(EventArena& arena, std::string_view key, Value value) {
     const std::size_t text_bytes = value.kind == ValueKind::kString ? value.text.size() : 0;
-    std::byte* const memory = arena_.take(sizeof(Annotation) + key.size() + text_bytes);
-    ++kept_;
+    std::byte* const memory = arena.take(sizeof(Annotation) + key.size() + text_bytes);
     auto* const text = reinterpret_cast<char*>(memory + sizeof(Annotation));
     if (!key.empty()) std::memcpy(text, key.data(), key.size());
     if (text_bytes != 0) {
@@ -2943,7 +2944,7 @@ class LaneReader {
   }
 
   template <class Redact>
-  const Annotation* decode_annotation(const RecordView& record, Redact& redact) {
+  [[gnu::noinline]] const Annotation* decode_annotation(const RecordView& record, EventArena& arena, Redact& redact) {
     const Event& head = record.head();
     const auto word = static_cast<std::uint16_t>(head.type());
     const auto kind = static_cast<ValueKind>(word >> 12);
@@ -2956,20 +2957,19 @@ class LaneReader {
     if (kind != ValueKind::kString && raw.size() == sizeof(std::uint64_t)) {
       std::uint64_t bits;
       std::memcpy(&bits, raw.data(), sizeof bits);
-      return keep(key, number_value(kind, bits));
+      return keep(arena, key, number_value(kind, bits));
     }
-    return keep(key, Value::of(redact(key, raw), (head.flags() & 1) != 0));
+    return keep(arena, key, Value::of(redact(key, raw), (head.flags() & 1) != 0));
   }
 
   LaneId lane_;
-  std::vector<TraceEvent> events_;
+  std::vector<Event> slots_;
   std::size_t taken_ = 0;
-  std::size_t kept_ = 0;  // events with something in the arena
-  EventArena arena_;
+  std::uint64_t newest_ = 0;  // ticks of the last record
   std::string payload_;
   std::uint64_t marked_lost_ = 0;
   LossRange lost_;
-  std::uint64_t decoded_ = 0;
+  std::uint64_t records_ = 0;
 };
 
 }  // namespace THENCE_ABI
@@ -4236,8 +4236,7 @@ class BasicSession final : private ForkAware {
   using Ring = typename TracerType::Ring;
   using PolicyType = typename Ring::OverflowPolicyType;
   using StorageType = std::remove_reference_t<decltype(std::declval<Ring&>().storage())>;
-  static constexpr std::size_t kBatch = 512;
-  static constexpr std::size_t kRun = 64;  // events of one lane in a row that are not worth copying
+  static constexpr std::size_t kBatch = 256;
   static constexpr std::size_t kRetiredSummaries = 1024;
 
   struct FedSink {
@@ -4386,14 +4385,10 @@ class BasicSession final : private ForkAware {
   }
 
   void read_lane(detail::LaneState<Policies>& lane) {
-    lane.tracer.ring().drain([&](const RecordView& record) {
-      lane.reader.add(
-          record, [this](Ticks ticks) { return converter_.to_timestamp(ticks); },
-          [&](StackId stack) { return session_stack(lane, stack); },
-          [this](std::string_view key, std::string_view value) {
-            return options_.redact ? options_.redact(key, value, redacted_) : value;
-          });
-    });
+    lane.tracer.ring().drain([&](const RecordView& record) { lane.reader.add(record, to_time()); });
+  }
+  [[nodiscard]] auto to_time() const noexcept {
+    return [this](Ticks ticks) { return converter_.to_timestamp(ticks); };
   }
 
   StackId session_stack(detail::LaneState<Policies>& lane, StackId stack) {
@@ -4410,32 +4405,37 @@ class BasicSession final : private ForkAware {
   void merge_until(Timestamp horizon) {
     while (true) {
       detail::LaneState<Policies>* first = nullptr;
-      Timestamp until = horizon;
+      Timestamp earliest = horizon, until = horizon;
       for (const auto& lane : lanes_) {
         if (lane->reader.empty()) continue;
-        const Timestamp time = lane->reader.front().time;
-        if (first == nullptr || time < first->reader.front().time) {
-          if (first != nullptr) until = std::min(until, first->reader.front().time);
+        const Timestamp time = converter_.to_timestamp(lane->reader.front());
+        if (time > horizon) continue;
+        if (first == nullptr || time < earliest) {
+          if (first != nullptr) until = earliest;
           first = lane.get();
+          earliest = time;
         } else {
           until = std::min(until, time);
         }
       }
-      if (first == nullptr || first->reader.front().time > horizon) return;
+      if (first == nullptr) return;
       // The earliest lane goes on until another lane's turn.
-      emit(first->reader, until);
+      emit(*first, until);
     }
   }
 
-  /// Hands on what `reader` has up to `until`, at least one event; a long run from where it lies.
-  void emit(LaneReader& reader, Timestamp until) {
-    const std::span<TraceEvent> events = reader.waiting();
-    std::size_t begin = 0, at = 0;
+  /// Hands on what `lane` has up to `until`, at least one event.
+  void emit(detail::LaneState<Policies>& lane, Timestamp until) {
+    LaneReader& reader = lane.reader;
     do {
-      TraceEvent& event = events[at];
+      TraceEvent& event = batch_.emplace_back();
+      reader.next(
+          event, arena_, to_time(), [&](StackId stack) { return session_stack(lane, stack); },
+          [this](std::string_view key, std::string_view value) {
+            return options_.redact ? options_.redact(key, value, redacted_) : value;
+          });
       if (!roots_.admit(event)) [[unlikely]] {
-        pass(events.subspan(begin, at - begin));
-        begin = at + 1;
+        batch_.pop_back();
         continue;
       }
       if (event.time < last_time_) [[unlikely]] {
@@ -4444,29 +4444,15 @@ class BasicSession final : private ForkAware {
       } else {
         last_time_ = event.time;
       }
-      if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
-        pass(events.subspan(begin, at - begin));
-        begin = at;
-        define_type(event.type);
-      }
       ++totals_.events;
-    } while (++at != events.size() && events[at].time <= until);
-    pass(events.subspan(begin, at - begin));
-    reader.pop(at);
-  }
-  void pass(std::span<const TraceEvent> run) {
-    if (run.size() < kRun) {
-      for (const TraceEvent& event : run) {
-        batch_.push_back(event);
-        if (batch_.size() == kBatch) hand_over();
+      if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
+        const TraceEvent first_of_type = event;
+        batch_.pop_back();
+        define_type(first_of_type.type);
+        batch_.push_back(first_of_type);
       }
-      return;
-    }
-    hand_over();
-    for (; !run.empty(); run = run.subspan(std::min(run.size(), kBatch))) {
-      const std::span<const TraceEvent> piece = run.first(std::min(run.size(), kBatch));
-      each_sink([piece](AnySink& sink) { sink.take(piece); });
-    }
+      if (batch_.size() == kBatch) hand_over();
+    } while (!reader.empty() && converter_.to_timestamp(reader.front()) <= until);
   }
 
   void seal(RootId root, SealReason reason) { seal(root, reason, last_time_); }
@@ -4493,6 +4479,7 @@ class BasicSession final : private ForkAware {
     if (batch_.empty()) return;
     each_sink([this](AnySink& sink) { sink.take(batch_); });
     batch_.clear();
+    arena_.clear();
   }
 
   void synchronise() {
@@ -4513,7 +4500,7 @@ class BasicSession final : private ForkAware {
   void add_unmarked_loss(detail::LaneState<Policies>& lane) {
     const auto loss = lane.tracer.ring().unmarked_loss(lane.reader.marked_lost());
     if (loss.count == 0) return;
-    lane.reader.add_loss({loss.count, converter_.to_timestamp(loss.first), converter_.to_timestamp(loss.last)});
+    lane.reader.add_loss(loss, to_time());
   }
 
   /// A lane whose thread is gone, and whose events are all handed on, is forgotten; its figures are kept.
@@ -4538,7 +4525,7 @@ class BasicSession final : private ForkAware {
   [[nodiscard]] LaneSummary summary_of(detail::LaneState<Policies>& lane) const {
     LaneSummary summary;
     summary.lane = lane.id;
-    summary.events = lane.reader.decoded();
+    summary.events = lane.reader.records();
     summary.lost = lane.reader.lost();
     summary.misuse = lane.tracer.misuse();
     summary.ring_bytes = lane.tracer.ring().capacity() * sizeof(Event);
@@ -4686,6 +4673,7 @@ class BasicSession final : private ForkAware {
   RootBook roots_;
   std::bitset<65536> types_;
   std::vector<TraceEvent> batch_;
+  EventArena arena_;  // what the batch points to
   std::string redacted_;
   Timestamp last_time_ = {};
   std::uint64_t last_sync_ = 0;
@@ -6925,9 +6913,9 @@ class PerfettoWriter {
     std::uint64_t last_time = 0;
     std::array<std::byte, 16> head{};  // the fields that every packet begins with
     std::uint32_t head_size = 0;
-    std::uint32_t restarts = 0;
     std::uint64_t default_track = 0;
     std::uint64_t cleared_at = 0;
+    std::uint64_t good_until = 0;  // byte of the file at which it starts anew; 0: with its next packet
     bool dropped = false;
     std::vector<std::uint64_t> counters;  // extra_counter_track_uuids
     // For each dictionary and index, the generation in which it was last sent.
@@ -6972,26 +6960,26 @@ class PerfettoWriter {
   [[nodiscard]] std::size_t sequences() const noexcept { return sequences_.size(); }
 
   /// Says on the next packet of this sequence that something was lost before it.
-  void mark_dropped(std::uint32_t sequence) noexcept { sequences_[sequence].dropped = true; }
+  void mark_dropped(std::uint32_t sequence) noexcept {
+    sequences_[sequence].dropped = true;
+    start_again(sequence);
+  }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
-  void restart() noexcept { ++restarts_; }
+  void restart() noexcept {
+    for (Sequence& sequence : sequences_) sequence.good_until = 0;
+  }
   /// The same for one sequence.
-  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].restarts = restarts_ + 1; }
+  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].good_until = 0; }
   /// The time that sequences which start (again) count from, at the earliest.
   void reach(std::uint64_t time) noexcept { now_ = time; }
 
   /// To be called before describing tracks and beginning an event: starts the sequence (again) where that is due. Then
   /// `generation` has changed, and descriptors of that sequence are to be sent again.
-  void prepare(std::uint32_t index) {
-    Sequence& sequence = sequences_[index];
-    if (sequence.generation != 0 && !sequence.dropped && sequence.restarts == restarts_ &&
-        total_ - sequence.cleared_at < options_.clear_after_bytes) [[likely]] {
-      return;
-    }
-    start(index);
+  [[gnu::always_inline]] inline void prepare(std::uint32_t index) {
+    if (total_ >= sequences_[index].good_until) [[unlikely]] start(index);
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
-  void count_from_here(std::uint32_t sequence) noexcept { sequences_[sequence].cleared_at = total_; }
+  void count_from_here(std::uint32_t sequence) noexcept { clear_from(sequences_[sequence]); }
   [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept { return total_ - sequences_[sequence].cleared_at; }
   [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence].generation; }
   [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence].id; }
@@ -7228,7 +7216,13 @@ class PerfettoWriter {
     return true;
   }
 
-  void start(std::uint32_t index) {
+  void clear_from(Sequence& sequence) noexcept {
+    sequence.cleared_at = total_;
+    const std::uint64_t left = ~std::uint64_t{0} - total_;
+    sequence.good_until = total_ + std::min(left, options_.clear_after_bytes);
+  }
+
+  [[gnu::noinline]] void start(std::uint32_t index) {
     using namespace perfetto;
     Sequence& sequence = sequences_[index];
     {
@@ -7247,8 +7241,7 @@ class PerfettoWriter {
     const bool again = sequence.generation == 0 && sequence.dropped;
     if (!again) sequence.dropped = false;
     ++sequence.generation;
-    sequence.restarts = restarts_;
-    sequence.cleared_at = total_;
+    clear_from(sequence);
     packet_done();
     if (again) return start(index);
     sequence.last_time = now_;
@@ -7443,7 +7436,6 @@ class PerfettoWriter {
   std::uint64_t total_ = 0;    // bytes of packets
   std::uint64_t packets_ = 0;
   std::uint64_t now_ = 0;
-  std::uint32_t restarts_ = 0;
 };
 
 }  // namespace THENCE_ABI
@@ -7891,7 +7883,7 @@ class PerfettoEncoder {
     bool destroy_written = false;  // the destruction is a record already
     bool queued = false;
     bool shown = true;  // it has a slice
-    ByteBuffer annotations;
+    bool annotated = false;
   };
 
   /// What was heard of a resource before its creation, for as long as that may come late.
@@ -7965,7 +7957,12 @@ class PerfettoEncoder {
     return static_cast<std::uint32_t>(processes_.size() - 1);
   }
 
-  std::uint32_t lane_index(LaneId id) {
+  /// Events come in runs of one lane.
+  [[gnu::always_inline]] inline std::uint32_t lane_index(LaneId id) {
+    if (last_lane_ < lanes_.size() && lanes_[last_lane_].id == id) [[likely]] return last_lane_;
+    return last_lane_ = find_lane(id);
+  }
+  [[gnu::noinline]] std::uint32_t find_lane(LaneId id) {
     const std::uint32_t found = lane_by_id_.find(number(id) + 1);
     if (found != kNone) return found;
     const auto index = static_cast<std::uint32_t>(lanes_.size());
@@ -8182,7 +8179,7 @@ class PerfettoEncoder {
     if (name == 0) name = writer_.intern_name(kCategories[static_cast<unsigned>(category)]);
     packet.category(name);
   }
-  void put_name(Packet& packet, Word word) { packet.name(name_of(word)); }
+  [[gnu::always_inline]] inline void put_name(Packet& packet, Word word) { packet.name(name_of(word)); }
   [[nodiscard]] std::string_view name_text(std::uint32_t name) const { return writer_.name_text(name); }
 
   std::uint32_t type_name(TypeId type) {
@@ -8337,10 +8334,7 @@ class PerfettoEncoder {
       resources_.emplace_back();
     }
     OpenResource& resource = resources_[index];
-    ByteBuffer annotations = std::move(resource.annotations);
-    annotations.clear();
     resource = OpenResource{};
-    resource.annotations = std::move(annotations);
     resource.id = id;
     resource.root = root;
     resource.next = roots_[root].first;
@@ -8415,21 +8409,21 @@ class PerfettoEncoder {
     put_late(packet, event);
     return packet;
   }
-  static void put_late(Packet& packet, const TraceEvent& event) {
+  [[gnu::always_inline]] static inline void put_late(Packet& packet, const TraceEvent& event) {
     if (event.late) packet.say(Key::kLate, 1);
   }
   template <class E>
-  static void put_enum(Packet& packet, Key key, E value) {
+  [[gnu::always_inline]] static inline void put_enum(Packet& packet, Key key, E value) {
     packet.say(key, static_cast<std::uint64_t>(value));
   }
-  static void put_id(Packet& packet, Key key, std::uint64_t id) {
+  [[gnu::always_inline]] static inline void put_id(Packet& packet, Key key, std::uint64_t id) {
     if (id != 0) packet.say(key, id);
   }
-  static void put_stack(Packet& packet, const TraceEvent& event) {
+  [[gnu::always_inline]] static inline void put_stack(Packet& packet, const TraceEvent& event) {
     if (event.stack == StackId::kNone) return;
     if (!packet.callstack(event.stack)) packet.say(Key::kStack, number(event.stack));
   }
-  static void put_flow(Packet& packet, std::uint64_t flow) {
+  [[gnu::always_inline]] static inline void put_flow(Packet& packet, std::uint64_t flow) {
     if (flow != 0) packet.flow(flow);
   }
 
@@ -8524,23 +8518,30 @@ class PerfettoEncoder {
   /// which says it in fewer bytes; it becomes an instant if none follows.
   void scheduled(const TraceEvent& event) {
     Wake& wake = wake_of(event.resource);
-    const bool second = wake.resource == number(event.resource);
-    Wake made;
-    made.resource = number(event.resource);
-    if (find_shown(event.resource) == nullptr) made.root = number(event.root);
-    made.at = ns_of(event.time);
-    made.waker = number(event.other);
-    made.lane = lane_index(event.lane);
-    made.actor = event.scheduled_by();
-    made.late = event.late;
-    if (!second && made.resource != 0 && made.actor == Actor::kInvocation) made.flow = next_flow();
-    if (second || options_.flows || event.resource == ResourceId::kNone) {
-      write_wake(made);
-      if (second || event.resource == ResourceId::kNone) return;
+    const bool awaited = event.resource != ResourceId::kNone && wake.resource != number(event.resource);
+    if (awaited && !options_.flows) [[likely]] {
+      if (wake.resource != 0) drop_wake(wake);
+      fill(wake, event);
+      if (wake.root != 0) ++rooted_wakes_;
+      return;
     }
+    Wake made;
+    fill(made, event);
+    if (awaited && made.actor == Actor::kInvocation) made.flow = next_flow();
+    write_wake(made);
+    if (!awaited) return;
     if (wake.resource != 0) drop_wake(wake);
-    if (!options_.flows && made.root != 0) ++rooted_wakes_;
     wake = made;
+  }
+  void fill(Wake& wake, const TraceEvent& event) {
+    wake.resource = number(event.resource);
+    wake.root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
+    wake.at = ns_of(event.time);
+    wake.waker = number(event.other);
+    wake.flow = 0;
+    wake.lane = lane_index(event.lane);
+    wake.actor = event.scheduled_by();
+    wake.late = event.late;
   }
   void write_wake(const Wake& wake) {
     Packet packet = lane_instant(lanes_[wake.lane], wake.at, Word::kScheduled);
@@ -8552,7 +8553,7 @@ class PerfettoEncoder {
     packet.end();
   }
   /// Who woke; an actor who is not said is an invocation if a waker is, else unknown.
-  static void put_waker(Packet& packet, const Wake& wake) {
+  [[gnu::always_inline]] static inline void put_waker(Packet& packet, const Wake& wake) {
     put_id(packet, Key::kWaker, wake.waker);
     if (wake.actor != (wake.waker != 0 ? Actor::kInvocation : Actor::kUnknown)) put_enum(packet, Key::kScheduledBy, wake.actor);
   }
@@ -8581,7 +8582,7 @@ class PerfettoEncoder {
   void entered(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     OpenResource* const resource = find(event.resource);
-    Wake wake;  // that this invocation says
+    const Wake* wake = nullptr;  // that this invocation says
     std::uint64_t wake_flow = 0, cause_flow = 0;
     if (Wake& known = wake_of(event.resource); known.resource != 0 && known.resource == number(event.resource)) {
       if (options_.flows) {
@@ -8593,7 +8594,7 @@ class PerfettoEncoder {
       } else {
         if (known.root != 0) --rooted_wakes_;
         if (known.at <= time && !known.late && !event.late) {
-          wake = known;
+          wake = &known;
         } else {
           write_wake(known);
         }
@@ -8617,12 +8618,12 @@ class PerfettoEncoder {
     Lane& lane = lanes_[lane_at];
     // An exit of the same resource that is held back is to be read before this entry.
     if (lane.pending != 0 && has_ended(lane, number(event.resource))) write_pending_exits(lane);
-    Invocation invocation;
+    Invocation& invocation = lane.stack.emplace_back();
     invocation.resource = number(event.resource);
     invocation.root = number(event.root);
     invocation.entry = ++entries_;
     invocation.name = resource != nullptr ? resource->name : name_of(Word::kUnknown);
-    Packet packet = begin_slice(lane, time, invocation);
+    Packet packet = begin_slice(lane, time);
     put_flow(packet, wake_flow);
     put_flow(packet, cause_flow);
     packet.correlate(number(event.resource));
@@ -8682,15 +8683,15 @@ class PerfettoEncoder {
     if (Root* const root = root_at(resource, root_id)) ++root->running;
   }
 
-  static void put_cause(Packet& packet, const TraceEvent& event) {
+  [[gnu::always_inline]] static inline void put_cause(Packet& packet, const TraceEvent& event) {
     if (event.cause() != CauseKind::kUnspecified) put_enum(packet, Key::kCause, event.cause());
     put_id(packet, Key::kCauseBy, number(event.other));
   }
-  void put_folded(Packet& packet, const Wake& wake, std::uint64_t time, std::uint32_t lane_at) const {
-    if (wake.resource == 0) return;
-    packet.say(Key::kWokenBefore, time - wake.at);
-    put_waker(packet, wake);
-    if (wake.lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake.lane].id));
+  [[gnu::always_inline]] inline void put_folded(Packet& packet, const Wake* wake, std::uint64_t time, std::uint32_t lane_at) const {
+    if (wake == nullptr) return;
+    packet.say(Key::kWokenBefore, time - wake->at);
+    put_waker(packet, *wake);
+    if (wake->lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake->lane].id));
   }
 
   void exited(const TraceEvent& event) {
@@ -8769,7 +8770,7 @@ class PerfettoEncoder {
     packet.end();
     apply_settle(*resource, event.outcome(), time);
   }
-  static void put_settle(Packet& packet, Outcome outcome, Actor by, std::uint64_t settler) {
+  [[gnu::always_inline]] static inline void put_settle(Packet& packet, Outcome outcome, Actor by, std::uint64_t settler) {
     put_enum(packet, Key::kOutcome, outcome);
     if (by != Actor::kUnknown) put_enum(packet, Key::kSettledBy, by);
     put_id(packet, Key::kSettler, settler);
@@ -8871,7 +8872,12 @@ class PerfettoEncoder {
     const bool text = value.kind == ValueKind::kString;
     const std::uint32_t name = writer_.intern_key(annotation.key);
     const std::size_t size = 20 + (name == 0 ? annotation.key.size() : 0) + (text ? value.text.size() : 0);
-    if (resource.annotations.size() + size > options_.max_annotation_bytes) return false;
+    const std::uint32_t index = index_of(resource);
+    if (annotations_.size() <= index) annotations_.resize(resources_.size());
+    ByteBuffer& out = annotations_[index];
+    if (!resource.annotated) out.clear();
+    if (out.size() + size > options_.max_annotation_bytes) return false;
+    resource.annotated = true;
     const auto key_length = static_cast<std::uint32_t>(name == 0 ? annotation.key.size() : 0);
     std::uint64_t bits = 0;
     switch (value.kind) {
@@ -8881,7 +8887,6 @@ class PerfettoEncoder {
       case ValueKind::kDouble: bits = std::bit_cast<std::uint64_t>(value.real); break;
       case ValueKind::kBool: bits = value.boolean ? 1 : 0; break;
     }
-    ByteBuffer& out = resource.annotations;
     out.append(&name, sizeof name);
     out.append(&key_length, sizeof key_length);
     out.push(static_cast<std::byte>(value.kind));
@@ -8892,7 +8897,8 @@ class PerfettoEncoder {
     return true;
   }
   void put_annotations(Packet& packet, OpenResource& resource) {
-    const std::string_view bytes = resource.annotations.text();
+    resource.annotated = false;
+    const std::string_view bytes = annotations_[index_of(resource)].text();
     std::size_t at = 0;
     const auto read = [&](void* to, std::size_t count) {
       std::memcpy(to, bytes.data() + at, count);
@@ -8924,7 +8930,6 @@ class PerfettoEncoder {
       }
       put_annotation(packet, name, name == 0 ? in_full : writer_.key_text(name), value);
     }
-    resource.annotations.clear();
   }
 
   void sampled(const TraceEvent& event) {
@@ -9107,7 +9112,7 @@ class PerfettoEncoder {
       packet.say(Key::kDestroyedAfter, resource.destroyed_at - time);  // of two's complement
       packet.say(Key::kDestroyedOn, resource.destroyed_on);
     }
-    put_annotations(packet, resource);
+    if (resource.annotated) [[unlikely]] put_annotations(packet, resource);
   }
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
@@ -9201,16 +9206,16 @@ class PerfettoEncoder {
     return found;
   }
 
-  /// Opens a slice and leaves its event open.
-  [[nodiscard]] Packet begin_slice(Lane& lane, std::uint64_t time, Invocation& invocation) {
+  /// Opens the slice of the invocation that is on top of the lane's stack, and leaves its event open.
+  [[gnu::always_inline]] [[nodiscard]] inline Packet begin_slice(Lane& lane, std::uint64_t time) {
     describe_lane(lane);
     announce_lane(lane, time);
+    Invocation& invocation = lane.stack.back();
     invocation.begin = time;
     invocation.written_begin = std::max(time, lane.clock);
     invocation.begin_order = ++lane.order;
     invocation.generation = lane.generation;
     lane.clock = invocation.written_begin;
-    lane.stack.push_back(invocation);
     plan_riders(lane, lane.riders, lane.sequence, invocation.written_begin);
     Packet packet = writer_.event(lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
     packet.name(invocation.name);
@@ -9347,13 +9352,13 @@ class PerfettoEncoder {
 
   void pause_began(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
-    Invocation pause;
+    Invocation& pause = lane.stack.emplace_back();
     pause.pause = true;
     pause.entry = ++entries_;
     pause.resource = number(event.resource);
     pause.name = writer_.intern_name(word(event.pause()));
     if (pause.name == 0) pause.name = name_of(Word::kUnknown);
-    Packet packet = begin_slice(lane, ns_of(event.time), pause);
+    Packet packet = begin_slice(lane, ns_of(event.time));
     packet.say(Key::kPause, pause.resource);
     put_late(packet, event);
     packet.end();
@@ -9455,9 +9460,11 @@ class PerfettoEncoder {
     return true;
   }
   /// Which counters go on the packet of `sequence` that is about to be written at `time`.
-  void plan_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::always_inline]] inline void plan_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
     plan_.count = 0;
-    if (riding_count_ == 0) [[likely]] return;
+    if (riding_count_ != 0) [[unlikely]] plan_these_riders(lane, riders, sequence, time);
+  }
+  [[gnu::noinline]] void plan_these_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
     if (riding_[0]->lane != lane.id || ns_of(riding_[0]->time) != time) return;
     if (riders.generation != writer_.generation(sequence)) {
       riders = {};
@@ -9503,7 +9510,7 @@ class PerfettoEncoder {
     std::copy_n(left, left_count, riding_);
     riding_count_ = left_count;
   }
-  void put_riders(Packet& packet) {
+  [[gnu::always_inline]] inline void put_riders(Packet& packet) {
     if (plan_.count == 0) [[likely]] return;
     for (std::uint32_t place = 0; place < plan_.count; ++place) packet.counter(plan_.values[place]);
     if (plan_.mask != (std::uint64_t{1} << plan_.count) - 1) packet.say(Key::kCounters, plan_.mask);
@@ -9739,6 +9746,7 @@ class PerfettoEncoder {
   std::vector<Process> processes_;
   std::vector<Lane> lanes_;
   IdMap lane_by_id_;
+  std::uint32_t last_lane_ = 0;
   std::vector<Track> tracks_;
   std::uint32_t unused_track_ = kNone;
   std::vector<Slot> slots_;
@@ -9749,6 +9757,7 @@ class PerfettoEncoder {
   std::uint32_t free_root_ = kNone;
   IdMap root_by_id_;
   std::vector<OpenResource> resources_;
+  std::vector<ByteBuffer> annotations_;  // by a resource's place, where it has any
   std::uint32_t free_resource_ = kNone;
   std::uint32_t last_found_ = 0;
   RunMap by_id_;

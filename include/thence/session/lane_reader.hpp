@@ -3,17 +3,15 @@
 // Layer: session (includes capture/, core/).
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <deque>
 #include <memory>
 #include <new>
-#include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "thence/config/version.hpp"
@@ -23,149 +21,149 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Memory for what events point to. Events leave about in the order in which they came, and a block is used again when all
-/// that was taken from it was given back.
+/// Memory for what a batch of events points to.
 class EventArena {
  public:
   [[nodiscard]] std::byte* take(std::size_t bytes) {
     bytes = (bytes + alignof(std::max_align_t) - 1) & ~(alignof(std::max_align_t) - 1);
-    if (blocks_.empty() || blocks_.back().size - blocks_.back().used < bytes) add_block(bytes);
-    Block& block = blocks_.back();
-    std::byte* const result = block.bytes.get() + block.used;
-    block.used += bytes;
-    ++block.live;
+    if (blocks_.empty() || size_ - used_ < bytes) add_block(bytes);
+    std::byte* const result = blocks_.back().get() + used_;
+    used_ += bytes;
     return result;
   }
-  /// `taken` was returned by take().
-  void give_back(const void* taken) noexcept {
-    const auto address = reinterpret_cast<std::uintptr_t>(taken);
-    for (Block& block : blocks_) {
-      const auto begin = reinterpret_cast<std::uintptr_t>(block.bytes.get());
-      if (address < begin || address >= begin + block.size) continue;
-      --block.live;
-      break;
-    }
-    while (!blocks_.empty() && blocks_.front().live == 0) {
-      if (spare_.bytes == nullptr && blocks_.front().size == kBlock) spare_ = std::move(blocks_.front());
-      blocks_.pop_front();
-    }
+  /// Forgets all that was taken; of its memory one block is kept.
+  void clear() noexcept {
+    if (blocks_.size() > 1) blocks_.clear();
+    used_ = 0;
   }
 
  private:
   static constexpr std::size_t kBlock = 64 * 1024;
-  struct Block {
-    std::unique_ptr<std::byte[]> bytes;
-    std::size_t size = 0;
-    std::size_t used = 0;
-    std::size_t live = 0;
-  };
   void add_block(std::size_t bytes) {
-    if (spare_.bytes != nullptr && bytes <= kBlock) {
-      blocks_.push_back(std::move(spare_));
-      spare_ = {};
-      blocks_.back().used = 0;
-      return;
-    }
-    const std::size_t size = bytes > kBlock ? bytes : kBlock;
-    blocks_.push_back({std::make_unique_for_overwrite<std::byte[]>(size), size, 0, 0});
+    const std::size_t size = std::max(bytes, kBlock);
+    blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(size));
+    size_ = size;
+    used_ = 0;
   }
 
-  std::deque<Block> blocks_;
-  Block spare_;
+  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+  std::size_t size_ = 0;  // of the last block
+  std::size_t used_ = 0;
 };
 
-/// The decoded events of one lane that were not handed on yet.
+/// The records of one lane that were not handed on yet: as the ring had them, in order of time, and decoded one by one.
 ///   Threads   one
+///   Cost      add: a copy of the record; next: its decoding
 ///   Errors    may throw std::bad_alloc
 class LaneReader {
  public:
   explicit LaneReader(LaneId lane) noexcept : lane_(lane) {}
 
-  /// Decodes one record. `to_time(Ticks)`, `stack(StackId) -> StackId` and `redact(key, value) -> string_view` are the session's.
-  template <class ToTime, class Stack, class Redact>
-  void add(const RecordView& record, ToTime&& to_time, Stack&& stack, Redact&& redact) {
+  /// Keeps one record. `to_time(Ticks)` is the session's.
+  template <class ToTime>
+  void add(const RecordView& record, ToTime&& to_time) {
     const Event& head = record.head();
-    TraceEvent event;
+    if (head.kind() == EventKind::kPayload) return;  // the tail of a record whose head is gone
+    if (head.kind() == EventKind::kLost) [[unlikely]] count_loss(head, to_time);
+    push(record);
+  }
+
+  /// A loss that no record tells, as one at its first moment.
+  template <class ToTime>
+  void add_loss(const BufferLoss& loss, ToTime&& to_time) {
+    const Event head{Event::head_of(static_cast<ResourceId>(loss.count), EventKind::kLost), count_of(loss.first), count_of(loss.last), 0};
+    add(RecordView(&head, 0, 0), to_time);
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return taken_ == slots_.size(); }
+  /// When the next one was made.
+  [[nodiscard]] Ticks front() const noexcept { return slots_[taken_].time(); }
+
+  /// Takes the next one: decodes it to `event`, which is as it was made, and what it points to into `arena`.
+  /// `to_time(Ticks)`, `stack(StackId) -> StackId` and `redact(key, value) -> string_view` are the session's.
+  template <class ToTime, class Stack, class Redact>
+  [[gnu::always_inline]] inline void next(TraceEvent& event, EventArena& arena, ToTime&& to_time, Stack&& stack, Redact&& redact) {
+    const Event& head = slots_[taken_];
     event.lane = lane_;
     event.kind = head.kind();
-    event.flags = head.flags();
     event.time = to_time(head.time());
     switch (head.kind()) {
-      case EventKind::kPayload: return;  // the tail of a record whose head is gone
-      case EventKind::kAnnotated:
+      case EventKind::kAnnotated: {
+        const RecordView record(slots_.data(), ~std::uint64_t{0}, taken_);
         event.resource = head.resource();
         event.root = head.root();
-        event.annotation = decode_annotation(record, redact);
-        event.flags = 0;
+        event.annotation = decode_annotation(record, arena, redact);
+        taken_ += payload_slots(head);
         break;
-      case EventKind::kCounter: {
+      }
+      case EventKind::kCounter:
         event.counter = static_cast<CounterId>(number(head.resource()));
-        event.annotation = keep({}, number_value(static_cast<ValueKind>(head.flags()), head.other));
-        event.flags = 0;
+        event.annotation = keep(arena, {}, number_value(static_cast<ValueKind>(head.flags()), head.other));
         break;
-      }
-      case EventKind::kLost: {
-        const LossRange range{number(head.resource()), event.time, to_time(static_cast<Ticks>(head.other))};
-        add_loss(range);
-        return;
-      }
+      case EventKind::kLost:
+        event.loss = new (arena.take(sizeof(LossRange))) LossRange(loss_of(head, to_time));
+        break;
       default:
+        event.flags = head.flags();
         event.resource = head.resource();
         event.other = head.other_id();
         event.root = head.root();
         event.type = head.type();
-        event.stack = head.stack() == StackId::kNone ? StackId::kNone : stack(head.stack());
+        if (head.stack() != StackId::kNone) event.stack = stack(head.stack());
         break;
     }
-    push(event);
+    ++taken_;
   }
-
-  /// A loss, as an event at its first moment.
-  void add_loss(const LossRange& range) {
-    marked_lost_ += range.count;
-    if (lost_.count == 0) lost_.first = range.first;
-    lost_.last = range.last;
-    lost_.count += range.count;
-    TraceEvent event;
-    event.lane = lane_;
-    event.kind = EventKind::kLost;
-    event.time = range.first;
-    event.loss = new (arena_.take(sizeof(LossRange))) LossRange(range);
-    ++kept_;
-    push(event);
-  }
-
-  [[nodiscard]] bool empty() const noexcept { return taken_ == events_.size(); }
-  [[nodiscard]] const TraceEvent& front() const noexcept { return events_[taken_]; }
-  /// What was not taken yet, in order of time; it stays where it is until the next add() or recycle().
-  [[nodiscard]] std::span<TraceEvent> waiting() noexcept { return std::span(events_).subspan(taken_); }
-  void pop(std::size_t count = 1) noexcept { taken_ += count; }
-  /// What was popped, and what it pointed to, may be forgotten.
+  /// The memory of what was taken may be used again.
   void recycle() {
-    for (std::size_t at = 0; at < taken_ && kept_ != 0; ++at) {
-      if (events_[at].annotation != nullptr || events_[at].loss != nullptr) --kept_;
-      if (events_[at].annotation != nullptr) arena_.give_back(events_[at].annotation);
-      if (events_[at].loss != nullptr) arena_.give_back(events_[at].loss);
-    }
-    events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(taken_));
+    if (taken_ * 2 < slots_.size()) return;  // not worth moving the rest
+    slots_.erase(slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(taken_));
     taken_ = 0;
   }
 
   [[nodiscard]] std::uint64_t marked_lost() const noexcept { return marked_lost_; }
   [[nodiscard]] const LossRange& lost() const noexcept { return lost_; }
-  [[nodiscard]] std::uint64_t decoded() const noexcept { return decoded_; }
+  [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
 
  private:
   /// At its place in time: an adapter may record a moment a little after it (Tracer::at).
-  void push(const TraceEvent& event) {
-    ++decoded_;
-    if (events_.size() == taken_ || !(event.time < events_.back().time)) [[likely]] {
-      events_.push_back(event);
+  [[gnu::always_inline]] inline void push(const RecordView& record) {
+    ++records_;
+    const Event& head = record.head();
+    if (count_of(head.time()) >= newest_ || empty()) [[likely]] {
+      newest_ = count_of(head.time());
+      slots_.push_back(head);
+      if (head.kind() == EventKind::kAnnotated) {
+        for (std::size_t slot = 1; slot <= payload_slots(head); ++slot) slots_.push_back(record.slot(slot));
+      }
       return;
     }
-    std::size_t at = events_.size();
-    while (at > taken_ && event.time < events_[at - 1].time) --at;
-    events_.insert(events_.begin() + static_cast<std::ptrdiff_t>(at), event);
+    insert(record);
+  }
+  [[gnu::noinline]] void insert(const RecordView& record) {
+    const Event head = record.head();
+    std::size_t at = slots_.size();
+    for (std::size_t before = at; before-- > taken_;) {
+      if (slots_[before].kind() == EventKind::kPayload) continue;
+      if (slots_[before].ticks <= head.ticks) break;
+      at = before;
+    }
+    const std::size_t count = 1 + payload_slots(head);
+    slots_.insert(slots_.begin() + static_cast<std::ptrdiff_t>(at), count, head);
+    for (std::size_t slot = 1; slot < count; ++slot) slots_[at + slot] = record.slot(slot);
+  }
+
+  template <class ToTime>
+  [[nodiscard]] static LossRange loss_of(const Event& head, ToTime& to_time) {
+    return {number(head.resource()), to_time(head.time()), to_time(static_cast<Ticks>(head.other))};
+  }
+  template <class ToTime>
+  void count_loss(const Event& head, ToTime& to_time) {
+    const LossRange range = loss_of(head, to_time);
+    marked_lost_ += range.count;
+    if (lost_.count == 0) lost_.first = range.first;
+    lost_.last = range.last;
+    lost_.count += range.count;
   }
 
   [[nodiscard]] static Value number_value(ValueKind kind, std::uint64_t bits) noexcept {
@@ -180,10 +178,9 @@ class LaneReader {
   }
 
   /// One piece of memory: the annotation, its key, its text.
-  const Annotation* keep(std::string_view key, Value value) {
+  [[nodiscard]] static const Annotation* keep(EventArena& arena, std::string_view key, Value value) {
     const std::size_t text_bytes = value.kind == ValueKind::kString ? value.text.size() : 0;
-    std::byte* const memory = arena_.take(sizeof(Annotation) + key.size() + text_bytes);
-    ++kept_;
+    std::byte* const memory = arena.take(sizeof(Annotation) + key.size() + text_bytes);
     auto* const text = reinterpret_cast<char*>(memory + sizeof(Annotation));
     if (!key.empty()) std::memcpy(text, key.data(), key.size());
     if (text_bytes != 0) {
@@ -194,7 +191,7 @@ class LaneReader {
   }
 
   template <class Redact>
-  const Annotation* decode_annotation(const RecordView& record, Redact& redact) {
+  [[gnu::noinline]] const Annotation* decode_annotation(const RecordView& record, EventArena& arena, Redact& redact) {
     const Event& head = record.head();
     const auto word = static_cast<std::uint16_t>(head.type());
     const auto kind = static_cast<ValueKind>(word >> 12);
@@ -207,20 +204,19 @@ class LaneReader {
     if (kind != ValueKind::kString && raw.size() == sizeof(std::uint64_t)) {
       std::uint64_t bits;
       std::memcpy(&bits, raw.data(), sizeof bits);
-      return keep(key, number_value(kind, bits));
+      return keep(arena, key, number_value(kind, bits));
     }
-    return keep(key, Value::of(redact(key, raw), (head.flags() & 1) != 0));
+    return keep(arena, key, Value::of(redact(key, raw), (head.flags() & 1) != 0));
   }
 
   LaneId lane_;
-  std::vector<TraceEvent> events_;
+  std::vector<Event> slots_;
   std::size_t taken_ = 0;
-  std::size_t kept_ = 0;  // events with something in the arena
-  EventArena arena_;
+  std::uint64_t newest_ = 0;  // ticks of the last record
   std::string payload_;
   std::uint64_t marked_lost_ = 0;
   LossRange lost_;
-  std::uint64_t decoded_ = 0;
+  std::uint64_t records_ = 0;
 };
 
 }  // namespace THENCE_ABI

@@ -306,8 +306,7 @@ class BasicSession final : private ForkAware {
   using Ring = typename TracerType::Ring;
   using PolicyType = typename Ring::OverflowPolicyType;
   using StorageType = std::remove_reference_t<decltype(std::declval<Ring&>().storage())>;
-  static constexpr std::size_t kBatch = 512;
-  static constexpr std::size_t kRun = 64;  // events of one lane in a row that are not worth copying
+  static constexpr std::size_t kBatch = 256;
   static constexpr std::size_t kRetiredSummaries = 1024;
 
   struct FedSink {
@@ -456,14 +455,10 @@ class BasicSession final : private ForkAware {
   }
 
   void read_lane(detail::LaneState<Policies>& lane) {
-    lane.tracer.ring().drain([&](const RecordView& record) {
-      lane.reader.add(
-          record, [this](Ticks ticks) { return converter_.to_timestamp(ticks); },
-          [&](StackId stack) { return session_stack(lane, stack); },
-          [this](std::string_view key, std::string_view value) {
-            return options_.redact ? options_.redact(key, value, redacted_) : value;
-          });
-    });
+    lane.tracer.ring().drain([&](const RecordView& record) { lane.reader.add(record, to_time()); });
+  }
+  [[nodiscard]] auto to_time() const noexcept {
+    return [this](Ticks ticks) { return converter_.to_timestamp(ticks); };
   }
 
   StackId session_stack(detail::LaneState<Policies>& lane, StackId stack) {
@@ -480,32 +475,37 @@ class BasicSession final : private ForkAware {
   void merge_until(Timestamp horizon) {
     while (true) {
       detail::LaneState<Policies>* first = nullptr;
-      Timestamp until = horizon;
+      Timestamp earliest = horizon, until = horizon;
       for (const auto& lane : lanes_) {
         if (lane->reader.empty()) continue;
-        const Timestamp time = lane->reader.front().time;
-        if (first == nullptr || time < first->reader.front().time) {
-          if (first != nullptr) until = std::min(until, first->reader.front().time);
+        const Timestamp time = converter_.to_timestamp(lane->reader.front());
+        if (time > horizon) continue;
+        if (first == nullptr || time < earliest) {
+          if (first != nullptr) until = earliest;
           first = lane.get();
+          earliest = time;
         } else {
           until = std::min(until, time);
         }
       }
-      if (first == nullptr || first->reader.front().time > horizon) return;
+      if (first == nullptr) return;
       // The earliest lane goes on until another lane's turn.
-      emit(first->reader, until);
+      emit(*first, until);
     }
   }
 
-  /// Hands on what `reader` has up to `until`, at least one event; a long run from where it lies.
-  void emit(LaneReader& reader, Timestamp until) {
-    const std::span<TraceEvent> events = reader.waiting();
-    std::size_t begin = 0, at = 0;
+  /// Hands on what `lane` has up to `until`, at least one event.
+  void emit(detail::LaneState<Policies>& lane, Timestamp until) {
+    LaneReader& reader = lane.reader;
     do {
-      TraceEvent& event = events[at];
+      TraceEvent& event = batch_.emplace_back();
+      reader.next(
+          event, arena_, to_time(), [&](StackId stack) { return session_stack(lane, stack); },
+          [this](std::string_view key, std::string_view value) {
+            return options_.redact ? options_.redact(key, value, redacted_) : value;
+          });
       if (!roots_.admit(event)) [[unlikely]] {
-        pass(events.subspan(begin, at - begin));
-        begin = at + 1;
+        batch_.pop_back();
         continue;
       }
       if (event.time < last_time_) [[unlikely]] {
@@ -514,29 +514,15 @@ class BasicSession final : private ForkAware {
       } else {
         last_time_ = event.time;
       }
-      if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
-        pass(events.subspan(begin, at - begin));
-        begin = at;
-        define_type(event.type);
-      }
       ++totals_.events;
-    } while (++at != events.size() && events[at].time <= until);
-    pass(events.subspan(begin, at - begin));
-    reader.pop(at);
-  }
-  void pass(std::span<const TraceEvent> run) {
-    if (run.size() < kRun) {
-      for (const TraceEvent& event : run) {
-        batch_.push_back(event);
-        if (batch_.size() == kBatch) hand_over();
+      if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
+        const TraceEvent first_of_type = event;
+        batch_.pop_back();
+        define_type(first_of_type.type);
+        batch_.push_back(first_of_type);
       }
-      return;
-    }
-    hand_over();
-    for (; !run.empty(); run = run.subspan(std::min(run.size(), kBatch))) {
-      const std::span<const TraceEvent> piece = run.first(std::min(run.size(), kBatch));
-      each_sink([piece](AnySink& sink) { sink.take(piece); });
-    }
+      if (batch_.size() == kBatch) hand_over();
+    } while (!reader.empty() && converter_.to_timestamp(reader.front()) <= until);
   }
 
   void seal(RootId root, SealReason reason) { seal(root, reason, last_time_); }
@@ -563,6 +549,7 @@ class BasicSession final : private ForkAware {
     if (batch_.empty()) return;
     each_sink([this](AnySink& sink) { sink.take(batch_); });
     batch_.clear();
+    arena_.clear();
   }
 
   void synchronise() {
@@ -583,7 +570,7 @@ class BasicSession final : private ForkAware {
   void add_unmarked_loss(detail::LaneState<Policies>& lane) {
     const auto loss = lane.tracer.ring().unmarked_loss(lane.reader.marked_lost());
     if (loss.count == 0) return;
-    lane.reader.add_loss({loss.count, converter_.to_timestamp(loss.first), converter_.to_timestamp(loss.last)});
+    lane.reader.add_loss(loss, to_time());
   }
 
   /// A lane whose thread is gone, and whose events are all handed on, is forgotten; its figures are kept.
@@ -608,7 +595,7 @@ class BasicSession final : private ForkAware {
   [[nodiscard]] LaneSummary summary_of(detail::LaneState<Policies>& lane) const {
     LaneSummary summary;
     summary.lane = lane.id;
-    summary.events = lane.reader.decoded();
+    summary.events = lane.reader.records();
     summary.lost = lane.reader.lost();
     summary.misuse = lane.tracer.misuse();
     summary.ring_bytes = lane.tracer.ring().capacity() * sizeof(Event);
@@ -756,6 +743,7 @@ class BasicSession final : private ForkAware {
   RootBook roots_;
   std::bitset<65536> types_;
   std::vector<TraceEvent> batch_;
+  EventArena arena_;  // what the batch points to
   std::string redacted_;
   Timestamp last_time_ = {};
   std::uint64_t last_sync_ = 0;

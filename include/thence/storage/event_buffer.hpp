@@ -28,6 +28,8 @@ class RecordView {
   RecordView(const Event* slots, std::uint64_t mask, std::uint64_t position) noexcept
       : slots_(slots), mask_(mask), position_(position) {}
   [[nodiscard]] const Event& head() const noexcept { return slots_[position_ & mask_]; }
+  /// The head is slot 0; its payload slots follow.
+  [[nodiscard]] const Event& slot(std::size_t index) const noexcept { return slots_[(position_ + index) & mask_]; }
   [[nodiscard]] std::size_t payload_bytes() const noexcept {
     return head().kind() == EventKind::kAnnotated ? static_cast<std::size_t>(number(head().other_id())) : 0;
   }
