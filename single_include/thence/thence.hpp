@@ -6772,6 +6772,24 @@ inline std::byte* put_varint(std::byte* to, std::uint64_t value) noexcept {
   return to;
 }
 
+/// The same for a value that mostly is large, such as a random one: without a branch, so that its length, which cannot be
+/// foretold, costs nothing. Writes kMaxVarintBytes, whatever the value takes; little-endian machines only, elsewhere as
+/// put_varint.
+inline std::byte* put_wide_varint(std::byte* to, std::uint64_t value) noexcept {
+  if constexpr (std::endian::native != std::endian::little) return put_varint(to, value);
+  const std::size_t size = varint_size(value);
+  // Seven bits a byte: halves, quarters, eighths of the low 56 move apart.
+  std::uint64_t low = (value & 0x0fff'ffffu) | (value & 0x00ff'ffff'f000'0000u) << 4;
+  low = (low & 0x0000'3fff'0000'3fffu) | (low & 0x0fff'c000'0fff'c000u) << 2;
+  low = (low & 0x007f'007f'007f'007fu) | (low & 0x3f80'3f80'3f80'3f80u) << 1;
+  low |= 0x8080'8080'8080'8080u;
+  const auto high = static_cast<std::uint16_t>((value >> 56 & 0x7f) | 0x80 | (value >> 63) << 8);
+  std::memcpy(to, &low, sizeof low);
+  std::memcpy(to + sizeof low, &high, sizeof high);
+  to[size - 1] &= std::byte{0x7f};
+  return to + size;
+}
+
 inline std::byte* put_fixed64(std::byte* to, std::uint64_t value) noexcept {
   for (unsigned byte = 0; byte < 8; ++byte) *to++ = static_cast<std::byte>(value >> (8 * byte));
   return to;
@@ -7180,7 +7198,7 @@ class PerfettoWriter {
     event.event_ = start + static_cast<std::size_t>(to - base) - 2;
     if (track != 0) {
       *to = static_cast<std::byte>(protobuf_tag(track_event::kTrackUuid, WireType::kVarint));
-      to = put_varint(to + 1, track);
+      to = put_wide_varint(to + 1, track);
     }
     event.to_ = to;
     return event;
@@ -7457,8 +7475,8 @@ inline namespace THENCE_ABI {
 /// From an id, which is not 0, to a place in a table.
 ///   Shape     a page of 64 bytes for each 16 ids of which at least one is there
 ///   Threads   one
-///   Cost      O(1): one comparison in the page that was used last, a look-up in an IdMap elsewhere; no allocation once it
-///             has grown to the peak
+///   Cost      O(1): one comparison for the pages that were used last, a look-up in an IdMap for the others; no allocation
+///             once it has grown to the peak
 ///   Errors    insert may throw std::bad_alloc
 class RunMap {
  public:
@@ -7467,75 +7485,78 @@ class RunMap {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
   [[nodiscard]] std::uint32_t find(std::uint64_t id) noexcept {
-    Page* const page = page_of(id);
-    return page == nullptr ? kAbsent : page->places[id % kIds];
+    const std::uint32_t page = page_of(id);
+    return page == kAbsent ? kAbsent : pages_[page].places[id % kIds];
   }
 
   /// `id` must not be there yet.
   void insert(std::uint64_t id, std::uint32_t place) {
-    Page* page = page_of(id);
-    if (page == nullptr) [[unlikely]] page = add_page(id);
-    page->places[id % kIds] = place;
-    ++used_[last_];
+    std::uint32_t page = page_of(id);
+    if (page == kAbsent) [[unlikely]] page = add_page(id);
+    pages_[page].places[id % kIds] = place;
+    ++used_[page];
     ++size_;
   }
 
   void erase(std::uint64_t id) noexcept {
-    Page* const page = page_of(id);
-    if (page == nullptr || page->places[id % kIds] == kAbsent) return;
-    page->places[id % kIds] = kAbsent;
+    const std::uint32_t page = page_of(id);
+    if (page == kAbsent || pages_[page].places[id % kIds] == kAbsent) return;
+    pages_[page].places[id % kIds] = kAbsent;
     --size_;
-    if (--used_[last_] == 0) remove_page(id);
+    if (--used_[page] == 0) remove_page(id, page);
   }
 
  private:
-  static constexpr std::size_t kIds = 16;
+  static constexpr std::size_t kIds = 16;     // of a page
+  static constexpr std::size_t kRecent = 64;  // pages
   struct alignas(64) Page {
     std::array<std::uint32_t, kIds> places;
+  };
+  struct Recent {
+    std::uint64_t key = 0;
+    std::uint32_t page = 0;
   };
   /// Pages are told apart by this; 0, which is no key of an IdMap, stands for none.
   [[nodiscard]] static constexpr std::uint64_t key_of(std::uint64_t id) noexcept { return id / kIds + 1; }
 
-  [[nodiscard]] Page* page_of(std::uint64_t id) noexcept {
+  [[gnu::always_inline]] [[nodiscard]] inline std::uint32_t page_of(std::uint64_t id) noexcept {
     const std::uint64_t key = key_of(id);
-    if (key != last_key_) {
-      const std::uint32_t found = by_key_.find(key);
-      if (found == kAbsent) return nullptr;
-      last_key_ = key;
-      last_ = found;
-    }
-    return &pages_[last_];
+    Recent& recent = recent_[key % kRecent];
+    if (recent.key == key) [[likely]] return recent.page;
+    const std::uint32_t page = by_key_.find(key);
+    if (page != kAbsent) recent = {key, page};
+    return page;
   }
 
-  Page* add_page(std::uint64_t id) {
-    std::uint32_t index = 0;
+  [[gnu::noinline]] std::uint32_t add_page(std::uint64_t id) {
+    std::uint32_t page = 0;
     if (free_.empty()) {
-      index = static_cast<std::uint32_t>(pages_.size());
+      page = static_cast<std::uint32_t>(pages_.size());
       pages_.emplace_back();
       used_.push_back(0);
       free_.reserve(pages_.capacity());  // so that erase never allocates
     } else {
-      index = free_.back();
+      page = free_.back();
     }
-    by_key_.insert(key_of(id), index);
+    const std::uint64_t key = key_of(id);
+    by_key_.insert(key, page);
     if (!free_.empty()) free_.pop_back();
-    pages_[index].places.fill(kAbsent);
-    last_key_ = key_of(id);
-    last_ = index;
-    return &pages_[index];
+    pages_[page].places.fill(kAbsent);
+    recent_[key % kRecent] = {key, page};
+    return page;
   }
-  void remove_page(std::uint64_t id) noexcept {
-    by_key_.erase(key_of(id));
-    free_.push_back(last_);
-    last_key_ = 0;
+  [[gnu::noinline]] void remove_page(std::uint64_t id, std::uint32_t page) noexcept {
+    const std::uint64_t key = key_of(id);
+    by_key_.erase(key);
+    free_.push_back(page);
+    if (recent_[key % kRecent].key == key) recent_[key % kRecent] = {};
   }
 
   IdMap by_key_;
   std::vector<Page> pages_;
   std::vector<std::uint8_t> used_;  // ids of each page
   std::vector<std::uint32_t> free_;
-  std::uint64_t last_key_ = 0;
-  std::uint32_t last_ = 0;
+  std::array<Recent, kRecent> recent_{};
   std::size_t size_ = 0;
 };
 

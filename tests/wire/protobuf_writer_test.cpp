@@ -144,3 +144,18 @@ TEST_CASE("a buffer that is cleared keeps its memory and forgets its content") {
   writer.varint(1, 1);
   CHECK(hex(buffer) == "08 01");
 }
+
+TEST_CASE("a wide varint has the bytes of a varint, whatever its length") {
+  const auto check = [](std::uint64_t value) {
+    std::byte wide[kMaxVarintBytes], plain[kMaxVarintBytes];
+    const auto size = static_cast<std::size_t>(put_wide_varint(wide, value) - wide);
+    REQUIRE(size == static_cast<std::size_t>(put_varint(plain, value) - plain));
+    REQUIRE(std::equal(wide, wide + size, plain));
+  };
+  for (unsigned bit = 0; bit != 64; ++bit) {
+    const std::uint64_t power = std::uint64_t{1} << bit;
+    for (const std::uint64_t value : {power, power - 1, power + 1, ~power, power | 1, power | power >> 1 | power >> 9}) check(value);
+  }
+  check(0);
+  check(~std::uint64_t{0});
+}

@@ -56,6 +56,24 @@ inline std::byte* put_varint(std::byte* to, std::uint64_t value) noexcept {
   return to;
 }
 
+/// The same for a value that mostly is large, such as a random one: without a branch, so that its length, which cannot be
+/// foretold, costs nothing. Writes kMaxVarintBytes, whatever the value takes; little-endian machines only, elsewhere as
+/// put_varint.
+inline std::byte* put_wide_varint(std::byte* to, std::uint64_t value) noexcept {
+  if constexpr (std::endian::native != std::endian::little) return put_varint(to, value);
+  const std::size_t size = varint_size(value);
+  // Seven bits a byte: halves, quarters, eighths of the low 56 move apart.
+  std::uint64_t low = (value & 0x0fff'ffffu) | (value & 0x00ff'ffff'f000'0000u) << 4;
+  low = (low & 0x0000'3fff'0000'3fffu) | (low & 0x0fff'c000'0fff'c000u) << 2;
+  low = (low & 0x007f'007f'007f'007fu) | (low & 0x3f80'3f80'3f80'3f80u) << 1;
+  low |= 0x8080'8080'8080'8080u;
+  const auto high = static_cast<std::uint16_t>((value >> 56 & 0x7f) | 0x80 | (value >> 63) << 8);
+  std::memcpy(to, &low, sizeof low);
+  std::memcpy(to + sizeof low, &high, sizeof high);
+  to[size - 1] &= std::byte{0x7f};
+  return to + size;
+}
+
 inline std::byte* put_fixed64(std::byte* to, std::uint64_t value) noexcept {
   for (unsigned byte = 0; byte < 8; ++byte) *to++ = static_cast<std::byte>(value >> (8 * byte));
   return to;

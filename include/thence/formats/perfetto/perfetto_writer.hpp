@@ -353,7 +353,7 @@ class PerfettoWriter {
     event.event_ = start + static_cast<std::size_t>(to - base) - 2;
     if (track != 0) {
       *to = static_cast<std::byte>(protobuf_tag(track_event::kTrackUuid, WireType::kVarint));
-      to = put_varint(to + 1, track);
+      to = put_wide_varint(to + 1, track);
     }
     event.to_ = to;
     return event;
