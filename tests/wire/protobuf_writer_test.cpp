@@ -2,6 +2,8 @@
 // The bytes were counted out by hand from protobuf's encoding rules.
 #include "thence/wire/protobuf_writer.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
