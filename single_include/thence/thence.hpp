@@ -2784,7 +2784,7 @@ class EventArena {
     used_ += bytes;
     return result;
   }
-  /// Forgets all that was taken; of its memory one block is kept.
+  /// Forgets all that was taken; its memory is kept where that was one block.
   void clear() noexcept {
     if (blocks_.size() > 1) blocks_.clear();
     used_ = 0;
