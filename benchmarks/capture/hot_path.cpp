@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 // hot_path.cpp: what each call of a tracer costs, as a ratio to the floor: a reading of the processor's counter and a store
 // of 32 bytes into a ring of the same size.
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "support/floor.hpp"
+#include "capture/call_batches.hpp"
+#include "support/beside_reader.hpp"
 #include "thence/capture/frame_pointers.hpp"
 #include "thence/capture/tracer.hpp"
 #include "thence/storage/resource_registry.hpp"
@@ -19,12 +18,11 @@ namespace {
 using namespace thence;
 using thence_bench::floor_of;
 using thence_bench::measured;
+using thence_bench::measured_beside_reader;
+using thence_bench::PlainPolicies;
 
 constexpr std::size_t kBatch = thence_bench::Floor::kBatch;
 
-struct PlainPolicies : DefaultPolicies {
-  using Stacks = NoStacks;
-};
 struct NativePolicies : DefaultPolicies {
   using Stacks = FramePointerStacks;
 };
@@ -39,37 +37,10 @@ struct Traced {
   BasicTracer<Policies> tracer;
 };
 
-/// Reads and discards on another core, looking every `period`.
-template <class Tracer>
-class Consumer {
- public:
-  Consumer(Tracer& tracer, std::chrono::microseconds period)
-      : thread_([this, &tracer, period] {
-          thence_bench::pin_to(1);
-          while (!stop_.load(std::memory_order_relaxed)) {
-            tracer.ring().drain([](const RecordView& record) { benchmark::DoNotOptimize(record.head().ticks); });
-            if (period.count() != 0) std::this_thread::sleep_for(period);
-          }
-        }) {}
-  ~Consumer() {
-    stop_ = true;
-    thread_.join();
-  }
-
- private:
-  std::atomic<bool> stop_{false};
-  std::thread thread_;
-};
-
 /// Calls `call` kBatch times.
 template <class Call>
 auto batch(Call call) {
-  return [call]() mutable {
-    for (std::size_t n = 0; n != kBatch; ++n) {
-      call();
-      asm volatile("" : : : "memory");
-    }
-  };
+  return [call]() mutable { thence_bench::repeat(kBatch, call); };
 }
 
 template <class Policies>
@@ -120,32 +91,46 @@ template <int Depth, class Call>
   }
 }
 
-/// A reader on the other core looks every `period`, and discards.
-void with_reader(std::size_t slots, std::chrono::microseconds period) {
-  using Tracer = BasicTracer<PlainPolicies>;
-  struct Live {
-    Live(std::size_t slots, std::chrono::microseconds period) : traced(slots), consumer(traced.tracer, period) {}
-    Traced<PlainPolicies> traced;
-    Consumer<Tracer> consumer;
+/// A lane that is entered and left, by this program or by a shared library, while another core reads and discards.
+struct EnteredAndExited : Traced<PlainPolicies> {
+  using Calls = void(thence_bench::PlainTracer&, Resource, std::size_t);
+  EnteredAndExited(std::size_t slots, Calls* calls_) : Traced(slots), calls(calls_) {}
+  void run() { calls(tracer, {ResourceId{5}, RootId{1}}, kBatch); }
+  void read() {
+    tracer.ring().drain([](const RecordView& record) { benchmark::DoNotOptimize(record.head().ticks); });
+  }
+  std::size_t waiting() { return tracer.ring().fill(); }
+  std::uint64_t lost() { return tracer.ring().lost(); }
+  Calls* calls;
+};
+
+/// A reader that looks rarely needs a ring for what comes in between.
+void with_reader(const std::string& group, EnteredAndExited::Calls* calls, std::size_t slots, unsigned microseconds) {
+  const std::chrono::microseconds period(microseconds);
+  const std::string name = group + "a reader " + thence_bench::looking(period) + ", ring of " +
+                           std::to_string(slots * sizeof(Event) / 1024) + " KiB: enter or exit";
+  measured_beside_reader(name, slots, 2, period, [calls](std::size_t size) { return std::make_unique<EnteredAndExited>(size, calls); });
+}
+void enter_and_exit_here(thence_bench::PlainTracer& tracer, Resource resource, std::size_t times) {
+  thence_bench::enter_and_exit(tracer, resource, times);
+}
+
+/// The same source, compiled into this program and into a shared library.
+void from_a_shared_library() {
+  namespace shared = thence_bench::shared;
+  const auto add = [](const std::string& name, std::size_t events, auto call) {
+    auto traced = std::make_shared<Traced<PlainPolicies>>(16'384);
+    measured("shared library/" + name, floor_of(), kBatch * events, [traced, call] { call(traced->tracer); },
+             [traced] { traced->drain(); });
   };
-  const std::string name = "reader every " + std::to_string(period.count()) + " us, ring of " +
-                           std::to_string(slots * sizeof(Event) / 1024) + " KiB/enter or exit";
-  // Made when it runs, so that no other figure has a second thread beside it.
-  auto live = std::make_shared<std::unique_ptr<Live>>();
-  measured(name, floor_of(slots), kBatch * 2, [=] {
-    if (*live == nullptr) *live = std::make_unique<Live>(slots, period);
-    Tracer& tracer = (*live)->traced.tracer;
-    for (std::size_t n = 0; n != kBatch; ++n) {
-      tracer.enter({ResourceId{5}, RootId{1}});
-      tracer.exit({ResourceId{5}, RootId{1}});
-    }
-  }, [=] {
-    // Not timed: a reader that was not given its core catches up.
-    while ((*live)->traced.tracer.ring().fill() > slots / 2) std::this_thread::yield();
-  }, 2000, [=](benchmark::State& state) {
-    if ((*live)->traced.tracer.ring().lost() != 0) state.SkipWithError("events were lost");
-    live->reset();
-  });
+  const Resource one{ResourceId{5}, RootId{1}};
+  add("enter or exit", 2, [one](auto& tracer) { shared::enter_and_exit(tracer, one, kBatch); });
+  add("enter or exit, in the program", 2, [one](auto& tracer) { thence_bench::enter_and_exit(tracer, one, kBatch); });
+  add("create", 1, [](auto& tracer) { shared::create(tracer, kBatch); });
+  add("create, in the program", 1, [](auto& tracer) { thence_bench::create(tracer, kBatch); });
+  add("life", 1, [](auto& tracer) { shared::live(tracer, kBatch); });
+  add("life, in the program", 1, [](auto& tracer) { thence_bench::live(tracer, kBatch); });
+  with_reader("shared library/", &shared::enter_and_exit, 32'768, 100);
 }
 
 void components() {
@@ -193,10 +178,10 @@ int main(int count, char** arguments) {
   measured("stopped/create", floor_of(), kBatch,
            batch([stopped] { benchmark::DoNotOptimize(stopped->tracer.create(ResourceType::kFetch)); }), [] {});
   components();
-  // A reader that looks rarely needs a ring for what comes in between.
-  with_reader(8'192, std::chrono::microseconds(0));
-  for (const unsigned period : {0u, 100u}) with_reader(32'768, std::chrono::microseconds(period));
-  for (const unsigned period : {0u, 100u, 500u}) with_reader(131'072, std::chrono::microseconds(period));
+  from_a_shared_library();
+  with_reader("", &enter_and_exit_here, 8'192, 0);
+  for (const unsigned period : {0u, 100u}) with_reader("", &enter_and_exit_here, 32'768, period);
+  for (const unsigned period : {0u, 100u, 500u}) with_reader("", &enter_and_exit_here, 131'072, period);
   benchmark::Initialize(&count, arguments);
   benchmark::RunSpecifiedBenchmarks();
 }

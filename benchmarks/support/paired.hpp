@@ -9,12 +9,12 @@
 #include <benchmark/benchmark.h>
 #include <sched.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "support/median.hpp"
 #include "support/processor_time.hpp"
 
 namespace thence_bench {
@@ -28,13 +28,6 @@ struct Base {
 };
 template <class Run>
 Base(std::string, Run, std::size_t) -> Base<Run>;
-
-inline double median(std::vector<double> values, double at = 0.5) {
-  if (values.empty()) return 0;
-  const auto nth = values.begin() + static_cast<std::ptrdiff_t>(at * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), nth, values.end());
-  return *nth;
-}
 
 /// Pins the calling thread, so that a figure is one core's. Where there is one core only, nothing.
 inline void pin_to(unsigned core) {
