@@ -10,6 +10,7 @@
 #endif
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <climits>
 #include <cstdint>
@@ -20,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/figures.hpp"
 #include "thence/analysis/analysis.hpp"
 #include "thence/analysis/json_report.hpp"
 #include "thence/formats/async_trace/json_reader.hpp"
@@ -130,7 +132,7 @@ TraceModel server(std::uint64_t resources) {
 }
 
 /// Each part by itself, then all in one.
-void measure(std::uint64_t resources) {
+void measure(thence_bench::Figures& figures, std::uint64_t resources) {
   const TraceModel model = server(resources);
   std::printf("%llu resources, %zu invocations, %zu requests\n", static_cast<unsigned long long>(model.resources()), model.invocations.size(), model.roots.size());
   {
@@ -169,15 +171,22 @@ void measure(std::uint64_t resources) {
     const std::vector<Finding> found = find_patterns(context);
     lap("patterns");
   }
-  double best = 1e9;
+  std::vector<double> built, analysed;
   std::size_t findings = 0;
+  const auto each = [&](double since) { return (now() - since) / static_cast<double>(resources) * 1e9; };
   for (int round = 0; round < (resources > 2'000'000 ? 1 : 3); ++round) {
-    const double start = now();
+    double start = now();
+    static_cast<void>(server(resources));
+    built.push_back(each(start));
+    start = now();
     const Analysis all(model);
-    best = std::min(best, now() - start);
+    analysed.push_back(each(start));
     findings = all.findings.size();
   }
-  std::printf("  all                      %8.3f s = %.0f ns a resource; %zu findings\n", best, best / static_cast<double>(model.resources()) * 1e9, findings);
+  const double best = *std::min_element(analysed.begin(), analysed.end());
+  std::printf("  all                      %8.3f s = %.0f ns a resource; %zu findings\n",
+              best * static_cast<double>(resources) / 1e9, best, findings);
+  figures.add("analysing, a resource/all analyses, " + std::to_string(resources) + " resources", analysed, "making events and a model", built);
 }
 
 int print_report(const char* path) {
@@ -218,6 +227,7 @@ int print_report(const char* path) {
 }  // namespace
 
 int main(int count, char** arguments) {
+  thence_bench::Figures figures(count, arguments);
 #if defined(__GLIBC__)
   // As the command does: what columns leave behind is used again.
   ::mallopt(M_MMAP_MAX, 0);
@@ -225,7 +235,7 @@ int main(int count, char** arguments) {
   ::mallopt(M_TOP_PAD, 64 << 20);
 #endif
   if (count == 2 && (arguments[1][0] < '0' || arguments[1][0] > '9')) return print_report(arguments[1]);
-  if (count == 1) measure(1'000'000);
-  for (int at = 1; at < count; ++at) measure(std::strtoull(arguments[at], nullptr, 10));
+  if (count == 1) measure(figures, 1'000'000);
+  for (int at = 1; at < count; ++at) measure(figures, std::strtoull(arguments[at], nullptr, 10));
   return 0;
 }

@@ -4,7 +4,7 @@
 // The events are those of a server: requests of 20 operations, each created, woken, entered, exited, settled, destroyed.
 // Processor time of the draining thread, also what the kernel takes for writing and without what recording takes: of the
 // encoder alone, of a session's drain up to no sink, to nowhere and to a file, and of a floor. The rows are measured in
-// turns, and the middle one of five rounds is printed. The peak of the process' memory stands at the end.
+// turns, and the median of five rounds is printed. The peak of the process' memory stands at the end.
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/figures.hpp"
 #include "support/processor_time.hpp"
 #include "thence/session/file_bytes.hpp"
 #include "thence/session/session.hpp"
@@ -212,17 +213,10 @@ Cost drain(Sink sink, double wanted, typename Policies::Clock clock) {
   return cost;
 }
 
-/// The run of the middle one of `costs`, by time.
-Cost middle(std::vector<Cost> costs) {
-  const auto nth = costs.begin() + static_cast<std::ptrdiff_t>(costs.size() / 2);
-  std::nth_element(costs.begin(), nth, costs.end(),
-                   [](const Cost& a, const Cost& b) { return a.seconds / a.events < b.seconds / b.events; });
-  return *nth;
-}
-
 }  // namespace
 
 int main(int count, char** arguments) {
+  thence_bench::Figures figures(count, arguments);
   constexpr int kRounds = 5;
   const double wanted = (count > 1 ? std::atof(arguments[1]) : 4) * 1e6 / kRounds;
   const std::string path = count > 2 ? arguments[2] : "drain.pftrace";
@@ -248,7 +242,7 @@ int main(int count, char** arguments) {
            bytes_an_event = cost.bytes / cost.events;
            return cost;
          }},
-        {"floor: slots read, as many bytes to a file", [&] { return floor(path, wanted, bytes_an_event); }},
+        {"slots read, bytes to a file", [&] { return floor(path, wanted, bytes_an_event); }},
         {"a session's drain, ring to no sink",
          [&] { return drain<PacedPolicies>(IgnoringSink{}, wanted, ManualClock(&paced_time)); }},
         {"a session's drain, ring to nowhere",
@@ -258,19 +252,21 @@ int main(int count, char** arguments) {
         {"a session's drain, ring to a file",
          [&] { return drain<PacedPolicies>(PerfettoFile(path, options), wanted, ManualClock(&paced_time)); }},
         // What is in quarantine then outgrows the caches: 10 ms of it are a million events.
-        {"the same, recorded without a pause",
+        {"a session's drain, recorded without a pause",
          [&] { return drain<DefaultPolicies>(PerfettoFile(path, options), wanted, DefaultPolicies::Clock{}); }},
     };
     for (int round = 0; round < kRounds; ++round) {
       for (Row& row : rows) row.costs.push_back(row.run());
     }
-    const Cost floor = middle(rows[2].costs);
-    std::printf("flows %-40s M events/s      ns  of the floor  bytes an event\n", flows ? "on" : "off");
+    const auto each = [](const Row& row) {
+      std::vector<double> times;
+      for (const Cost& cost : row.costs) times.push_back(cost.seconds / cost.events * 1e9);
+      return times;
+    };
     for (const Row& row : rows) {
-      const Cost cost = middle(row.costs);
-      std::printf("  %-44s %10.2f  %6.1f  %11.1f x  %14.1f\n", row.name, cost.events / cost.seconds / 1e6,
-                  cost.seconds / cost.events * 1e9, cost.seconds / cost.events / (floor.seconds / floor.events),
-                  cost.bytes / cost.events);
+      if (&row == rows + 2) continue;
+      figures.add(std::string("drain, flows ") + (flows ? "on/" : "off/") + row.name, each(row), rows[2].name, each(rows[2]),
+                  row.costs.back().bytes / row.costs.back().events);
     }
   }
   rusage usage{};

@@ -338,7 +338,7 @@ struct Nowhere : NullByteSink {
 template <bool kAnnotated>
 void compare() {
   using thence_bench::Base;
-  const std::string group = kAnnotated ? "encoding/packet, two annotations: " : "encoding/packet: ";
+  const std::string group = kAnnotated ? "encoding, a packet with two annotations/" : "encoding, a packet/";
   const auto check = [&]([[maybe_unused]] const char* name, [[maybe_unused]] auto& encoder) {
 #ifdef HAS_LIBPROTOBUF
     encoder();

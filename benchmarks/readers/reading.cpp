@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
-// reading.cpp: how fast traces are read into a model, on one core.
-//   reading [resources]           default 1,000,000
-// The trace is that of a server: requests of 50 resources each, of which each is created by the one before it, entered and
-// exited once, settled by its own callback and destroyed; 1 in 10 bears an annotation. Everything is read from memory.
-
-#include <algorithm>
+// reading.cpp: how fast traces are read into a model, on one core, from memory.
+//   benchmark_reading [resources]           default 1,000,000
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "support/figures.hpp"
 #include "support/processor_time.hpp"
+#include "support/served_requests.hpp"
 #include "thence/formats/async_trace/json_reader.hpp"
 #include "thence/formats/perfetto/perfetto_reader.hpp"
 #include "thence/formats/perfetto/perfetto_sink.hpp"
@@ -19,54 +21,6 @@
 namespace {
 
 using namespace thence;
-using thence_bench::processor_seconds;
-
-template <class Sink>
-void server(Sink& sink, std::uint64_t resources) {
-  TraceInfo info;
-  info.salt = 99;
-  info.process_id = 1000;
-  info.process_name = "server";
-  sink.begin(info);
-  sink.define_lane({LaneId{1}, 1000, 1001, "loop"});
-  const FrameInfo frame{FrameKind::kScript, "handle", "worker.js", 10, 3, 0, 0, {}};
-  sink.define_stack({StackId{1}, std::span<const FrameInfo>(&frame, 1)});
-  std::uint64_t time = 1'000'000'000, id = 0;
-  std::vector<TraceEvent> batch;
-  const Annotation url{"url", Value::of(std::string_view("https://example.com/items"))};
-  const auto add = [&](EventKind kind, std::uint64_t resource, std::uint64_t other, std::uint64_t root) -> TraceEvent& {
-    batch.push_back({});
-    TraceEvent& event = batch.back();
-    event.kind = kind;
-    event.time = static_cast<Timestamp>(time += 700);
-    event.resource = static_cast<ResourceId>(resource);
-    event.other = static_cast<ResourceId>(other);
-    event.root = static_cast<RootId>(root);
-    event.lane = LaneId{1};
-    return event;
-  };
-  for (std::uint64_t root = 1; id < resources; ++root) {
-    const std::uint64_t first = id + 1;
-    for (unsigned n = 0; n < 50 && id < resources; ++n) {
-      const std::uint64_t trigger = n == 0 ? 0 : id;
-      TraceEvent& created = add(EventKind::kCreated, ++id, trigger, root);
-      created.type = type_id(n == 0 ? ResourceType::kRoot : n % 10 == 5 ? ResourceType::kFetch : ResourceType::kJsPromise);
-      created.stack = StackId{1};
-      if (n % 10 == 5) add(EventKind::kAnnotated, id, 0, root).annotation = &url;
-    }
-    for (std::uint64_t at = first; at <= id; ++at) {
-      add(EventKind::kEntered, at, 0, root);
-      add(EventKind::kSettled, at, at, root).flags = static_cast<std::uint8_t>(Outcome::kFulfilled) | 1 << 4;
-      add(EventKind::kExited, at, 0, root);
-      add(EventKind::kDestroyed, at, 0, root);
-    }
-    add(EventKind::kRootFinished, first, 0, root);
-    add(EventKind::kRootSealed, 0, 0, root);
-    sink.take(batch);
-    batch.clear();
-  }
-  sink.end(TraceSummary{});
-}
 
 std::string plain_json(std::uint64_t resources) {
   std::string out = "{\n  \"requestDurationNs\": 900000000000,\n  \"resources\": [\n";
@@ -84,57 +38,56 @@ std::string plain_json(std::uint64_t resources) {
   return out + "  ],\n  \"stackTraces\": [{\"id\": 0, \"frames\": []}],\n  \"annotations\": []\n}\n";
 }
 
-template <class Work>
-double best_seconds(Work&& work) {
-  double best = 1e9;
-  for (int round = 0; round < 3; ++round) {
-    const double start = processor_seconds();
-    work();
-    best = std::min(best, processor_seconds() - start);
+/// A pass over `bytes`: no reader is faster.
+void pass_over(std::span<const std::byte> bytes) {
+  std::uint64_t sum = 0, word = 0;
+  for (std::size_t at = 0; at + sizeof word <= bytes.size(); at += sizeof word) {
+    std::memcpy(&word, bytes.data() + at, sizeof word);
+    sum += word;
   }
-  return best;
+  asm volatile("" : : "r"(sum));
 }
-void report(const char* what, std::uint64_t resources, std::size_t bytes, double seconds) {
-  std::printf("%-34s %6.2f M resources/s  %7.1f MB/s  (%zu bytes, %.1f a resource)\n", what,
-              static_cast<double>(resources) / seconds / 1e6, static_cast<double>(bytes) / seconds / 1e6, bytes,
-              static_cast<double>(bytes) / static_cast<double>(resources));
+
+/// A pass over the bytes, a reader alone, and a reader into a model, in turns. `reader_into(sink)` makes the reader.
+void measure(thence_bench::Figures& figures, const std::string& name, std::span<const std::byte> bytes, std::uint64_t resources,
+             auto reader_into) {
+  constexpr int kRounds = 5;
+  const auto each = [&](auto&& work) { return thence_bench::seconds_of(work) / static_cast<double>(resources) * 1e9; };
+  std::vector<double> passed, read, built;
+  for (int round = 0; round < kRounds; ++round) {
+    passed.push_back(each([&] { pass_over(bytes); }));
+    read.push_back(each([&] {
+      IgnoringSink nothing;
+      auto reader = reader_into(nothing);
+      if (!read_all(reader, bytes)) std::abort();
+    }));
+    built.push_back(each([&] {
+      ModelBuilder builder;
+      auto reader = reader_into(builder);
+      if (!read_all(reader, bytes) || builder.build().resources() != resources) std::abort();
+    }));
+  }
+  const double size = static_cast<double>(bytes.size()) / static_cast<double>(resources);
+  figures.add("reading, a resource/" + name + ": the reader", read, "a pass over the bytes", passed, size);
+  figures.add("reading, a resource/" + name + ": into a model", built, "the reader", read, size);
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
+  thence_bench::Figures figures(count, arguments);
   const std::uint64_t resources = count > 1 ? std::strtoull(arguments[1], nullptr, 10) : 1'000'000;
   for (const bool flows : {false, true}) {
     BufferSink file;
-    {
-      PerfettoOptions options;
-      options.flows = flows;
-      PerfettoEncoder<BufferSink> encoder(file, options);
-      server(encoder, resources);
-    }
-    const auto bytes = file.bytes();
-    std::printf("flows %s\n", flows ? "on" : "off");
-    report("  pftrace, the reader alone", resources, bytes.size(), best_seconds([&] {
-             IgnoringSink nothing;
-             PerfettoReader<IgnoringSink> reader(nothing);
-             if (!read_all(reader, bytes)) std::abort();
-           }));
-    report("  pftrace into a model", resources, bytes.size(), best_seconds([&] {
-             ModelBuilder builder;
-             PerfettoReader<ModelBuilder> reader(builder);
-             if (!read_all(reader, bytes) || builder.build().resources() != resources) std::abort();
-           }));
+    PerfettoOptions options;
+    options.flows = flows;
+    PerfettoEncoder<BufferSink> encoder(file, options);
+    thence_bench::serve(encoder, resources);
+    measure(figures, flows ? ".pftrace with flows" : ".pftrace without flows", file.bytes(), resources,
+            []<class Sink>(Sink& sink) { return PerfettoReader<Sink>(sink); });
   }
   const std::string json = plain_json(resources);
-  report("JSON, the reader alone", resources, json.size(), best_seconds([&] {
-           IgnoringSink nothing;
-           AsyncTraceReader<IgnoringSink> reader(nothing);
-           if (!read_all(reader, json)) std::abort();
-         }));
-  report("JSON into a model", resources, json.size(), best_seconds([&] {
-           ModelBuilder builder;
-           AsyncTraceReader<ModelBuilder> reader(builder);
-           if (!read_all(reader, json) || builder.build().resources() != resources) std::abort();
-         }));
+  measure(figures, "JSON", std::as_bytes(std::span(json)), resources,
+          []<class Sink>(Sink& sink) { return AsyncTraceReader<Sink>(sink); });
   return 0;
 }

@@ -3,14 +3,14 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
+#include <cmath>
 #include <vector>
 
 namespace thence_bench {
 
 inline double median(std::vector<double> values, double at = 0.5) {
   if (values.empty()) return 0;
-  const auto nth = values.begin() + static_cast<std::ptrdiff_t>(at * static_cast<double>(values.size() - 1));
+  const auto nth = values.begin() + std::lround(at * static_cast<double>(values.size() - 1));
   std::nth_element(values.begin(), nth, values.end());
   return *nth;
 }
