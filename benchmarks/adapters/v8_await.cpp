@@ -203,7 +203,7 @@ int main(int count, char** arguments) {
   add("floor: hooks that were set once and removed", [](Loop& loop) { loop.hook(kEmptyHooks, true); });
   add("floor: empty hooks", [](Loop& loop) { loop.hook(kEmptyHooks); });
   add("floor: six clock readings and stores", [](Loop& loop) { loop.hook(kRecordingHooks); });
-  add("floor: the same, and an id on the promise", [](Loop& loop) { loop.hook(kStampingHooks); });
+  add("floor: the same six, and an id on the promise", [](Loop& loop) { loop.hook(kStampingHooks); });
   add("context hooks", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext, .stacks = {.mode = StackMode::kNone}}); });
   add("context hooks, a stack on every promise", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext}); });
   add("context hooks, tracer never started", [](Loop& loop) { loop.trace({.hooks = Hooks::kContext}, false); });

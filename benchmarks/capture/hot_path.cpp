@@ -11,6 +11,7 @@
 #include "support/beside_reader.hpp"
 #include "thence/capture/frame_pointers.hpp"
 #include "thence/capture/tracer.hpp"
+#include "thence/storage/flight_recorder.hpp"
 #include "thence/storage/resource_registry.hpp"
 
 namespace {
@@ -27,9 +28,22 @@ struct NativePolicies : DefaultPolicies {
   using Stacks = FramePointerStacks;
 };
 
+struct SpillPolicies : PlainPolicies {
+  using Overflow = SpillOnce;
+};
+struct FlightPolicies : PlainPolicies {
+  using Buffer = FlightRecorder<HeapStorage>;
+};
+struct SystemClockPolicies : PlainPolicies {
+  using Clock = BoottimeClock;
+};
+
 template <class Policies>
 struct Traced {
-  explicit Traced(std::size_t slots) : tracer(link, BestClock(), {}, {}, HeapStorage(slots)) { tracer.set_epoch(1); }
+  template <class... More>
+  explicit Traced(std::size_t slots, More... more) : tracer(link, {}, {}, {}, HeapStorage(slots), HeapStorage(more)...) {
+    tracer.set_epoch(1);
+  }
   void drain() {
     tracer.ring().drain([](const RecordView&) {});
   }
@@ -107,8 +121,8 @@ struct EnteredAndExited : Traced<PlainPolicies> {
 /// A reader that looks rarely needs a ring for what comes in between.
 void with_reader(const std::string& group, EnteredAndExited::Calls* calls, std::size_t slots, unsigned microseconds) {
   const std::chrono::microseconds period(microseconds);
-  const std::string name = group + "a reader " + thence_bench::looking(period) + ", ring of " +
-                           std::to_string(slots * sizeof(Event) / 1024) + " KiB: enter or exit";
+  const std::string name = group + "enter or exit, ring of " + std::to_string(slots * sizeof(Event) >> 20) + " MiB, a reader " +
+                           thence_bench::looking(period);
   measured_beside_reader(name, slots, 2, period, [calls](std::size_t size) { return std::make_unique<EnteredAndExited>(size, calls); });
 }
 void enter_and_exit_here(thence_bench::PlainTracer& tracer, Resource resource, std::size_t times) {
@@ -133,11 +147,23 @@ void from_a_shared_library() {
   with_reader("shared library/", &shared::enter_and_exit, 32'768, 100);
 }
 
+/// What another choice costs; `more`: the slots of a reserve.
+template <class Policies>
+void policy(const std::string& name, auto... more) {
+  auto traced = std::make_shared<Traced<Policies>>(std::size_t{16'384}, std::size_t{more}...);
+  measured("policies/" + name + ": enter or exit", floor_of(), kBatch * 2, [traced] {
+    thence_bench::repeat(kBatch, [&] {
+      traced->tracer.enter({ResourceId{5}, RootId{1}});
+      traced->tracer.exit({ResourceId{5}, RootId{1}});
+    });
+  }, [traced] { traced->drain(); });
+}
+
 void components() {
   auto registry = std::make_shared<ResourceRegistry>(65'536);
   auto nodes = std::make_shared<std::vector<std::uint64_t>>(10'000);
   for (std::size_t at = 0; at != nodes->size(); ++at) registry->insert(nodes->data() + at, {{ResourceId{at + 1}, RootId{1}}, {}, {}});
-  measured("registry/find, one of 10 000", floor_of(), kBatch, [registry, nodes, at = std::size_t{0}]() mutable {
+  measured("hot path/registry: find, one of 10 000", floor_of(), kBatch, [registry, nodes, at = std::size_t{0}]() mutable {
     for (std::size_t n = 0; n != kBatch; ++n) {
       at = (at + 617) % nodes->size();
       benchmark::DoNotOptimize(registry->find(nodes->data() + at));
@@ -146,14 +172,14 @@ void components() {
   auto words = std::make_shared<StackWords>();
   std::vector<std::uint64_t> frames(17, 0x5555'0000);
   for (std::size_t at = 0; at != frames.size(); ++at) frames[at] += at * 4099;
-  measured("stacks/16 frames found again", floor_of(), kBatch, [words, frames] {
+  measured("hot path/a stack of 16 frames, found again", floor_of(), kBatch, [words, frames] {
     for (std::size_t n = 0; n != kBatch; ++n) {
       asm volatile("" : : : "memory");
       benchmark::DoNotOptimize(words->intern(frames));
     }
   }, [] {});
   auto native = std::make_shared<Traced<NativePolicies>>(16384);
-  measured("stacks/create with a native stack of 16 frames", floor_of(), kBatch, [native] {
+  measured("hot path/create with a native stack of 16 frames", floor_of(), kBatch, [native] {
     auto call = batch([native] { benchmark::DoNotOptimize(native->tracer.create(ResourceType::kFetch)); });
     deep<12>(call);
   }, [native] { native->drain(); });
@@ -165,9 +191,9 @@ int main(int count, char** arguments) {
   thence_bench::pin_to(0);
   constexpr std::size_t kSlots = 16384;
   auto alone = std::make_shared<Traced<PlainPolicies>>(kSlots);
-  calls("alone/", alone, [alone] { alone->drain(); });
+  calls("hot path/", alone, [alone] { alone->drain(); });
   auto sites = std::make_shared<Traced<DefaultPolicies>>(kSlots);
-  measured("alone/create, with its call site", floor_of(), kBatch,
+  measured("hot path/create, with its call site", floor_of(), kBatch,
            batch([sites] { benchmark::DoNotOptimize(sites->tracer.create(ResourceType::kFetch)); }), [sites] { sites->drain(); });
   auto stopped = std::make_shared<Traced<DefaultPolicies>>(kSlots);
   stopped->tracer.set_epoch(0);
@@ -178,10 +204,13 @@ int main(int count, char** arguments) {
   measured("stopped/create", floor_of(), kBatch,
            batch([stopped] { benchmark::DoNotOptimize(stopped->tracer.create(ResourceType::kFetch)); }), [] {});
   components();
+  policy<PlainPolicies>("DropNewest");
+  policy<SpillPolicies>("SpillOnce", 65'536u);
+  policy<FlightPolicies>("FlightRecorder");
+  policy<SystemClockPolicies>("BoottimeClock (clock_gettime)");
   from_a_shared_library();
-  with_reader("", &enter_and_exit_here, 8'192, 0);
-  for (const unsigned period : {0u, 100u}) with_reader("", &enter_and_exit_here, 32'768, period);
-  for (const unsigned period : {0u, 100u, 500u}) with_reader("", &enter_and_exit_here, 131'072, period);
+  for (const unsigned period : {0u, 100u}) with_reader("live reader/", &enter_and_exit_here, 32'768, period);
+  for (const unsigned period : {0u, 100u, 500u}) with_reader("live reader/", &enter_and_exit_here, 131'072, period);
   benchmark::Initialize(&count, arguments);
   benchmark::RunSpecifiedBenchmarks();
 }

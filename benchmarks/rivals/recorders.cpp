@@ -119,11 +119,11 @@ struct Filled {
 template <class Queue>
 void recorder(const std::string& name) {
   auto queue = std::make_shared<Queue>(16'384);
-  measured("recorders/alone: " + name, floor_of(), kBatch, pushing([queue](std::uint64_t n) { queue->push(n); }),
+  measured("recorders, alone/" + name, floor_of(), kBatch, pushing([queue](std::uint64_t n) { queue->push(n); }),
            [queue] { queue->take(); });
   for (const unsigned microseconds : {0u, 100u}) {
     const std::chrono::microseconds period(microseconds);
-    measured_beside_reader("recorders/a reader " + thence_bench::looking(period) + ": " + name, 32'768, 1, period,
+    measured_beside_reader("recorders, a reader " + thence_bench::looking(period) + "/" + name, 32'768, 1, period,
                            [](std::size_t slots) { return std::make_unique<Filled<Queue>>(slots); });
   }
 }
@@ -147,7 +147,7 @@ int main(int count, char** arguments) {
     };
     auto locked = std::make_shared<Locked>();
     locked->events.reserve(kBatch);
-    measured("recorders/alone: mutex and vector (rival)", floor_of(), kBatch, pushing([locked](std::uint64_t n) {
+    measured("recorders, alone/mutex and vector (rival)", floor_of(), kBatch, pushing([locked](std::uint64_t n) {
                const std::lock_guard lock(locked->mutex);
                locked->events.push_back(event(n));
              }), [locked] { locked->events.clear(); });
@@ -156,11 +156,11 @@ int main(int count, char** arguments) {
   {
     spdlog::init_thread_pool(16'384, 1);
     auto logger = spdlog::create_async_nb<spdlog::sinks::null_sink_mt>("rival");
-    measured("recorders/alone: spdlog, asynchronous, to nowhere (rival)", floor_of(), kBatch,
+    measured("recorders, alone/spdlog (rival), asynchronous, to nowhere", floor_of(), kBatch,
              pushing([logger](std::uint64_t n) { logger->info("entered {} {}", n, n + 1); }), [] {}, 200);
   }
 #endif
-  measured("stacks/backtrace() of 16 frames (rival)", floor_of(), 16, [] {
+  measured("hot path/backtrace() of 16 frames (rival)", floor_of(), 16, [] {
     std::array<void*, 16> frames;
     for (int n = 0; n != 16; ++n) benchmark::DoNotOptimize(backtrace(frames.data(), static_cast<int>(frames.size())));
   }, [] {}, 500);
