@@ -111,7 +111,7 @@ struct EnteredAndExited : Traced<PlainPolicies> {
   EnteredAndExited(std::size_t slots, Calls* calls_) : Traced(slots), calls(calls_) {}
   void run() { calls(tracer, {ResourceId{5}, RootId{1}}, kBatch); }
   void read() {
-    tracer.ring().drain([](const RecordView& record) { benchmark::DoNotOptimize(record.head().ticks); });
+    tracer.ring().drain([](const RecordView& record) { thence_bench::read(record.head()); });
   }
   std::size_t waiting() { return tracer.ring().fill(); }
   std::uint64_t lost() { return tracer.ring().lost(); }

@@ -4,6 +4,7 @@
 #include <execinfo.h>
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -49,7 +50,25 @@ auto pushing(Push push) {
   };
 }
 
-/// A queue of events: push, take all, and how much waits at least.
+/// A queue of events: push, take all, and how much waits at least. This one, the floor, has room without asking.
+struct Unchecked {
+  explicit Unchecked(std::size_t size) : slots(size) {}
+  bool push(std::uint64_t n) noexcept {
+    const std::uint64_t at = end.load(std::memory_order_relaxed);
+    slots[at & (slots.size() - 1)] = event(n);
+    end.store(at + 1, std::memory_order_release);  // pairs with take()
+    return true;
+  }
+  void take() {
+    const std::uint64_t to = end.load(std::memory_order_acquire);
+    for (std::uint64_t at = begin.load(std::memory_order_relaxed); at != to; ++at) thence_bench::read(slots[at & (slots.size() - 1)]);
+    begin.store(to, std::memory_order_release);  // pairs with waiting()
+  }
+  std::size_t waiting() { return end.load(std::memory_order_relaxed) - begin.load(std::memory_order_acquire); }
+  std::vector<Event> slots;
+  alignas(128) std::atomic<std::uint64_t> end{0};
+  alignas(128) std::atomic<std::uint64_t> begin{0};
+};
 struct OurTracer {
   explicit OurTracer(std::size_t slots) : tracer(link, BestClock(), {}, {}, HeapStorage(slots)) { tracer.set_epoch(1); }
   bool push(std::uint64_t n) noexcept {
@@ -57,7 +76,7 @@ struct OurTracer {
     return true;
   }
   void take() {
-    tracer.ring().drain([](const RecordView& record) { benchmark::DoNotOptimize(record.head().ticks); });
+    tracer.ring().drain([](const RecordView& record) { thence_bench::read(record.head()); });
   }
   std::size_t waiting() { return tracer.ring().fill(); }
   std::uint64_t lost() { return tracer.ring().lost(); }
@@ -68,7 +87,7 @@ struct OurRing {
   explicit OurRing(std::size_t slots) : ring(HeapStorage(slots)) {}
   bool push(std::uint64_t n) noexcept { return ring.try_push(event(n)); }
   void take() {
-    ring.drain([](const RecordView& record) { benchmark::DoNotOptimize(record.head().ticks); });
+    ring.drain([](const RecordView& record) { thence_bench::read(record.head()); });
   }
   std::size_t waiting() { return ring.fill(); }
   std::uint64_t lost() { return ring.lost(); }
@@ -80,7 +99,7 @@ struct Moodycamel {
   bool push(std::uint64_t n) { return queue.try_enqueue(event(n)); }
   void take() {
     Event taken{};
-    while (queue.try_dequeue(taken)) benchmark::DoNotOptimize(taken.ticks);
+    while (queue.try_dequeue(taken)) thence_bench::read(taken);
   }
   std::size_t waiting() { return queue.size_approx(); }
   moodycamel::ReaderWriterQueue<Event> queue;
@@ -91,7 +110,7 @@ struct BoostLockfree {
   explicit BoostLockfree(std::size_t slots) : queue(slots) {}
   bool push(std::uint64_t n) { return queue.push(event(n)); }
   void take() {
-    queue.consume_all([](const Event& taken) { benchmark::DoNotOptimize(taken.ticks); });
+    queue.consume_all([](const Event& taken) { thence_bench::read(taken); });
   }
   std::size_t waiting() { return queue.read_available(); }
   boost::lockfree::spsc_queue<Event> queue;
@@ -132,6 +151,7 @@ void recorder(const std::string& name) {
 
 int main(int count, char** arguments) {
   thence_bench::pin_to(0);
+  recorder<Unchecked>("floor: a ring that never asks whether it is full");
   recorder<OurTracer>("thence's tracer");
   recorder<OurRing>("thence's ring");
 #ifdef HAS_READERWRITERQUEUE

@@ -39,6 +39,9 @@ class Reader {
   std::thread thread_;
 };
 
+/// Reads an event that a recorder hands over. benchmark::DoNotOptimize is content with its address.
+inline void read(const thence::Event& event) { asm volatile("" : : "r"(event.ticks)); }
+
 /// How often a reader looks, in words.
 inline std::string looking(std::chrono::microseconds period) {
   return period.count() == 0 ? "that spins" : "every " + std::to_string(period.count()) + " us";
