@@ -151,7 +151,7 @@ void recorder(const std::string& name) {
 
 int main(int count, char** arguments) {
   thence_bench::pin_to(0);
-  recorder<Unchecked>("floor: a ring that never asks whether it is full");
+  recorder<Unchecked>("floor: a ring that never asks if it is full");
   recorder<OurTracer>("thence's tracer");
   recorder<OurRing>("thence's ring");
 #ifdef HAS_READERWRITERQUEUE
