@@ -16,6 +16,7 @@
 #include <dlfcn.h>
 #include <iterator>
 #include <memory>
+#include <new>
 #include <optional>
 #include <pthread.h>
 #include <span>
@@ -618,90 +619,106 @@ namespace v8_adapter {
 /// The name under which the hooks' own frames appear to V8; frames of this script are no part of any stack in a trace.
 inline constexpr std::string_view kHookScriptName = "thence:promise-hooks";
 
-/// What native.init answers instead of an id.
-inline constexpr int kDoNotStamp = -1;  ///< nothing is recorded now
-inline constexpr int kAskSlowly = -2;   ///< something is needed that a fast call must not do
+/// What native.init answers.
+inline constexpr int kStamp = 0;       ///< the promise's stamp is in `shared`
+inline constexpr int kDoNotStamp = 1;  ///< nothing is recorded now
+inline constexpr int kAskSlowly = 2;   ///< something is needed that a fast call must not do
 
-/// Where `shared` (an Int32Array over memory of the native side) has what native.init answers beside the id.
-enum SharedWord : int { kSharedRoot = 0, kSharedHigh = 1, kSharedForgetParent = 2, kSharedWords = 4 };
+/// The words of `shared`, an Int32Array over memory that both sides know: a stamp for a new promise, and, once a number has
+/// high bits (until then they are zero, and not written), those of what a hook hands on.
+enum SharedWord : int {
+  kSharedId, kSharedRoot, kSharedParent, kSharedHigh, kSharedForgetParent, kSharedOwnHigh, kSharedParentHigh, kSharedWords
+};
 
-/// (native, shared) => [init, before, after, resolve, take, identify]
-///   native.init(parent, parentHigh, grandparent, held) -> id; native.initSlowly(the same, lastParent)
-///   native.before(id, root, high, parent, parentHigh, held), native.after(id, root, high, held),
-///   native.resolve(id, root, high, held) -> not 0: it never waited for its parent; an id of -1: a promise that was never seen
+/// (native, block, shared) => [init, before, after, resolve, take, identify]
+///   native.init(block, parent, grandparent, held); native.initSlowly(the same, lastParent)
+///   native.before(block, id, root, parent, held), native.after(block, id, root, held),
+///   native.resolve(block, id, root, held) -> not 0: it never waited for its parent; an id of -1: a promise that was never seen
 ///   #parent is 0: none (known); -1: its first callback has begun
-inline constexpr std::string_view kHookScript = R"js((native, shared) => {
+/// Written for V8's optimiser: `var` needs no check for use before its definition, and a field that is a small integer from the
+/// first is read without one. A derived class that returns an object makes none of its own. `open` is kept young (initSlowly
+/// makes it anew): V8 has nothing to remember about a young object that another one is stored in.
+inline constexpr std::string_view kHookScript = R"js((native, block, shared) => {
   'use strict';
-  let held, lastParent, wide = false;
-  class Identity { constructor(object) { return object } }
+  var wide = false, open = { held: undefined, lastParent: undefined };
+  class Identity extends null { constructor(object) { return object } }
   class Wide extends Identity {
-    #high; #parentHigh;
+    #high = 0; #parentHigh = 0;
     constructor(promise, high, parentHigh) { super(promise); this.#high = high; this.#parentHigh = parentHigh }
     static high(promise) { return #high in promise ? promise.#high : 0 }
     static parentHigh(promise) { return #high in promise ? promise.#parentHigh : 0 }
   }
   class Stamp extends Identity {
-    #id; #root; #parent;
+    #id = 0; #root = 0; #parent = 0;
     constructor(promise, id, root, parent) { super(promise); this.#id = id; this.#root = root; this.#parent = parent }
     static hooks() {
       return [
         (promise, parent) => {
-          let parentId = 0, parentHigh = 0, grandparent = 0;
+          var parentId = 0, grandparent = 0;
           if (parent !== undefined && #id in parent) {
             parentId = parent.#id;
             grandparent = parent.#parent;
-            if (wide) parentHigh = Wide.high(parent);
+            if (wide === true) shared[6] = Wide.high(parent);
+          } else if (wide === true) {
+            shared[6] = 0;
           }
-          const last = held;
-          if (last !== undefined) held = undefined;
-          let id = native.init(parentId, parentHigh, grandparent, last);
-          if (id < 0) {
-            if (id === -1) return;
-            id = native.initSlowly(parentId, parentHigh, grandparent, last, lastParent);
-            if (id < 0) return;
-            if (shared[2] !== 0) parent.#parent = 0;
+          var last = open.held;
+          if (last !== undefined) open.held = undefined;
+          var answer = native.init(block, parentId, grandparent, last);
+          if (answer !== 0) {
+            if (answer === 1) return;
+            answer = native.initSlowly(block, parentId, grandparent, last, open.lastParent);
+            open = { held: undefined, lastParent: open.lastParent };
+            if (answer !== 0) return;
+            if (shared[4] !== 0) parent.#parent = 0;
           }
-          new Stamp(promise, id, shared[0], parentId);
-          if (shared[1] !== 0 || parentHigh !== 0) {
+          new Stamp(promise, shared[0], shared[1], shared[2]);
+          if (shared[3] !== 0 || shared[6] !== 0) {
             wide = true;
-            new Wide(promise, shared[1], parentHigh);
+            new Wide(promise, shared[3], shared[6]);
           }
-          if (parent !== undefined) lastParent = parent;
+          if (parent !== undefined) open.lastParent = parent;
         },
         (promise) => {
-          const last = held;
-          if (last !== undefined) held = undefined;
+          var last = open.held;
+          if (last !== undefined) open.held = undefined;
           if (#id in promise) {
-            native.before(promise.#id, promise.#root, wide ? Wide.high(promise) : 0, promise.#parent,
-                          wide ? Wide.parentHigh(promise) : 0, last);
+            if (wide === true) {
+              shared[5] = Wide.high(promise);
+              shared[6] = Wide.parentHigh(promise);
+            }
+            native.before(block, promise.#id, promise.#root, promise.#parent, last);
             promise.#parent = -1;
           } else {
-            native.before(-1, 0, 0, 0, 0, last);
+            native.before(block, -1, 0, 0, last);
           }
         },
         (promise) => {
-          const last = held;
-          if (last !== undefined) held = undefined;
-          if (#id in promise) native.after(promise.#id, promise.#root, wide ? Wide.high(promise) : 0, last);
-          else native.after(-1, 0, 0, last);
+          var last = open.held;
+          if (last !== undefined) open.held = undefined;
+          if (#id in promise) {
+            if (wide === true) shared[5] = Wide.high(promise);
+            native.after(block, promise.#id, promise.#root, last);
+          } else {
+            native.after(block, -1, 0, last);
+          }
         },
         (promise) => {
           if (!(#id in promise)) return;
-          const last = held;
-          if (last !== undefined) held = undefined;
-          if (native.resolve(promise.#id, promise.#root, wide ? Wide.high(promise) : 0, last) !== 0) promise.#parent = 0;
-          held = promise;
+          var last = open.held;
+          if (wide === true) shared[5] = Wide.high(promise);
+          if (native.resolve(block, promise.#id, promise.#root, last) !== 0) promise.#parent = 0;
+          open.held = promise;
         },
         () => {
-          const last = held;
-          held = undefined;
-          lastParent = undefined;
+          var last = open.held;
+          open = { held: undefined, lastParent: undefined };
           return last;
         },
         (promise) => {
           if (!(#id in promise)) return -1;
-          shared[0] = promise.#root;
-          shared[1] = wide ? Wide.high(promise) : 0;
+          shared[1] = promise.#root;
+          shared[3] = wide === true ? Wide.high(promise) : 0;
           return promise.#id;
         }];
     }
@@ -742,15 +759,22 @@ struct PackedResource {
 
   [[nodiscard]] static constexpr PackedResource of(Resource resource) noexcept {
     const std::uint64_t id = number(resource.id);
-    const std::uint64_t root = resource.root == RootId::kUntraced ? 0 : number(resource.root) + 1;
+    const std::uint64_t root = (number(resource.root) + 1) & number(RootId::kUntraced);
     return {static_cast<std::int32_t>(id & kMask), static_cast<std::int32_t>(root & kMask),
             static_cast<std::int32_t>(id >> kBits | root >> kBits << kHighIdBits)};
   }
   [[nodiscard]] constexpr ResourceId resource_id() const noexcept { return id_of(id, high); }
   [[nodiscard]] constexpr Resource resource() const noexcept {
-    const std::uint64_t code = static_cast<std::uint64_t>(root) | static_cast<std::uint64_t>(high) >> kHighIdBits
-                                                                                                          << kBits;
-    return {resource_id(), code == 0 ? RootId::kUntraced : static_cast<RootId>(code - 1)};
+    std::uint64_t whole_id = static_cast<std::uint32_t>(id);
+    std::uint64_t code = static_cast<std::uint32_t>(root);
+    if (high != 0) [[unlikely]] {
+      whole_id = number(resource_id());
+      code |= static_cast<std::uint64_t>(high) >> kHighIdBits << kBits;
+    }
+    return {static_cast<ResourceId>(whole_id), static_cast<RootId>((code - 1) & number(RootId::kUntraced))};
+  }
+  [[nodiscard]] static constexpr std::int32_t low_of(ResourceId id) noexcept {
+    return static_cast<std::int32_t>(number(id) & kMask);
   }
   [[nodiscard]] static constexpr ResourceId id_of(std::int32_t low, std::int32_t high) noexcept {
     return static_cast<ResourceId>(static_cast<std::uint64_t>(low) | (static_cast<std::uint64_t>(high) & kHighIdMask)
@@ -880,7 +904,8 @@ class PromiseEvents {
   }
 
   /// init. The resource to keep on the promise; nothing to keep where its root is kNone and its id is.
-  Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
+  [[gnu::always_inline]] inline Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived,
+                                                StackId stack) noexcept {
     decide(open);
     if (!is_active()) return {};
     const Ticks now = tracer_->now();
@@ -902,7 +927,8 @@ class PromiseEvents {
   }
 
   /// before. `promise` is empty where it was never seen. `frame`: an address in the calling frame, on the stack.
-  void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, std::uintptr_t frame) noexcept {
+  [[gnu::always_inline]] inline void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent,
+                                             std::uintptr_t frame) noexcept {
     decide(open);
     leave_those_below(frame);
     if (!is_active()) return;
@@ -920,8 +946,13 @@ class PromiseEvents {
   }
 
   /// after.
-  void exited(OpenEnds& open, Resource promise) noexcept {
+  [[gnu::always_inline]] inline void exited(OpenEnds& open, Resource promise) noexcept {
     decide(open);
+    if (depth_ != 0 && entered_[depth_ - 1].promise == promise) [[likely]]
+      return leave_innermost();
+    exited_out_of_turn(promise);
+  }
+  [[gnu::noinline]] void exited_out_of_turn(Resource promise) noexcept {
     std::size_t at = depth_;
     while (at != 0 && !(entered_[at - 1].promise == promise)) --at;
     if (at == 0) {
@@ -941,9 +972,10 @@ class PromiseEvents {
 
   /// resolve. Held until the next call, which says what has become of it (settled or not). True: it is the wrapper of an
   /// awaited value, and never waited for its parent.
-  bool resolved(OpenEnds& open, Resource promise) noexcept {
+  [[gnu::always_inline]] inline bool resolved(OpenEnds& open, Resource promise) noexcept {
     const bool is_wrapper = promise && open.undecided.promise.id == promise.id;
-    if (is_wrapper) open.undecided.promise = {};
+    if (is_wrapper) [[unlikely]]
+      open.undecided.promise = {};
     decide(open);
     if (!is_active() || !promise) return is_wrapper;
     const Resource current = tracer_->current();
@@ -982,22 +1014,15 @@ class PromiseEvents {
   }
 
   /// What waits for a next call that may not come is said now.
-  void decide(OpenEnds& open) noexcept {
-    if (!open.undecided.promise) [[likely]]
-      return;
-    if (tracer_ != nullptr) {
-      tracer_->at(open.undecided.created)
-          .link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise, LinkKind::kAwaits);
-    }
-    open.undecided.promise = {};
+  [[gnu::always_inline]] inline void decide(OpenEnds& open) noexcept {
+    if (open.undecided.promise) [[unlikely]]
+      link_undecided(open);
   }
 
   /// Callbacks whose frames are gone: the stack has shrunk to `frame`, and no after came for them.
-  void leave_those_below(std::uintptr_t frame) noexcept {
-    while (depth_ != 0 && entered_[depth_ - 1].frame <= frame) [[unlikely]] {
-        ++counts_.exits_missed;
-        leave_innermost();
-      }
+  [[gnu::always_inline]] inline void leave_those_below(std::uintptr_t frame) noexcept {
+    if (depth_ != 0 && entered_[depth_ - 1].frame <= frame) [[unlikely]]
+      leave_all_below(frame);
   }
 
  private:
@@ -1006,7 +1031,22 @@ class PromiseEvents {
     std::uintptr_t frame;
   };
 
-  void leave_innermost() noexcept {
+  [[gnu::noinline]] void link_undecided(OpenEnds& open) noexcept {
+    if (tracer_ != nullptr) {
+      tracer_->at(open.undecided.created)
+          .link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise, LinkKind::kAwaits);
+    }
+    open.undecided.promise = {};
+  }
+
+  [[gnu::noinline, gnu::cold]] void leave_all_below(std::uintptr_t frame) noexcept {
+    while (depth_ != 0 && entered_[depth_ - 1].frame <= frame) {
+      ++counts_.exits_missed;
+      leave_innermost();
+    }
+  }
+
+  [[gnu::always_inline]] inline void leave_innermost() noexcept {
     const Entered& left = entered_[--depth_];
     at_enter_ = kNobodyKnows;
     // Tracing stopped and began again in between: the tracer does not know of it any more.
@@ -1418,7 +1458,7 @@ class BasicPromiseTracer {
     ::v8::Local<::v8::Value> id;
     if (!call(functions_[kIdentifyFunction], 1, arguments).ToLocal(&id) || !id->IsInt32()) return {};
     const std::int32_t low = id.As<::v8::Int32>()->Value();
-    return low < 0 ? Resource{} : PackedResource{low, shared_[kSharedRoot], shared_[kSharedHigh]}.resource();
+    return low < 0 ? Resource{} : PackedResource{low, shared(kSharedRoot), shared(kSharedHigh)}.resource();
   }
 
   /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
@@ -1455,9 +1495,8 @@ class BasicPromiseTracer {
         followed_.pop_back();
         unhook(context);
       }
-      // A hook that is running now finds nobody.
-      if (!native_.IsEmpty()) native_.Get(isolate_)->SetAlignedPointerInInternalField(0, nullptr);
     }
+    if (block_ != nullptr) block_->owner = nullptr;
     release_slot();
     isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
     stacks_.stop();
@@ -1493,20 +1532,49 @@ class BasicPromiseTracer {
   static constexpr std::size_t kMaxIsolates = 256;
 
  private:
+  /// How often the hooks renew what they keep in V8's young generation.
+  static constexpr std::uint32_t kInitsUntilRenewal = 4096;
+
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
   using Native = ::v8::Local<::v8::Object>;
 
   // ---- the context way: what the hooks of hook_script.hpp call
 
-  /// Whom the hooks' native object stands for; null once that has gone.
-  [[nodiscard]] static BasicPromiseTracer* owner_of(Native native) noexcept {
-    return static_cast<BasicPromiseTracer*>(native->GetAlignedPointerFromInternalField(0));
+  /// What the hooks and the tracer share. It lives as long as the hooks do; they hand its address to every call, as a number
+  /// (of the same bits), which costs nothing to find it by.
+  struct Block {
+    std::array<std::int32_t, kSharedWords> words{};
+    BasicPromiseTracer* owner = nullptr;  // null once that has gone: a hook that is running then finds nobody
+  };
+  [[nodiscard]] static double number_of(Block* block) noexcept {
+    return std::bit_cast<double>(std::uint64_t{reinterpret_cast<std::uintptr_t>(block)});
+  }
+  [[gnu::always_inline, nodiscard]] static inline BasicPromiseTracer* owner_of(double block) noexcept {
+    return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(std::bit_cast<std::uint64_t>(block)))->owner;
+  }
+  /// The owner that a call by the slow way is for; its other arguments follow.
+  [[nodiscard]] static BasicPromiseTracer* owner_of(const Info& info) noexcept {
+    BasicPromiseTracer* const self = owner_of(info[0].template As<::v8::Number>()->Value());
+    if (self != nullptr) ++self->slow_calls_;
+    return self;
   }
   [[nodiscard]] static std::int32_t integer(const Info& info, int index) noexcept {
     return info[index].template As<::v8::Int32>()->Value();
   }
+  [[gnu::always_inline, nodiscard]] inline std::int32_t shared(SharedWord word) const noexcept {
+    return block_->words[word];
+  }
 
+  /// What the last hook call left open is closed first, apart from what a hook then does: neither has to keep the other's
+  /// arguments over a call.
+  [[gnu::always_inline, nodiscard]] inline bool has_open_ends() const noexcept {
+    return open_.held.is_held || open_.undecided.promise.id != ResourceId::kNone;
+  }
+  [[gnu::always_inline]] inline void close(Value held) noexcept {
+    look_at_held(held);
+    events_.decide(open_);
+  }
   void look_at_held(Value held) noexcept {
     if (!open_.held.is_held) return;
     if (held->IsUndefined()) [[unlikely]] {
@@ -1516,45 +1584,57 @@ class BasicPromiseTracer {
     }
   }
 
-  [[nodiscard]] std::int32_t stamp(ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
+  [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
     const Resource resource = events_.created(open_, parent, parent_is_derived, stack);
     if (!resource && resource.root == RootId::kNone) return kDoNotStamp;
     const PackedResource packed = PackedResource::of(resource);
-    shared_[kSharedRoot] = packed.root;
-    shared_[kSharedHigh] = packed.high;
-    return packed.id;
+    block_->words[kSharedId] = packed.id;
+    block_->words[kSharedRoot] = packed.root;
+    block_->words[kSharedParent] = PackedResource::low_of(parent);
+    block_->words[kSharedHigh] = packed.high;
+    return kStamp;
   }
 
-  static std::int32_t init_fast(Native native, std::int32_t parent, std::int32_t parent_high, std::int32_t grandparent,
-                                Value held) {
-    BasicPromiseTracer* const self = owner_of(native);
+  static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return kDoNotStamp;
     ++self->fast_calls_;
-    self->look_at_held(held);
-    const ResourceId parent_id = PackedResource::id_of(parent, parent_high);
-    if (self->events_.must_decide_chain(self->open_, parent_id)) [[unlikely]]
-      return kAskSlowly;
-    if (!self->events_.is_active()) [[unlikely]]
-      return self->can_pause() ? kAskSlowly : kDoNotStamp;
     // The caller is the hook's own code: what called the hook is the caller's caller.
-    const StackId stack = self->stacks_.look_up(detail::load_word(THENCE_V8_FRAME()));
+    const std::uintptr_t hooked = detail::load_word(THENCE_V8_FRAME());
+    if (self->has_open_ends()) return self->init_closing(parent, grandparent, held, hooked);
+    return self->init(parent, grandparent, hooked);
+  }
+  [[gnu::noinline]] std::int32_t init_closing(std::int32_t parent, std::int32_t grandparent, Value held,
+                                              std::uintptr_t hooked) noexcept {
+    look_at_held(held);
+    if (events_.must_decide_chain(open_, PackedResource::id_of(parent, shared(kSharedParentHigh)))) [[unlikely]]
+      return kAskSlowly;
+    events_.decide(open_);
+    return init(parent, grandparent, hooked);
+  }
+  [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hooked) noexcept {
+    if (!events_.is_active()) [[unlikely]]
+      return can_pause() ? kAskSlowly : kDoNotStamp;
+    if (inits_until_renewal_-- == 0) [[unlikely]]
+      return kAskSlowly;
+    const StackId stack = stacks_.look_up(hooked);
     if (stack == ScriptStacks::kUnseen) [[unlikely]]
       return kAskSlowly;
-    return self->stamp(parent_id, grandparent != 0, stack);
+    return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, stack);
   }
   /// The same call where it is no fast one: it has arguments to take apart once more anyway.
   static void init_normally(const Info& info) { info.GetReturnValue().Set(static_cast<std::int32_t>(kAskSlowly)); }
   static void init_slowly(const Info& info) {
-    BasicPromiseTracer* const self = owner_of(info.This());
+    BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
-    ++self->slow_calls_;
+    self->inits_until_renewal_ = kInitsUntilRenewal;
     self->look_at_held(info[3]);
-    const ResourceId parent = PackedResource::id_of(integer(info, 0), integer(info, 1));
+    const ResourceId parent = PackedResource::id_of(integer(info, 1), self->shared(kSharedParentHigh));
     bool parent_is_derived = integer(info, 2) != 0;
-    self->shared_[kSharedForgetParent] = 0;
+    self->block_->words[kSharedForgetParent] = 0;
     if (self->events_.must_decide_chain(self->open_, parent) &&
         !self->events_.decide_chain(self->open_, state_of(info[4]))) {
-      self->shared_[kSharedForgetParent] = 1;
+      self->block_->words[kSharedForgetParent] = 1;
       parent_is_derived = false;
     }
     if (!self->events_.is_active()) {
@@ -1570,60 +1650,68 @@ class BasicPromiseTracer {
     return {it->State() == ::v8::Promise::kPending, it->HasHandler()};
   }
 
-  void before(std::int32_t id, std::int32_t root, std::int32_t high, std::int32_t parent, std::int32_t parent_high,
-              Value held, std::uintptr_t frame) noexcept {
-    look_at_held(held);
-    const bool is_known = id >= 0;
-    events_.entered(open_, is_known ? PackedResource{id, root, high}.resource() : Resource{}, is_known,
-                    parent >= 0 ? PackedResource::id_of(parent, parent_high) : ResourceId::kNone, frame);
-  }
-  static void before_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, std::int32_t parent,
-                          std::int32_t parent_high, Value held) {
-    BasicPromiseTracer* const self = owner_of(native);
+  static void before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return;
     ++self->fast_calls_;
-    self->before(id, root, high, parent, parent_high, held, THENCE_V8_FRAME());
+    if (self->has_open_ends()) return self->before_closing(id, root, parent, held, THENCE_V8_FRAME());
+    self->before(id, root, parent, THENCE_V8_FRAME());
   }
   static void before_slowly(const Info& info) {
-    BasicPromiseTracer* const self = owner_of(info.This());
-    if (self == nullptr) return;
-    ++self->slow_calls_;
-    self->before(integer(info, 0), integer(info, 1), integer(info, 2), integer(info, 3), integer(info, 4), info[5],
-                 THENCE_V8_FRAME());
+    if (BasicPromiseTracer* const self = owner_of(info)) {
+      self->before_closing(integer(info, 1), integer(info, 2), integer(info, 3), info[4], THENCE_V8_FRAME());
+    }
+  }
+  [[gnu::noinline]] void before_closing(std::int32_t id, std::int32_t root, std::int32_t parent, Value held,
+                                        std::uintptr_t frame) noexcept {
+    close(held);
+    before(id, root, parent, frame);
+  }
+  [[gnu::noinline]] void before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
+    events_.entered(open_, handed(id, root), id >= 0,
+                    parent >= 0 ? PackedResource::id_of(parent, shared(kSharedParentHigh)) : ResourceId::kNone, frame);
   }
 
-  void after(std::int32_t id, std::int32_t root, std::int32_t high, Value held) noexcept {
-    look_at_held(held);
-    events_.exited(open_, id >= 0 ? PackedResource{id, root, high}.resource() : Resource{});
-  }
-  static void after_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, Value held) {
-    BasicPromiseTracer* const self = owner_of(native);
+  static void after_fast(Native, double block, std::int32_t id, std::int32_t root, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return;
     ++self->fast_calls_;
-    self->after(id, root, high, held);
+    if (self->has_open_ends()) return self->after_closing(id, root, held);
+    self->after(id, root);
   }
   static void after_slowly(const Info& info) {
-    BasicPromiseTracer* const self = owner_of(info.This());
-    if (self == nullptr) return;
-    ++self->slow_calls_;
-    self->after(integer(info, 0), integer(info, 1), integer(info, 2), info[3]);
+    if (BasicPromiseTracer* const self = owner_of(info)) self->after_closing(integer(info, 1), integer(info, 2), info[3]);
   }
+  [[gnu::noinline]] void after_closing(std::int32_t id, std::int32_t root, Value held) noexcept {
+    close(held);
+    after(id, root);
+  }
+  [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept { events_.exited(open_, handed(id, root)); }
 
-  [[nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, std::int32_t high, Value held) noexcept {
-    look_at_held(held);
-    return events_.resolved(open_, PackedResource{id, root, high}.resource()) ? 1 : 0;
-  }
-  static std::int32_t resolve_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, Value held) {
-    BasicPromiseTracer* const self = owner_of(native);
+  static std::int32_t resolve_fast(Native, double block, std::int32_t id, std::int32_t root, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    return self->resolve(id, root, high, held);
+    if (self->has_open_ends()) return self->resolve_closing(id, root, held);
+    return self->resolve(id, root);
   }
   static void resolve_slowly(const Info& info) {
-    BasicPromiseTracer* const self = owner_of(info.This());
-    if (self == nullptr) return;
-    ++self->slow_calls_;
-    info.GetReturnValue().Set(self->resolve(integer(info, 0), integer(info, 1), integer(info, 2), info[3]));
+    if (BasicPromiseTracer* const self = owner_of(info)) {
+      info.GetReturnValue().Set(self->resolve_closing(integer(info, 1), integer(info, 2), info[3]));
+    }
+  }
+  [[gnu::noinline, nodiscard]] std::int32_t resolve_closing(std::int32_t id, std::int32_t root, Value held) noexcept {
+    look_at_held(held);
+    return resolve(id, root);
+  }
+  [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root) noexcept {
+    return events_.resolved(open_, handed(id, root)) ? 1 : 0;
+  }
+
+  /// The resource that a hook handed on.
+  [[gnu::always_inline, nodiscard]] inline Resource handed(std::int32_t id, std::int32_t root) const noexcept {
+    if (id < 0) [[unlikely]] return {};
+    return PackedResource{id, root, shared(kSharedOwnHigh)}.resource();
   }
 
   [[nodiscard]] ::v8::Local<::v8::String> text(std::string_view characters) const {
@@ -1647,11 +1735,7 @@ class BasicPromiseTracer {
   }
 
   [[nodiscard]] bool make_hooks(::v8::Local<::v8::Context> context) {
-    const auto shape = ::v8::ObjectTemplate::New(isolate_);
-    shape->SetInternalFieldCount(1);
-    ::v8::Local<::v8::Object> native;
-    if (!shape->NewInstance(context).ToLocal(&native)) return false;
-    native->SetAlignedPointerInInternalField(0, this);
+    const auto native = ::v8::Object::New(isolate_);
     const auto add = [&](std::string_view name, ::v8::FunctionCallback slow, const FastFunction* fast) {
       const auto made =
           fast != nullptr ? function_template(isolate_, slow, *fast) : ::v8::FunctionTemplate::New(isolate_, slow);
@@ -1668,15 +1752,17 @@ class BasicPromiseTracer {
         !add("initSlowly", &init_slowly, nullptr)) {
       return false;
     }
-    const auto memory = ::v8::ArrayBuffer::New(isolate_, kSharedWords * sizeof(std::int32_t));
+    const auto memory = ::v8::ArrayBuffer::New(isolate_, sizeof(Block));
+    shared_memory_ = memory->GetBackingStore();
+    block_ = new (shared_memory_->Data()) Block{.owner = this};
     auto origin = script_origin(isolate_, text(kHookScriptName));
     ::v8::ScriptCompiler::Source source(text(kHookScript), origin);
     ::v8::Local<::v8::Script> script;
     Value factory;
     Value made;
-    Value arguments[] = {native, ::v8::Int32Array::New(memory, 0, kSharedWords)};
+    Value arguments[] = {native, ::v8::Number::New(isolate_, number_of(block_)), ::v8::Int32Array::New(memory, 0, kSharedWords)};
     if (!::v8::ScriptCompiler::Compile(context, &source).ToLocal(&script) || !script->Run(context).ToLocal(&factory) ||
-        !factory.As<::v8::Function>()->Call(context, ::v8::Undefined(isolate_), 2, arguments).ToLocal(&made)) {
+        !factory.As<::v8::Function>()->Call(context, ::v8::Undefined(isolate_), 3, arguments).ToLocal(&made)) {
       return false;
     }
     const auto list = made.As<::v8::Object>();
@@ -1686,9 +1772,6 @@ class BasicPromiseTracer {
       functions_[i].Reset(isolate_, function.As<::v8::Function>());
     }
     script_id_ = script->GetUnboundScript()->GetId();
-    native_.Reset(isolate_, native);
-    shared_memory_ = memory->GetBackingStore();
-    shared_ = static_cast<std::int32_t*>(shared_memory_->Data());
     return true;
   }
 
@@ -1903,14 +1986,13 @@ class BasicPromiseTracer {
   template <class Do>
   void each_handle(Do&& act) noexcept {
     act(own_context_);
-    act(native_);
     for (auto& function : functions_) act(function);
     act(key_);
     act(stamps_);
     act(held_);
     act(last_parent_);
     shared_memory_.reset();
-    shared_ = nullptr;
+    block_ = nullptr;
   }
 
   ::v8::Isolate* isolate_;
@@ -1925,10 +2007,10 @@ class BasicPromiseTracer {
   bool is_paused_ = false;
   bool watches_calls_ = false;
   // the context way
-  ::v8::Global<::v8::Object> native_;
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
   std::shared_ptr<::v8::BackingStore> shared_memory_;
-  std::int32_t* shared_ = nullptr;
+  Block* block_ = nullptr;
+  std::uint32_t inits_until_renewal_ = kInitsUntilRenewal;
   int script_id_ = 0;
   // the isolate way
   ::v8::Global<::v8::Private> key_;

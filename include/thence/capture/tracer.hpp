@@ -192,7 +192,8 @@ class BasicTracer {
   class Moment {
    public:
     template <ResourceTypeEnum Type>
-    Resource create(Type type, CreateOptions options = {}, SourceSite site = SourceSite::current()) const noexcept {
+    [[gnu::always_inline]] inline Resource create(Type type, CreateOptions options = {},
+                                                  SourceSite site = SourceSite::current()) const noexcept {
       return tracer_.create_when(At{ticks_}, type, options, site);
     }
     void schedule(Resource resource) const noexcept { tracer_.schedule_when(At{ticks_}, resource); }

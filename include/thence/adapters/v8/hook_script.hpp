@@ -24,90 +24,106 @@ namespace v8_adapter {
 /// The name under which the hooks' own frames appear to V8; frames of this script are no part of any stack in a trace.
 inline constexpr std::string_view kHookScriptName = "thence:promise-hooks";
 
-/// What native.init answers instead of an id.
-inline constexpr int kDoNotStamp = -1;  ///< nothing is recorded now
-inline constexpr int kAskSlowly = -2;   ///< something is needed that a fast call must not do
+/// What native.init answers.
+inline constexpr int kStamp = 0;       ///< the promise's stamp is in `shared`
+inline constexpr int kDoNotStamp = 1;  ///< nothing is recorded now
+inline constexpr int kAskSlowly = 2;   ///< something is needed that a fast call must not do
 
-/// Where `shared` (an Int32Array over memory of the native side) has what native.init answers beside the id.
-enum SharedWord : int { kSharedRoot = 0, kSharedHigh = 1, kSharedForgetParent = 2, kSharedWords = 4 };
+/// The words of `shared`, an Int32Array over memory that both sides know: a stamp for a new promise, and, once a number has
+/// high bits (until then they are zero, and not written), those of what a hook hands on.
+enum SharedWord : int {
+  kSharedId, kSharedRoot, kSharedParent, kSharedHigh, kSharedForgetParent, kSharedOwnHigh, kSharedParentHigh, kSharedWords
+};
 
-/// (native, shared) => [init, before, after, resolve, take, identify]
-///   native.init(parent, parentHigh, grandparent, held) -> id; native.initSlowly(the same, lastParent)
-///   native.before(id, root, high, parent, parentHigh, held), native.after(id, root, high, held),
-///   native.resolve(id, root, high, held) -> not 0: it never waited for its parent; an id of -1: a promise that was never seen
+/// (native, block, shared) => [init, before, after, resolve, take, identify]
+///   native.init(block, parent, grandparent, held); native.initSlowly(the same, lastParent)
+///   native.before(block, id, root, parent, held), native.after(block, id, root, held),
+///   native.resolve(block, id, root, held) -> not 0: it never waited for its parent; an id of -1: a promise that was never seen
 ///   #parent is 0: none (known); -1: its first callback has begun
-inline constexpr std::string_view kHookScript = R"js((native, shared) => {
+/// Written for V8's optimiser: `var` needs no check for use before its definition, and a field that is a small integer from the
+/// first is read without one. A derived class that returns an object makes none of its own. `open` is kept young (initSlowly
+/// makes it anew): V8 has nothing to remember about a young object that another one is stored in.
+inline constexpr std::string_view kHookScript = R"js((native, block, shared) => {
   'use strict';
-  let held, lastParent, wide = false;
-  class Identity { constructor(object) { return object } }
+  var wide = false, open = { held: undefined, lastParent: undefined };
+  class Identity extends null { constructor(object) { return object } }
   class Wide extends Identity {
-    #high; #parentHigh;
+    #high = 0; #parentHigh = 0;
     constructor(promise, high, parentHigh) { super(promise); this.#high = high; this.#parentHigh = parentHigh }
     static high(promise) { return #high in promise ? promise.#high : 0 }
     static parentHigh(promise) { return #high in promise ? promise.#parentHigh : 0 }
   }
   class Stamp extends Identity {
-    #id; #root; #parent;
+    #id = 0; #root = 0; #parent = 0;
     constructor(promise, id, root, parent) { super(promise); this.#id = id; this.#root = root; this.#parent = parent }
     static hooks() {
       return [
         (promise, parent) => {
-          let parentId = 0, parentHigh = 0, grandparent = 0;
+          var parentId = 0, grandparent = 0;
           if (parent !== undefined && #id in parent) {
             parentId = parent.#id;
             grandparent = parent.#parent;
-            if (wide) parentHigh = Wide.high(parent);
+            if (wide === true) shared[6] = Wide.high(parent);
+          } else if (wide === true) {
+            shared[6] = 0;
           }
-          const last = held;
-          if (last !== undefined) held = undefined;
-          let id = native.init(parentId, parentHigh, grandparent, last);
-          if (id < 0) {
-            if (id === -1) return;
-            id = native.initSlowly(parentId, parentHigh, grandparent, last, lastParent);
-            if (id < 0) return;
-            if (shared[2] !== 0) parent.#parent = 0;
+          var last = open.held;
+          if (last !== undefined) open.held = undefined;
+          var answer = native.init(block, parentId, grandparent, last);
+          if (answer !== 0) {
+            if (answer === 1) return;
+            answer = native.initSlowly(block, parentId, grandparent, last, open.lastParent);
+            open = { held: undefined, lastParent: open.lastParent };
+            if (answer !== 0) return;
+            if (shared[4] !== 0) parent.#parent = 0;
           }
-          new Stamp(promise, id, shared[0], parentId);
-          if (shared[1] !== 0 || parentHigh !== 0) {
+          new Stamp(promise, shared[0], shared[1], shared[2]);
+          if (shared[3] !== 0 || shared[6] !== 0) {
             wide = true;
-            new Wide(promise, shared[1], parentHigh);
+            new Wide(promise, shared[3], shared[6]);
           }
-          if (parent !== undefined) lastParent = parent;
+          if (parent !== undefined) open.lastParent = parent;
         },
         (promise) => {
-          const last = held;
-          if (last !== undefined) held = undefined;
+          var last = open.held;
+          if (last !== undefined) open.held = undefined;
           if (#id in promise) {
-            native.before(promise.#id, promise.#root, wide ? Wide.high(promise) : 0, promise.#parent,
-                          wide ? Wide.parentHigh(promise) : 0, last);
+            if (wide === true) {
+              shared[5] = Wide.high(promise);
+              shared[6] = Wide.parentHigh(promise);
+            }
+            native.before(block, promise.#id, promise.#root, promise.#parent, last);
             promise.#parent = -1;
           } else {
-            native.before(-1, 0, 0, 0, 0, last);
+            native.before(block, -1, 0, 0, last);
           }
         },
         (promise) => {
-          const last = held;
-          if (last !== undefined) held = undefined;
-          if (#id in promise) native.after(promise.#id, promise.#root, wide ? Wide.high(promise) : 0, last);
-          else native.after(-1, 0, 0, last);
+          var last = open.held;
+          if (last !== undefined) open.held = undefined;
+          if (#id in promise) {
+            if (wide === true) shared[5] = Wide.high(promise);
+            native.after(block, promise.#id, promise.#root, last);
+          } else {
+            native.after(block, -1, 0, last);
+          }
         },
         (promise) => {
           if (!(#id in promise)) return;
-          const last = held;
-          if (last !== undefined) held = undefined;
-          if (native.resolve(promise.#id, promise.#root, wide ? Wide.high(promise) : 0, last) !== 0) promise.#parent = 0;
-          held = promise;
+          var last = open.held;
+          if (wide === true) shared[5] = Wide.high(promise);
+          if (native.resolve(block, promise.#id, promise.#root, last) !== 0) promise.#parent = 0;
+          open.held = promise;
         },
         () => {
-          const last = held;
-          held = undefined;
-          lastParent = undefined;
+          var last = open.held;
+          open = { held: undefined, lastParent: undefined };
           return last;
         },
         (promise) => {
           if (!(#id in promise)) return -1;
-          shared[0] = promise.#root;
-          shared[1] = wide ? Wide.high(promise) : 0;
+          shared[1] = promise.#root;
+          shared[3] = wide === true ? Wide.high(promise) : 0;
           return promise.#id;
         }];
     }

@@ -30,15 +30,22 @@ struct PackedResource {
 
   [[nodiscard]] static constexpr PackedResource of(Resource resource) noexcept {
     const std::uint64_t id = number(resource.id);
-    const std::uint64_t root = resource.root == RootId::kUntraced ? 0 : number(resource.root) + 1;
+    const std::uint64_t root = (number(resource.root) + 1) & number(RootId::kUntraced);
     return {static_cast<std::int32_t>(id & kMask), static_cast<std::int32_t>(root & kMask),
             static_cast<std::int32_t>(id >> kBits | root >> kBits << kHighIdBits)};
   }
   [[nodiscard]] constexpr ResourceId resource_id() const noexcept { return id_of(id, high); }
   [[nodiscard]] constexpr Resource resource() const noexcept {
-    const std::uint64_t code = static_cast<std::uint64_t>(root) | static_cast<std::uint64_t>(high) >> kHighIdBits
-                                                                                                          << kBits;
-    return {resource_id(), code == 0 ? RootId::kUntraced : static_cast<RootId>(code - 1)};
+    std::uint64_t whole_id = static_cast<std::uint32_t>(id);
+    std::uint64_t code = static_cast<std::uint32_t>(root);
+    if (high != 0) [[unlikely]] {
+      whole_id = number(resource_id());
+      code |= static_cast<std::uint64_t>(high) >> kHighIdBits << kBits;
+    }
+    return {static_cast<ResourceId>(whole_id), static_cast<RootId>((code - 1) & number(RootId::kUntraced))};
+  }
+  [[nodiscard]] static constexpr std::int32_t low_of(ResourceId id) noexcept {
+    return static_cast<std::int32_t>(number(id) & kMask);
   }
   [[nodiscard]] static constexpr ResourceId id_of(std::int32_t low, std::int32_t high) noexcept {
     return static_cast<ResourceId>(static_cast<std::uint64_t>(low) | (static_cast<std::uint64_t>(high) & kHighIdMask)

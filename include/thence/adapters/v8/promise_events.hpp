@@ -129,7 +129,8 @@ class PromiseEvents {
   }
 
   /// init. The resource to keep on the promise; nothing to keep where its root is kNone and its id is.
-  Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
+  [[gnu::always_inline]] inline Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived,
+                                                StackId stack) noexcept {
     decide(open);
     if (!is_active()) return {};
     const Ticks now = tracer_->now();
@@ -151,7 +152,8 @@ class PromiseEvents {
   }
 
   /// before. `promise` is empty where it was never seen. `frame`: an address in the calling frame, on the stack.
-  void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, std::uintptr_t frame) noexcept {
+  [[gnu::always_inline]] inline void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent,
+                                             std::uintptr_t frame) noexcept {
     decide(open);
     leave_those_below(frame);
     if (!is_active()) return;
@@ -169,8 +171,13 @@ class PromiseEvents {
   }
 
   /// after.
-  void exited(OpenEnds& open, Resource promise) noexcept {
+  [[gnu::always_inline]] inline void exited(OpenEnds& open, Resource promise) noexcept {
     decide(open);
+    if (depth_ != 0 && entered_[depth_ - 1].promise == promise) [[likely]]
+      return leave_innermost();
+    exited_out_of_turn(promise);
+  }
+  [[gnu::noinline]] void exited_out_of_turn(Resource promise) noexcept {
     std::size_t at = depth_;
     while (at != 0 && !(entered_[at - 1].promise == promise)) --at;
     if (at == 0) {
@@ -190,9 +197,10 @@ class PromiseEvents {
 
   /// resolve. Held until the next call, which says what has become of it (settled or not). True: it is the wrapper of an
   /// awaited value, and never waited for its parent.
-  bool resolved(OpenEnds& open, Resource promise) noexcept {
+  [[gnu::always_inline]] inline bool resolved(OpenEnds& open, Resource promise) noexcept {
     const bool is_wrapper = promise && open.undecided.promise.id == promise.id;
-    if (is_wrapper) open.undecided.promise = {};
+    if (is_wrapper) [[unlikely]]
+      open.undecided.promise = {};
     decide(open);
     if (!is_active() || !promise) return is_wrapper;
     const Resource current = tracer_->current();
@@ -231,22 +239,15 @@ class PromiseEvents {
   }
 
   /// What waits for a next call that may not come is said now.
-  void decide(OpenEnds& open) noexcept {
-    if (!open.undecided.promise) [[likely]]
-      return;
-    if (tracer_ != nullptr) {
-      tracer_->at(open.undecided.created)
-          .link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise, LinkKind::kAwaits);
-    }
-    open.undecided.promise = {};
+  [[gnu::always_inline]] inline void decide(OpenEnds& open) noexcept {
+    if (open.undecided.promise) [[unlikely]]
+      link_undecided(open);
   }
 
   /// Callbacks whose frames are gone: the stack has shrunk to `frame`, and no after came for them.
-  void leave_those_below(std::uintptr_t frame) noexcept {
-    while (depth_ != 0 && entered_[depth_ - 1].frame <= frame) [[unlikely]] {
-        ++counts_.exits_missed;
-        leave_innermost();
-      }
+  [[gnu::always_inline]] inline void leave_those_below(std::uintptr_t frame) noexcept {
+    if (depth_ != 0 && entered_[depth_ - 1].frame <= frame) [[unlikely]]
+      leave_all_below(frame);
   }
 
  private:
@@ -255,7 +256,22 @@ class PromiseEvents {
     std::uintptr_t frame;
   };
 
-  void leave_innermost() noexcept {
+  [[gnu::noinline]] void link_undecided(OpenEnds& open) noexcept {
+    if (tracer_ != nullptr) {
+      tracer_->at(open.undecided.created)
+          .link(Resource{open.undecided.parent, open.undecided.promise.root}, open.undecided.promise, LinkKind::kAwaits);
+    }
+    open.undecided.promise = {};
+  }
+
+  [[gnu::noinline, gnu::cold]] void leave_all_below(std::uintptr_t frame) noexcept {
+    while (depth_ != 0 && entered_[depth_ - 1].frame <= frame) {
+      ++counts_.exits_missed;
+      leave_innermost();
+    }
+  }
+
+  [[gnu::always_inline]] inline void leave_innermost() noexcept {
     const Entered& left = entered_[--depth_];
     at_enter_ = kNobodyKnows;
     // Tracing stopped and began again in between: the tracer does not know of it any more.

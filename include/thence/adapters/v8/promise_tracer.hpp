@@ -18,10 +18,12 @@
 
 #include <array>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string_view>
 #include <type_traits>
@@ -147,7 +149,7 @@ class BasicPromiseTracer {
     ::v8::Local<::v8::Value> id;
     if (!call(functions_[kIdentifyFunction], 1, arguments).ToLocal(&id) || !id->IsInt32()) return {};
     const std::int32_t low = id.As<::v8::Int32>()->Value();
-    return low < 0 ? Resource{} : PackedResource{low, shared_[kSharedRoot], shared_[kSharedHigh]}.resource();
+    return low < 0 ? Resource{} : PackedResource{low, shared(kSharedRoot), shared(kSharedHigh)}.resource();
   }
 
   /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
@@ -184,9 +186,8 @@ class BasicPromiseTracer {
         followed_.pop_back();
         unhook(context);
       }
-      // A hook that is running now finds nobody.
-      if (!native_.IsEmpty()) native_.Get(isolate_)->SetAlignedPointerInInternalField(0, nullptr);
     }
+    if (block_ != nullptr) block_->owner = nullptr;
     release_slot();
     isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
     stacks_.stop();
@@ -222,20 +223,49 @@ class BasicPromiseTracer {
   static constexpr std::size_t kMaxIsolates = 256;
 
  private:
+  /// How often the hooks renew what they keep in V8's young generation.
+  static constexpr std::uint32_t kInitsUntilRenewal = 4096;
+
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
   using Native = ::v8::Local<::v8::Object>;
 
   // ---- the context way: what the hooks of hook_script.hpp call
 
-  /// Whom the hooks' native object stands for; null once that has gone.
-  [[nodiscard]] static BasicPromiseTracer* owner_of(Native native) noexcept {
-    return static_cast<BasicPromiseTracer*>(native->GetAlignedPointerFromInternalField(0));
+  /// What the hooks and the tracer share. It lives as long as the hooks do; they hand its address to every call, as a number
+  /// (of the same bits), which costs nothing to find it by.
+  struct Block {
+    std::array<std::int32_t, kSharedWords> words{};
+    BasicPromiseTracer* owner = nullptr;  // null once that has gone: a hook that is running then finds nobody
+  };
+  [[nodiscard]] static double number_of(Block* block) noexcept {
+    return std::bit_cast<double>(std::uint64_t{reinterpret_cast<std::uintptr_t>(block)});
+  }
+  [[gnu::always_inline, nodiscard]] static inline BasicPromiseTracer* owner_of(double block) noexcept {
+    return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(std::bit_cast<std::uint64_t>(block)))->owner;
+  }
+  /// The owner that a call by the slow way is for; its other arguments follow.
+  [[nodiscard]] static BasicPromiseTracer* owner_of(const Info& info) noexcept {
+    BasicPromiseTracer* const self = owner_of(info[0].template As<::v8::Number>()->Value());
+    if (self != nullptr) ++self->slow_calls_;
+    return self;
   }
   [[nodiscard]] static std::int32_t integer(const Info& info, int index) noexcept {
     return info[index].template As<::v8::Int32>()->Value();
   }
+  [[gnu::always_inline, nodiscard]] inline std::int32_t shared(SharedWord word) const noexcept {
+    return block_->words[word];
+  }
 
+  /// What the last hook call left open is closed first, apart from what a hook then does: neither has to keep the other's
+  /// arguments over a call.
+  [[gnu::always_inline, nodiscard]] inline bool has_open_ends() const noexcept {
+    return open_.held.is_held || open_.undecided.promise.id != ResourceId::kNone;
+  }
+  [[gnu::always_inline]] inline void close(Value held) noexcept {
+    look_at_held(held);
+    events_.decide(open_);
+  }
   void look_at_held(Value held) noexcept {
     if (!open_.held.is_held) return;
     if (held->IsUndefined()) [[unlikely]] {
@@ -245,45 +275,57 @@ class BasicPromiseTracer {
     }
   }
 
-  [[nodiscard]] std::int32_t stamp(ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
+  [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
     const Resource resource = events_.created(open_, parent, parent_is_derived, stack);
     if (!resource && resource.root == RootId::kNone) return kDoNotStamp;
     const PackedResource packed = PackedResource::of(resource);
-    shared_[kSharedRoot] = packed.root;
-    shared_[kSharedHigh] = packed.high;
-    return packed.id;
+    block_->words[kSharedId] = packed.id;
+    block_->words[kSharedRoot] = packed.root;
+    block_->words[kSharedParent] = PackedResource::low_of(parent);
+    block_->words[kSharedHigh] = packed.high;
+    return kStamp;
   }
 
-  static std::int32_t init_fast(Native native, std::int32_t parent, std::int32_t parent_high, std::int32_t grandparent,
-                                Value held) {
-    BasicPromiseTracer* const self = owner_of(native);
+  static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return kDoNotStamp;
     ++self->fast_calls_;
-    self->look_at_held(held);
-    const ResourceId parent_id = PackedResource::id_of(parent, parent_high);
-    if (self->events_.must_decide_chain(self->open_, parent_id)) [[unlikely]]
-      return kAskSlowly;
-    if (!self->events_.is_active()) [[unlikely]]
-      return self->can_pause() ? kAskSlowly : kDoNotStamp;
     // The caller is the hook's own code: what called the hook is the caller's caller.
-    const StackId stack = self->stacks_.look_up(detail::load_word(THENCE_V8_FRAME()));
+    const std::uintptr_t hooked = detail::load_word(THENCE_V8_FRAME());
+    if (self->has_open_ends()) return self->init_closing(parent, grandparent, held, hooked);
+    return self->init(parent, grandparent, hooked);
+  }
+  [[gnu::noinline]] std::int32_t init_closing(std::int32_t parent, std::int32_t grandparent, Value held,
+                                              std::uintptr_t hooked) noexcept {
+    look_at_held(held);
+    if (events_.must_decide_chain(open_, PackedResource::id_of(parent, shared(kSharedParentHigh)))) [[unlikely]]
+      return kAskSlowly;
+    events_.decide(open_);
+    return init(parent, grandparent, hooked);
+  }
+  [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hooked) noexcept {
+    if (!events_.is_active()) [[unlikely]]
+      return can_pause() ? kAskSlowly : kDoNotStamp;
+    if (inits_until_renewal_-- == 0) [[unlikely]]
+      return kAskSlowly;
+    const StackId stack = stacks_.look_up(hooked);
     if (stack == ScriptStacks::kUnseen) [[unlikely]]
       return kAskSlowly;
-    return self->stamp(parent_id, grandparent != 0, stack);
+    return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, stack);
   }
   /// The same call where it is no fast one: it has arguments to take apart once more anyway.
   static void init_normally(const Info& info) { info.GetReturnValue().Set(static_cast<std::int32_t>(kAskSlowly)); }
   static void init_slowly(const Info& info) {
-    BasicPromiseTracer* const self = owner_of(info.This());
+    BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
-    ++self->slow_calls_;
+    self->inits_until_renewal_ = kInitsUntilRenewal;
     self->look_at_held(info[3]);
-    const ResourceId parent = PackedResource::id_of(integer(info, 0), integer(info, 1));
+    const ResourceId parent = PackedResource::id_of(integer(info, 1), self->shared(kSharedParentHigh));
     bool parent_is_derived = integer(info, 2) != 0;
-    self->shared_[kSharedForgetParent] = 0;
+    self->block_->words[kSharedForgetParent] = 0;
     if (self->events_.must_decide_chain(self->open_, parent) &&
         !self->events_.decide_chain(self->open_, state_of(info[4]))) {
-      self->shared_[kSharedForgetParent] = 1;
+      self->block_->words[kSharedForgetParent] = 1;
       parent_is_derived = false;
     }
     if (!self->events_.is_active()) {
@@ -299,60 +341,68 @@ class BasicPromiseTracer {
     return {it->State() == ::v8::Promise::kPending, it->HasHandler()};
   }
 
-  void before(std::int32_t id, std::int32_t root, std::int32_t high, std::int32_t parent, std::int32_t parent_high,
-              Value held, std::uintptr_t frame) noexcept {
-    look_at_held(held);
-    const bool is_known = id >= 0;
-    events_.entered(open_, is_known ? PackedResource{id, root, high}.resource() : Resource{}, is_known,
-                    parent >= 0 ? PackedResource::id_of(parent, parent_high) : ResourceId::kNone, frame);
-  }
-  static void before_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, std::int32_t parent,
-                          std::int32_t parent_high, Value held) {
-    BasicPromiseTracer* const self = owner_of(native);
+  static void before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return;
     ++self->fast_calls_;
-    self->before(id, root, high, parent, parent_high, held, THENCE_V8_FRAME());
+    if (self->has_open_ends()) return self->before_closing(id, root, parent, held, THENCE_V8_FRAME());
+    self->before(id, root, parent, THENCE_V8_FRAME());
   }
   static void before_slowly(const Info& info) {
-    BasicPromiseTracer* const self = owner_of(info.This());
-    if (self == nullptr) return;
-    ++self->slow_calls_;
-    self->before(integer(info, 0), integer(info, 1), integer(info, 2), integer(info, 3), integer(info, 4), info[5],
-                 THENCE_V8_FRAME());
+    if (BasicPromiseTracer* const self = owner_of(info)) {
+      self->before_closing(integer(info, 1), integer(info, 2), integer(info, 3), info[4], THENCE_V8_FRAME());
+    }
+  }
+  [[gnu::noinline]] void before_closing(std::int32_t id, std::int32_t root, std::int32_t parent, Value held,
+                                        std::uintptr_t frame) noexcept {
+    close(held);
+    before(id, root, parent, frame);
+  }
+  [[gnu::noinline]] void before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
+    events_.entered(open_, handed(id, root), id >= 0,
+                    parent >= 0 ? PackedResource::id_of(parent, shared(kSharedParentHigh)) : ResourceId::kNone, frame);
   }
 
-  void after(std::int32_t id, std::int32_t root, std::int32_t high, Value held) noexcept {
-    look_at_held(held);
-    events_.exited(open_, id >= 0 ? PackedResource{id, root, high}.resource() : Resource{});
-  }
-  static void after_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, Value held) {
-    BasicPromiseTracer* const self = owner_of(native);
+  static void after_fast(Native, double block, std::int32_t id, std::int32_t root, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return;
     ++self->fast_calls_;
-    self->after(id, root, high, held);
+    if (self->has_open_ends()) return self->after_closing(id, root, held);
+    self->after(id, root);
   }
   static void after_slowly(const Info& info) {
-    BasicPromiseTracer* const self = owner_of(info.This());
-    if (self == nullptr) return;
-    ++self->slow_calls_;
-    self->after(integer(info, 0), integer(info, 1), integer(info, 2), info[3]);
+    if (BasicPromiseTracer* const self = owner_of(info)) self->after_closing(integer(info, 1), integer(info, 2), info[3]);
   }
+  [[gnu::noinline]] void after_closing(std::int32_t id, std::int32_t root, Value held) noexcept {
+    close(held);
+    after(id, root);
+  }
+  [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept { events_.exited(open_, handed(id, root)); }
 
-  [[nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, std::int32_t high, Value held) noexcept {
-    look_at_held(held);
-    return events_.resolved(open_, PackedResource{id, root, high}.resource()) ? 1 : 0;
-  }
-  static std::int32_t resolve_fast(Native native, std::int32_t id, std::int32_t root, std::int32_t high, Value held) {
-    BasicPromiseTracer* const self = owner_of(native);
+  static std::int32_t resolve_fast(Native, double block, std::int32_t id, std::int32_t root, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    return self->resolve(id, root, high, held);
+    if (self->has_open_ends()) return self->resolve_closing(id, root, held);
+    return self->resolve(id, root);
   }
   static void resolve_slowly(const Info& info) {
-    BasicPromiseTracer* const self = owner_of(info.This());
-    if (self == nullptr) return;
-    ++self->slow_calls_;
-    info.GetReturnValue().Set(self->resolve(integer(info, 0), integer(info, 1), integer(info, 2), info[3]));
+    if (BasicPromiseTracer* const self = owner_of(info)) {
+      info.GetReturnValue().Set(self->resolve_closing(integer(info, 1), integer(info, 2), info[3]));
+    }
+  }
+  [[gnu::noinline, nodiscard]] std::int32_t resolve_closing(std::int32_t id, std::int32_t root, Value held) noexcept {
+    look_at_held(held);
+    return resolve(id, root);
+  }
+  [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root) noexcept {
+    return events_.resolved(open_, handed(id, root)) ? 1 : 0;
+  }
+
+  /// The resource that a hook handed on.
+  [[gnu::always_inline, nodiscard]] inline Resource handed(std::int32_t id, std::int32_t root) const noexcept {
+    if (id < 0) [[unlikely]] return {};
+    return PackedResource{id, root, shared(kSharedOwnHigh)}.resource();
   }
 
   [[nodiscard]] ::v8::Local<::v8::String> text(std::string_view characters) const {
@@ -376,11 +426,7 @@ class BasicPromiseTracer {
   }
 
   [[nodiscard]] bool make_hooks(::v8::Local<::v8::Context> context) {
-    const auto shape = ::v8::ObjectTemplate::New(isolate_);
-    shape->SetInternalFieldCount(1);
-    ::v8::Local<::v8::Object> native;
-    if (!shape->NewInstance(context).ToLocal(&native)) return false;
-    native->SetAlignedPointerInInternalField(0, this);
+    const auto native = ::v8::Object::New(isolate_);
     const auto add = [&](std::string_view name, ::v8::FunctionCallback slow, const FastFunction* fast) {
       const auto made =
           fast != nullptr ? function_template(isolate_, slow, *fast) : ::v8::FunctionTemplate::New(isolate_, slow);
@@ -397,15 +443,17 @@ class BasicPromiseTracer {
         !add("initSlowly", &init_slowly, nullptr)) {
       return false;
     }
-    const auto memory = ::v8::ArrayBuffer::New(isolate_, kSharedWords * sizeof(std::int32_t));
+    const auto memory = ::v8::ArrayBuffer::New(isolate_, sizeof(Block));
+    shared_memory_ = memory->GetBackingStore();
+    block_ = new (shared_memory_->Data()) Block{.owner = this};
     auto origin = script_origin(isolate_, text(kHookScriptName));
     ::v8::ScriptCompiler::Source source(text(kHookScript), origin);
     ::v8::Local<::v8::Script> script;
     Value factory;
     Value made;
-    Value arguments[] = {native, ::v8::Int32Array::New(memory, 0, kSharedWords)};
+    Value arguments[] = {native, ::v8::Number::New(isolate_, number_of(block_)), ::v8::Int32Array::New(memory, 0, kSharedWords)};
     if (!::v8::ScriptCompiler::Compile(context, &source).ToLocal(&script) || !script->Run(context).ToLocal(&factory) ||
-        !factory.As<::v8::Function>()->Call(context, ::v8::Undefined(isolate_), 2, arguments).ToLocal(&made)) {
+        !factory.As<::v8::Function>()->Call(context, ::v8::Undefined(isolate_), 3, arguments).ToLocal(&made)) {
       return false;
     }
     const auto list = made.As<::v8::Object>();
@@ -415,9 +463,6 @@ class BasicPromiseTracer {
       functions_[i].Reset(isolate_, function.As<::v8::Function>());
     }
     script_id_ = script->GetUnboundScript()->GetId();
-    native_.Reset(isolate_, native);
-    shared_memory_ = memory->GetBackingStore();
-    shared_ = static_cast<std::int32_t*>(shared_memory_->Data());
     return true;
   }
 
@@ -632,14 +677,13 @@ class BasicPromiseTracer {
   template <class Do>
   void each_handle(Do&& act) noexcept {
     act(own_context_);
-    act(native_);
     for (auto& function : functions_) act(function);
     act(key_);
     act(stamps_);
     act(held_);
     act(last_parent_);
     shared_memory_.reset();
-    shared_ = nullptr;
+    block_ = nullptr;
   }
 
   ::v8::Isolate* isolate_;
@@ -654,10 +698,10 @@ class BasicPromiseTracer {
   bool is_paused_ = false;
   bool watches_calls_ = false;
   // the context way
-  ::v8::Global<::v8::Object> native_;
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
   std::shared_ptr<::v8::BackingStore> shared_memory_;
-  std::int32_t* shared_ = nullptr;
+  Block* block_ = nullptr;
+  std::uint32_t inits_until_renewal_ = kInitsUntilRenewal;
   int script_id_ = 0;
   // the isolate way
   ::v8::Global<::v8::Private> key_;
