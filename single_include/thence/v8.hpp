@@ -207,49 +207,33 @@ class FrameWalker {
   /// The words of the frames that called the frame at `fp`. Complete when all frames are told, or at least `wanted` of JavaScript's.
   [[nodiscard]] [[gnu::no_sanitize_address]] Walk walk(std::uintptr_t fp, std::size_t wanted,
                                                        std::span<std::uint64_t, kMaxWords> words) const noexcept {
-    Walk result;
-    std::size_t script_frames = 0;
-    if (!is_on_stack(fp, THENCE_V8_FRAME())) return {};
-    for (std::size_t physical = 0; physical < kMaxPhysicalFrames; ++physical) {
-      const std::uintptr_t return_address = detail::load_word(fp + 8);
-      const std::uintptr_t caller = detail::load_word(fp);
-      if (!is_on_stack(caller, fp) || result.words + 3 > words.size()) return result;
-      fp = caller;
-      words[result.words++] = return_address;
-      const auto marker = static_cast<std::intptr_t>(detail::load_word(fp - 8));
-      if ((marker & 1) != 0) {  // a context: a frame of JavaScript
-        if (is_in_builtins(return_address)) {
-          if (is_interpreted(return_address)) {
-            const std::uintptr_t array = detail::load_word(fp + bytecode_array_);
-            const std::uintptr_t offset = detail::load_word(fp + bytecode_offset_);
-            if (is_heap_object(array) && is_bytecode_offset(offset)) {
-              words[result.words++] = array;
-              words[result.words++] = offset;
-            }
-            if (interpreter_return_ != 0) ++script_frames;
-          }
-        } else {
-          ++script_frames;
-        }
-        if (script_frames == wanted) {
-          result.complete = true;
-          return result;
-        }
-        continue;
-      }
-      if (marker == entry_ || marker == construct_entry_) {
-        const std::uintptr_t before = detail::load_word(fp - exit_slot_);
-        if (before == 0) {
-          result.complete = true;
-          return result;
-        }
-        if (!is_on_stack(before, fp)) return result;
-        fp = before;
-        continue;
-      }
-      if (is_wasm(marker)) return result;  // its code is freed at times of its own
+    std::uint64_t* next = words.data();
+    const bool complete = each_word(fp, wanted, [&next, end = next + kMaxWords](std::uint64_t word) {
+      if (next == end) return false;
+      *next++ = word;
+      return true;
+    });
+    return {static_cast<std::size_t>(next - words.data()), complete};
+  }
+
+  /// Whether walk() would be complete, with just these words. No word is stored.
+  [[nodiscard]] [[gnu::no_sanitize_address]] bool matches(std::uintptr_t fp, std::size_t wanted,
+                                                          std::span<const std::uint64_t> words) const noexcept {
+    const std::uint64_t* next = words.data();
+    const std::uint64_t* const end = next + words.size();
+    return each_word(fp, wanted, [&next, end](std::uint64_t word) { return next != end && *next++ == word; }) && next == end;
+  }
+
+  /// A number that differs for most stacks, from the innermost frames alone.
+  [[nodiscard]] [[gnu::no_sanitize_address]] std::uint64_t clue(std::uintptr_t fp) const noexcept {
+    if (!is_on_stack(fp, THENCE_V8_FRAME())) return 0;
+    const std::uintptr_t caller = detail::load_word(fp);
+    std::uint64_t mixed = detail::load_word(fp + 8) ^ fp << 8;
+    if (is_on_stack(caller, fp)) {
+      mixed += detail::load_word(caller + 8) << 5;
+      mixed ^= detail::load_word(caller + bytecode_offset_) >> 25;
     }
-    return result;
+    return mixed * 0x9E3779B97F4A7C15u;
   }
 
   /// Where C++ was called from JavaScript last; 0 where it was not.
@@ -267,18 +251,20 @@ class FrameWalker {
   static constexpr std::size_t kIsolateWords = 4096;
   static constexpr std::size_t kEntrySlots = 24;
   static constexpr std::size_t kMaxCodeRanges = 64;
-  static constexpr std::size_t kMaxMarkers = 16;
 
+  /// Markers of frame types, which are small integers, doubled. One bit each.
   struct Markers {
-    std::array<std::intptr_t, kMaxMarkers> values{};
-    std::size_t count = 0;
-    void add(std::intptr_t value) noexcept {
-      if (count < values.size()) values[count++] = value;
+    std::uint64_t types = 0;
+    /// False: too large to be kept.
+    [[nodiscard]] bool add(std::intptr_t marker) noexcept {
+      const auto type = static_cast<std::uintptr_t>(marker) >> 1;
+      if (type >= 64) return false;
+      types |= std::uint64_t{1} << type;
+      return true;
     }
-    [[nodiscard]] bool has(std::intptr_t value) const noexcept {
-      for (std::size_t i = 0; i < count; ++i)
-        if (values[i] == value) return true;
-      return false;
+    [[nodiscard]] bool has(std::intptr_t marker) const noexcept {
+      const auto type = static_cast<std::uintptr_t>(marker) >> 1;
+      return type < 64 && (types >> type & 1) != 0;
     }
   };
 
@@ -287,6 +273,44 @@ class FrameWalker {
     std::uintptr_t end = 0;
     [[nodiscard]] bool has(std::uintptr_t address) const noexcept { return address >= begin && address < end; }
   };
+
+  /// Hands the words one by one to `take`, until it answers false. True: complete.
+  template <class Take>
+  [[nodiscard]] [[gnu::no_sanitize_address]] bool each_word(std::uintptr_t fp, std::size_t wanted,
+                                                            Take&& take) const noexcept {
+    std::size_t script_frames = 0;
+    if (!is_on_stack(fp, THENCE_V8_FRAME())) return false;
+    for (std::size_t physical = 0; physical < kMaxPhysicalFrames; ++physical) {
+      const std::uintptr_t return_address = detail::load_word(fp + 8);
+      const std::uintptr_t caller = detail::load_word(fp);
+      if (!is_on_stack(caller, fp) || !take(return_address)) return false;
+      fp = caller;
+      const auto marker = static_cast<std::intptr_t>(detail::load_word(fp - 8));
+      if ((marker & 1) != 0) {  // a context: a frame of JavaScript
+        if (is_in_builtins(return_address)) {
+          if (is_interpreted(return_address)) {
+            const std::uintptr_t array = detail::load_word(fp + bytecode_array_);
+            const std::uintptr_t offset = detail::load_word(fp + bytecode_offset_);
+            if (is_heap_object(array) && is_bytecode_offset(offset) && (!take(array) || !take(offset))) return false;
+            if (interpreter_return_ != 0) ++script_frames;
+          }
+        } else {
+          ++script_frames;
+        }
+        if (script_frames == wanted) return true;
+        continue;
+      }
+      if (marker == entry_ || marker == construct_entry_) {
+        const std::uintptr_t before = detail::load_word(fp - exit_slot_);
+        if (before == 0) return true;
+        if (!is_on_stack(before, fp)) return false;
+        fp = before;
+        continue;
+      }
+      if (is_wasm(marker)) return false;  // its code is freed at times of its own
+    }
+    return false;
+  }
 
   [[nodiscard]] bool is_on_stack(std::uintptr_t fp, std::uintptr_t above) const noexcept {
     return fp > above && fp < stack_top_ && fp % sizeof(void*) == 0;
@@ -325,9 +349,10 @@ class FrameWalker {
     entry_ = marker_of(*entry);
     construct_entry_ = marker_of(*construct_entry);
     // Which exit and Wasm frames there are depends on the version.
+    bool are_kept = true;
     for (const char* name : {"v8dbg_frametype_ExitFrame", "v8dbg_frametype_BuiltinExitFrame",
                              "v8dbg_frametype_ApiCallbackExitFrame", "v8dbg_frametype_ApiAccessorExitFrame"}) {
-      if (const int* const value = published(name)) exits_.add(marker_of(*value));
+      if (const int* const value = published(name)) are_kept &= exits_.add(marker_of(*value));
     }
     for (const char* name : {"v8dbg_frametype_WasmFrame", "v8dbg_frametype_WasmToJsFrame",
                              "v8dbg_frametype_WasmToJsFunctionFrame", "v8dbg_frametype_JsToWasmFrame",
@@ -335,9 +360,9 @@ class FrameWalker {
                              "v8dbg_frametype_WasmDebugBreakFrame", "v8dbg_frametype_WasmExitFrame",
                              "v8dbg_frametype_WasmInterpreterEntryFrame", "v8dbg_frametype_WasmSegmentStartFrame",
                              "v8dbg_frametype_CWasmEntryFrame", "v8dbg_frametype_StackSwitchFrame"}) {
-      if (const int* const value = published(name)) wasm_.add(marker_of(*value));
+      if (const int* const value = published(name)) are_kept &= wasm_.add(marker_of(*value));
     }
-    problem_ = kNotCalibrated;
+    problem_ = are_kept ? kNotCalibrated : "V8 has more types of frames than are kept apart";
   }
   [[nodiscard]] static std::intptr_t marker_of(int frame_type) noexcept { return std::intptr_t{frame_type} * 2; }
 
@@ -1168,10 +1193,7 @@ class ScriptStacks {
   [[nodiscard]] StackId look_up(std::uintptr_t fp) noexcept {
     if (mode_ == StackMode::kNone) return StackId::kNone;
     if (mode_ == StackMode::kEvery) return kUnseen;
-    walk_ = walker_.walk(fp, options_.frames, buffer_);
-    if (!walk_.complete) return kUnseen;
-    hash_ = hash_of({buffer_.data(), walk_.words});
-    const StackId found = find();
+    const StackId found = find(fp);
     if (options_.verify) {
       expected_ = found;
       return kUnseen;
@@ -1249,12 +1271,24 @@ class ScriptStacks {
     return hash;
   }
 
-  [[nodiscard]] StackId find() const noexcept {
+  /// The same place shows mostly the same stack as before: its words are compared while the frames are walked, and neither
+  /// copied nor hashed.
+  [[nodiscard]] StackId find(std::uintptr_t fp) noexcept {
+    std::uint32_t& recent = recent_[walker_.clue(fp) >> (64 - kRecentBits)];
+    const Entry& guess = table_[recent];
+    if (guess.words != 0 && walker_.matches(fp, options_.frames, {words_.get() + guess.first_word, guess.words})) {
+      walk_ = {guess.words, true};
+      return guess.id;
+    }
+    walk_ = walker_.walk(fp, options_.frames, buffer_);
+    if (!walk_.complete) return kUnseen;
+    hash_ = hash_of({buffer_.data(), walk_.words});
     const std::size_t mask = options_.entries - 1;
     for (std::size_t at = hash_ & mask; table_[at].words != 0; at = (at + 1) & mask) {
       const Entry& entry = table_[at];
       if (entry.hash == hash_ && entry.words == walk_.words &&
           std::equal(buffer_.data(), buffer_.data() + walk_.words, words_.get() + entry.first_word)) {
+        recent = static_cast<std::uint32_t>(at);
         return entry.id;
       }
     }
@@ -1321,6 +1355,8 @@ class ScriptStacks {
   std::uint64_t hash_ = 0;
   StackId expected_ = kUnseen;  // verify: what the cache said, until V8 has said it too
   std::array<std::uint64_t, FrameWalker::kMaxWords> buffer_{};
+  static constexpr unsigned kRecentBits = 6;
+  std::array<std::uint32_t, std::size_t{1} << kRecentBits> recent_{};  // entries seen last, by clue; any entry will do
   std::unique_ptr<Entry[]> table_;
   std::unique_ptr<std::uint64_t[]> words_;
   std::size_t used_entries_ = 0;

@@ -111,10 +111,7 @@ class ScriptStacks {
   [[nodiscard]] StackId look_up(std::uintptr_t fp) noexcept {
     if (mode_ == StackMode::kNone) return StackId::kNone;
     if (mode_ == StackMode::kEvery) return kUnseen;
-    walk_ = walker_.walk(fp, options_.frames, buffer_);
-    if (!walk_.complete) return kUnseen;
-    hash_ = hash_of({buffer_.data(), walk_.words});
-    const StackId found = find();
+    const StackId found = find(fp);
     if (options_.verify) {
       expected_ = found;
       return kUnseen;
@@ -192,12 +189,24 @@ class ScriptStacks {
     return hash;
   }
 
-  [[nodiscard]] StackId find() const noexcept {
+  /// The same place shows mostly the same stack as before: its words are compared while the frames are walked, and neither
+  /// copied nor hashed.
+  [[nodiscard]] StackId find(std::uintptr_t fp) noexcept {
+    std::uint32_t& recent = recent_[walker_.clue(fp) >> (64 - kRecentBits)];
+    const Entry& guess = table_[recent];
+    if (guess.words != 0 && walker_.matches(fp, options_.frames, {words_.get() + guess.first_word, guess.words})) {
+      walk_ = {guess.words, true};
+      return guess.id;
+    }
+    walk_ = walker_.walk(fp, options_.frames, buffer_);
+    if (!walk_.complete) return kUnseen;
+    hash_ = hash_of({buffer_.data(), walk_.words});
     const std::size_t mask = options_.entries - 1;
     for (std::size_t at = hash_ & mask; table_[at].words != 0; at = (at + 1) & mask) {
       const Entry& entry = table_[at];
       if (entry.hash == hash_ && entry.words == walk_.words &&
           std::equal(buffer_.data(), buffer_.data() + walk_.words, words_.get() + entry.first_word)) {
+        recent = static_cast<std::uint32_t>(at);
         return entry.id;
       }
     }
@@ -264,6 +273,8 @@ class ScriptStacks {
   std::uint64_t hash_ = 0;
   StackId expected_ = kUnseen;  // verify: what the cache said, until V8 has said it too
   std::array<std::uint64_t, FrameWalker::kMaxWords> buffer_{};
+  static constexpr unsigned kRecentBits = 6;
+  std::array<std::uint32_t, std::size_t{1} << kRecentBits> recent_{};  // entries seen last, by clue; any entry will do
   std::unique_ptr<Entry[]> table_;
   std::unique_ptr<std::uint64_t[]> words_;
   std::size_t used_entries_ = 0;
