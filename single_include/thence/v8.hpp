@@ -1583,11 +1583,14 @@ class BasicPromiseTracer {
     std::array<std::int32_t, kSharedWords> words{};
     BasicPromiseTracer* owner = nullptr;  // null once that has gone: a hook that is running then finds nobody
   };
+  /// The bits of 2^52 over those of the address: no number of V8's is then subnormal, which some hosts have their processor
+  /// take for zero.
+  static constexpr std::uint64_t kNumberBits = 0x4330'0000'0000'0000;
   [[nodiscard]] static double number_of(Block* block) noexcept {
-    return std::bit_cast<double>(std::uint64_t{reinterpret_cast<std::uintptr_t>(block)});
+    return std::bit_cast<double>(std::uint64_t{reinterpret_cast<std::uintptr_t>(block)} ^ kNumberBits);
   }
   [[gnu::always_inline, nodiscard]] static inline BasicPromiseTracer* owner_of(double block) noexcept {
-    return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(std::bit_cast<std::uint64_t>(block)))->owner;
+    return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(std::bit_cast<std::uint64_t>(block) ^ kNumberBits))->owner;
   }
   /// The owner that a call by the slow way is for; its other arguments follow.
   [[nodiscard]] static BasicPromiseTracer* owner_of(const Info& info) noexcept {
