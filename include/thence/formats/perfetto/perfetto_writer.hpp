@@ -265,9 +265,12 @@ class PerfettoWriter {
 
     /// A debug annotation of the host's. `key` 0: `key_in_full` is sent.
     void annotate(std::uint32_t key, std::string_view key_in_full, const Value& value) {
+      if (key != 0 && writer_->first_sight(kKeys, sequence_, key)) {
+        writer_->define_string(perfetto::interned_data::kDebugAnnotationNames, key, writer_->keys_.view(key));
+      }
       leave();
-      writer_->put_annotation(sequence_, key, key_in_full, value);
-      enter();
+      const std::size_t texts = (key == 0 ? key_in_full.size() : 0) + (value.kind == ValueKind::kString ? value.text.size() : 0);
+      to_ = put_annotation(writer_->out_.reserve(kEventRoom + texts), key, key_in_full, value);
     }
 
     /// False where the stack is not known: the event bears none.
@@ -444,24 +447,47 @@ class PerfettoWriter {
     for (const std::uint64_t counter : sequence.counters) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
   }
 
-  void put_annotation(Sequence* sequence, std::uint32_t key, std::string_view key_in_full, const Value& value) {
+  /// `size` bytes are the value's, with their own length where they have one. All lengths are known before anything is
+  /// written: nothing is moved, and room was asked for once.
+  [[gnu::always_inline]] [[nodiscard]] static inline std::byte* begin_annotation(std::byte* to, std::uint32_t key, std::string_view key_in_full,
+                                                                                  std::uint64_t value_tag, std::size_t size) noexcept {
     using namespace perfetto;
-    if (key != 0 && first_sight(kKeys, sequence, key)) {
-      define_string(interned_data::kDebugAnnotationNames, key, keys_.view(key));
-    }
-    const auto annotation = writer_.message(track_event::kDebugAnnotations);
-    if (key != 0) {
-      writer_.varint(debug_annotation::kNameIid, key);
+    *to++ = static_cast<std::byte>(protobuf_tag(track_event::kDebugAnnotations, WireType::kBytes));
+    to = put_varint(to, 2 + (key != 0 ? varint_size(key) : text_size(key_in_full)) + size);
+    if (key != 0) [[likely]] {
+      *to++ = static_cast<std::byte>(protobuf_tag(debug_annotation::kNameIid, WireType::kVarint));
+      to = put_varint(to, key);
     } else {
-      writer_.string(debug_annotation::kName, key_in_full);
+      *to++ = static_cast<std::byte>(protobuf_tag(debug_annotation::kName, WireType::kBytes));
+      to = put_text(to, key_in_full);
     }
-    switch (value.kind) {
-      case ValueKind::kString: writer_.string(debug_annotation::kString, value.text); break;
-      case ValueKind::kInt: writer_.int64(debug_annotation::kInt, value.integer); break;
-      case ValueKind::kUint: writer_.varint(debug_annotation::kUint, value.uinteger); break;
-      case ValueKind::kDouble: writer_.real(debug_annotation::kDouble, value.real); break;
-      case ValueKind::kBool: writer_.boolean(debug_annotation::kBool, value.boolean); break;
+    *to++ = static_cast<std::byte>(value_tag);
+    return to;
+  }
+  [[nodiscard]] static std::byte* put_annotation(std::byte* to, std::uint32_t key, std::string_view key_in_full, const Value& value) noexcept {
+    using namespace perfetto;
+    if (value.kind == ValueKind::kString) {
+      to = begin_annotation(to, key, key_in_full, protobuf_tag(debug_annotation::kString, WireType::kBytes), text_size(value.text));
+      return put_text(to, value.text);
     }
+    if (value.kind == ValueKind::kDouble) {
+      to = begin_annotation(to, key, key_in_full, protobuf_tag(debug_annotation::kDouble, WireType::kFixed64), 8);
+      return put_fixed64(to, std::bit_cast<std::uint64_t>(value.real));
+    }
+    const Field field = value.kind == ValueKind::kBool  ? debug_annotation::kBool
+                        : value.kind == ValueKind::kInt ? debug_annotation::kInt
+                                                        : debug_annotation::kUint;
+    const std::uint64_t bits = value.kind == ValueKind::kBool  ? std::uint64_t{value.boolean}
+                               : value.kind == ValueKind::kInt ? static_cast<std::uint64_t>(value.integer)
+                                                               : value.uinteger;
+    to = begin_annotation(to, key, key_in_full, protobuf_tag(field, WireType::kVarint), varint_size(bits));
+    return put_varint(to, bits);
+  }
+  [[nodiscard]] static std::size_t text_size(std::string_view text) noexcept { return varint_size(text.size()) + text.size(); }
+  [[nodiscard]] static std::byte* put_text(std::byte* to, std::string_view text) noexcept {
+    to = put_varint(to, text.size());
+    if (!text.empty()) std::memcpy(to, text.data(), text.size());
+    return to + text.size();
   }
   void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
     const auto entry = interned_writer_.message(field);
