@@ -46,7 +46,7 @@ enum class CauseOf : std::uint8_t {
 };
 
 /// Tables by row of invocations, resources and lanes. Everybody may read them.
-///   Shape     about 80 bytes an invocation, 40 a resource, 24 a segment (at most two an invocation).
+///   Shape     about 84 bytes an invocation, 40 a resource, 24 a segment (at most two an invocation).
 ///   Threads   any number of readers.
 ///   Cost      constructor: O(n log n). All else O(1), or O(log n) where it says so.
 ///   Errors    std::bad_alloc.
@@ -103,6 +103,7 @@ class Execution {
 
   // -- invocations, by row of model.invocations -----------------------------------------------------------------------
 
+  std::vector<std::uint32_t> resource;    ///< of which it is an invocation: the model's, in a column of its own
   std::vector<std::uint64_t> self;        ///< time it owned
   std::vector<std::uint64_t> ready;       ///< not after its start; its start where it is not known (see ready_known)
   std::vector<std::uint32_t> lane;        ///< kNone: a span, which says how long a request took and runs nowhere
@@ -114,7 +115,7 @@ class Execution {
 
   [[nodiscard]] std::uint64_t start(std::uint32_t at) const noexcept { return normal.start[at]; }
   [[nodiscard]] std::uint64_t end(std::uint32_t at) const noexcept { return normal.end[at]; }
-  [[nodiscard]] std::uint32_t resource_of(std::uint32_t at) const noexcept { return model.invocations[at].resource; }
+  [[nodiscard]] std::uint32_t resource_of(std::uint32_t at) const noexcept { return resource[at]; }
   [[nodiscard]] std::uint32_t request_of(std::uint32_t at) const noexcept { return request[resource_of(at)]; }
   /// A span: the interval that a plain document gives to its root, which is the request and no callback.
   [[nodiscard]] bool is_span(std::uint32_t at) const noexcept { return lane[at] == kNone; }
@@ -324,10 +325,12 @@ class Execution {
   void assign_lanes() {
     const auto recorded = static_cast<std::uint32_t>(model.lanes.size());
     const auto roots = static_cast<std::uint32_t>(requests.size());
+    resource.resize(count());
     lane.resize(count());
     previous.assign(count(), kNone);
     bool unplaced = false;
     for (std::uint32_t at = 0; at < count(); ++at) {
+      resource[at] = model.invocations[at].resource;
       const std::uint32_t on = model.invocations[at].lane;
       lane[at] = on != kNone ? on : recorded + std::min(request_of(at), roots);
       unplaced = unplaced || on == kNone;
