@@ -3787,9 +3787,9 @@ inline namespace THENCE_ABI {
 
 /// found[k] is the value that sorting would put at ranks[k]. Puts `values` into another order.
 ///   Cost      O(n) expected, no allocation. Of many values those are counted that agree in size and in seven bits after the
-///             first one; then only those are looked at closer among which a rank is.
+///             first one; then only those are looked at closer among which a rank is: two passes, however many ranks.
 inline void values_at_ranks(std::span<std::uint64_t> values, std::span<const std::size_t> ranks, std::span<std::uint64_t> found) noexcept {
-  constexpr std::size_t kFew = 4096;
+  constexpr std::size_t kFew = 512;
   if (values.size() < kFew) {
     // From the highest rank down: each selection leaves the smaller values before it.
     std::size_t rest = values.size();
@@ -3807,21 +3807,31 @@ inline void values_at_ranks(std::span<std::uint64_t> values, std::span<const std
     return static_cast<std::uint32_t>(shift * 128 + (value >> shift));
   };
   constexpr std::size_t kBuckets = 56 * 128 + 256;
-  std::uint64_t counts[kBuckets] = {};
+  std::size_t counts[kBuckets] = {};
   for (const std::uint64_t value : values) ++counts[bucket_of(value)];
+  // Values of all buckets that hold a rank come to the front, ...
+  bool wanted[kBuckets] = {};
   std::size_t before = 0;  // so many are in the buckets below
   std::uint32_t bucket = 0;
+  for (const std::size_t rank : ranks) {
+    for (; rank >= before + counts[bucket]; ++bucket) before += counts[bucket];
+    wanted[bucket] = true;
+  }
+  const auto front = std::partition(values.begin(), values.end(), [&](std::uint64_t value) { return wanted[bucket_of(value)]; });
+  // ... and there each bucket by itself.
+  before = 0;
+  bucket = 0;
   auto from = values.begin();  // those of buckets that are done with
   auto to = values.begin();    // and of the one looked at
   for (std::size_t at = 0; at < ranks.size(); ++at) {
     if (from == to || ranks[at] >= before + counts[bucket]) {
       for (; ranks[at] >= before + counts[bucket]; ++bucket) before += counts[bucket];
       from = to;
-      to = std::partition(from, values.end(), [&](std::uint64_t value) { return bucket_of(value) == bucket; });
+      to = std::partition(from, front, [&](std::uint64_t value) { return bucket_of(value) == bucket; });
     }
-    const auto wanted = from + static_cast<std::ptrdiff_t>(ranks[at] - before);
-    std::nth_element(from, wanted, to);
-    found[at] = *wanted;
+    const auto place = from + static_cast<std::ptrdiff_t>(ranks[at] - before);
+    std::nth_element(from, place, to);
+    found[at] = *place;
   }
 }
 
@@ -6518,7 +6528,10 @@ struct Summary {
 /// The same of values in any order, which it puts into another one. O(n) expected.
 [[nodiscard]] inline Summary summarise_unsorted(std::span<std::uint64_t> values) noexcept {
   Summary all;
+  const Moments m = moments(std::span<const std::uint64_t>(values));  // in the order in which they came: the same everywhere
   all.n = values.size();
+  all.mean = m.mean;
+  all.deviation = m.deviation;
   if (values.empty()) return all;
   all.min = all.max = values.front();
   for (const std::uint64_t value : values) {
@@ -6538,9 +6551,6 @@ struct Summary {
   if (known > 2) all.p95 = found[2];
   if (known > 3) all.p99 = found[3];
   if (known > 4) all.p999 = found[4];
-  const Moments m = moments(std::span<const std::uint64_t>(values));
-  all.mean = m.mean;
-  all.deviation = m.deviation;
   return all;
 }
 

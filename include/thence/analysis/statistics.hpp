@@ -124,7 +124,10 @@ struct Summary {
 /// The same of values in any order, which it puts into another one. O(n) expected.
 [[nodiscard]] inline Summary summarise_unsorted(std::span<std::uint64_t> values) noexcept {
   Summary all;
+  const Moments m = moments(std::span<const std::uint64_t>(values));  // in the order in which they came: the same everywhere
   all.n = values.size();
+  all.mean = m.mean;
+  all.deviation = m.deviation;
   if (values.empty()) return all;
   all.min = all.max = values.front();
   for (const std::uint64_t value : values) {
@@ -144,9 +147,6 @@ struct Summary {
   if (known > 2) all.p95 = found[2];
   if (known > 3) all.p99 = found[3];
   if (known > 4) all.p999 = found[4];
-  const Moments m = moments(std::span<const std::uint64_t>(values));
-  all.mean = m.mean;
-  all.deviation = m.deviation;
   return all;
 }
 
