@@ -7620,39 +7620,46 @@ class IdealSchedule {
     stack_.pop_back();
     local_of_[frame.node] = static_cast<std::uint32_t>(nodes_.size());
     nodes_.push_back(frame.node);
-    for (std::uint32_t at = frame.first; at < frame.last; ++at) {
-      Edge edge = pool_[at];
-      if (edge.from != kNone) edge.from = local_of_[edge.from];
-      edges_.push_back(edge);
+    const std::size_t begin = edges_.size();
+    edges_.insert(edges_.end(), pool_.begin() + frame.first, pool_.begin() + frame.last);
+    for (std::size_t at = begin; at < edges_.size(); ++at) {
+      if (edges_[at].from != kNone) edges_[at].from = local_of_[edges_[at].from];
     }
     edge_first_.push_back(static_cast<std::uint32_t>(edges_.size()));
     pool_.resize(frame.first);
   }
 
   /// The values of all nodes, in `value_`; returns the end's.
-  std::uint64_t evaluate() { return evaluate_without({}); }
-
-  std::uint64_t evaluate_without(std::span<const std::uint32_t> units) {
+  std::uint64_t evaluate() {
     if (end_node_ == kNone) return run_.requests[prepared_].end;
-    collect_zeros(units);
-    std::uint32_t first = 0;
-    if (!units.empty() && together_.empty()) {  // what comes before the first change stays as it was
-      first = first_changed();
-      value_ = plain_;
-    } else {
-      value_.resize(nodes_.size());
-    }
-    for (std::uint32_t at = first; at < nodes_.size(); ++at) {
-      const std::uint32_t node = nodes_[at];
-      const bool zero = !units.empty() && node >= invocations() && is_zero(node - invocations());
+    value_.resize(nodes_.size());
+    for (std::uint32_t at = 0; at < nodes_.size(); ++at) {
       std::uint64_t value = 0;
       for (std::uint32_t next = edge_first_[at]; next < edge_first_[at + 1]; ++next) {
         Edge edge = edges_[next];
-        if (!together_.empty()) begin_together(node, edge);
+        if (!together_.empty()) begin_together(nodes_[at], edge);
+        value = std::max(value, edge.offset + edge.extra + (edge.from == kNone ? 0 : value_[edge.from]));
+      }
+      value_[at] = value;
+    }
+    if (together_.empty()) plain_ = value_;
+    return value_[local_of_[end_node_]] + end_offset_;
+  }
+
+  /// The same if these units took no time, after evaluate().
+  std::uint64_t evaluate_without(std::span<const std::uint32_t> units) {
+    if (end_node_ == kNone) return run_.requests[prepared_].end;
+    collect_zeros(units);
+    const std::uint32_t first = mark_changed();
+    value_ = plain_;
+    for (std::uint32_t at = first; at < nodes_.size(); ++at) {
+      const bool zero = changed_[at] != 0 && nodes_[at] >= invocations() && is_zero(nodes_[at] - invocations());
+      std::uint64_t value = 0;
+      for (std::uint32_t next = edge_first_[at]; next < edge_first_[at + 1]; ++next) {
+        const Edge& edge = edges_[next];
         std::uint64_t moment = edge.offset;
         if (edge.from != kNone) {
-          const std::uint32_t from = nodes_[edge.from];
-          if (!zeros_.empty() && edge.offset != 0) moment -= zero_within(from, edge.offset);
+          if (changed_[edge.from] != 0) moment -= zero_within(nodes_[edge.from], edge.offset);
           moment += value_[edge.from];
         }
         if (!(zero && edge.is_operation)) moment += edge.extra;
@@ -7660,28 +7667,28 @@ class IdealSchedule {
       }
       value_[at] = value;
     }
-    if (units.empty() && together_.empty()) plain_ = value_;
-    std::uint64_t offset = end_offset_;
-    if (!zeros_.empty() && offset != 0) offset -= zero_within(end_node_, offset);
-    return value_[local_of_[end_node_]] + offset;
+    return value_[local_of_[end_node_]] + end_offset_ - zero_within(end_node_, end_offset_);
   }
   [[nodiscard]] std::uint64_t duration(std::uint64_t end) const noexcept {
     const std::uint64_t start = run_.requests[prepared_].start;
     return end > start ? end - start : 0;
   }
 
-  /// The first node whose value these units can change: those before it, causes before effects, do not depend on them.
-  [[nodiscard]] std::uint32_t first_changed() const noexcept {
+  /// Marks the nodes of these units, and of all in which their callbacks are nested, whose offsets hold their time. The first
+  /// of them: nodes before it, causes before effects, keep their values.
+  [[nodiscard]] std::uint32_t mark_changed() {
+    changed_.assign(nodes_.size(), 0);
     auto first = static_cast<std::uint32_t>(nodes_.size());
-    const auto consider = [&](std::uint32_t node) {
-      if (is_local(node)) first = std::min(first, local_of_[node]);
+    const auto mark = [&](std::uint32_t node) {
+      if (!is_local(node)) return;
+      changed_[local_of_[node]] = 1;
+      first = std::min(first, local_of_[node]);
     };
     for (const std::uint32_t unit : zero_units_) {
       for (const std::uint32_t row : run_.members[unit]) {
-        consider(invocations() + row);
+        mark(invocations() + row);
         for (const std::uint32_t at : run_.model.invocations_of(row)) {
-          // Its time is in the offsets of all in which it is nested.
-          for (std::uint32_t around = at; around != kNone && !run_.is_span(around); around = run_.container[around]) consider(around);
+          for (std::uint32_t around = at; around != kNone && !run_.is_span(around); around = run_.container[around]) mark(around);
         }
       }
     }
@@ -7927,6 +7934,7 @@ class IdealSchedule {
   std::vector<std::uint32_t> local_of_;  // by node: its place in nodes_, if that says so too
   std::vector<std::uint64_t> value_;
   std::vector<std::uint64_t> plain_;  // as it is, with nothing taken away
+  std::vector<std::uint8_t> changed_;  // of the evaluation without some: see mark_changed
   std::vector<std::uint64_t> needed_;
   std::vector<Together> together_;  // by row
   std::vector<std::uint64_t> loads_;      // by lane; zeros between two requests
