@@ -6131,7 +6131,7 @@ class Gaps {
     };
     std::uint32_t at = gap.ended_by;
     if (at != kNone) {
-      gap.foreign_ns = run.busy(run.lane[at], gap.start, gap.end);
+      gap.foreign_ns = run.busy_ahead_of(at, gap.start);  // with its start the gap ends
       std::uint64_t paused = 0;
       const auto pauses = run.pauses_of(run.lane[at]);
       for (auto pause = std::lower_bound(pauses.begin(), pauses.end(), gap.start,
