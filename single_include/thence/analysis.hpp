@@ -21,6 +21,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -7950,6 +7951,48 @@ class IdealSchedule {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/analysis/radix_sort.hpp ====
+// radix_sort.hpp: many records by a number, without comparing them.
+//
+//   std::vector<One> scratch;                                                        // used again from call to call
+//   radix_sort(std::span(all), scratch, [](const One& one) { return one.wait; });
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Ascending by key(record), an unsigned number; those of equal keys stay in their order.
+///   Cost      O(n) for each eleven bits of the largest key; O(n log n) of few. `scratch` grows to n.
+///   Errors    std::bad_alloc.
+template <class Record, class Key>
+  requires std::is_trivially_copyable_v<Record>
+void radix_sort(std::span<Record> records, std::vector<Record>& scratch, Key&& key) {
+  constexpr std::size_t kFew = 256;
+  constexpr unsigned kDigit = 11;
+  if (records.size() < kFew) {
+    std::stable_sort(records.begin(), records.end(), [&](const Record& a, const Record& b) { return key(a) < key(b); });
+    return;
+  }
+  std::uint64_t every = 0;  // bits that any key has
+  for (const Record& record : records) every |= key(record);
+  if (scratch.size() < records.size()) scratch.resize(records.size());
+  std::span<Record> from = records;
+  std::span<Record> to(scratch.data(), records.size());
+  for (unsigned shift = 0; shift < static_cast<unsigned>(std::bit_width(every)); shift += kDigit) {
+    const auto digit_of = [&](const Record& record) { return key(record) >> shift & ((1u << kDigit) - 1); };
+    std::size_t next[1 << kDigit] = {};
+    for (const Record& record : from) ++next[digit_of(record)];
+    std::size_t before = 0;
+    for (std::size_t& count : next) before += std::exchange(count, before);
+    for (const Record& record : from) to[next[digit_of(record)]++] = record;
+    std::swap(from, to);
+  }
+  if (from.data() != records.data()) std::copy(from.begin(), from.end(), records.begin());
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/analysis/latency.hpp ====
 // latency.hpp: how long operations waited, by the code that made them, and whether it grows.
 //
@@ -8020,7 +8063,11 @@ struct LatencyReport {
   std::vector<One> all;
   std::vector<std::uint64_t> waits;
   std::vector<std::uint64_t> execs;
-  for (const std::uint32_t unit : units.rows) {
+  all.reserve(units.rows.size());
+  waits.reserve(units.rows.size());
+  execs.reserve(units.rows.size());
+  for (std::uint32_t unit = 0; unit < run.model.resources(); ++unit) {  // of equal waits the one that was created first
+    if (!units.is_unit(unit)) continue;
     execs.push_back(units.exec[unit]);
     if (!units.wait_known[unit]) {
       ++made.wait_unknown;
@@ -8043,9 +8090,11 @@ struct LatencyReport {
   for (const std::uint32_t at : by_place.items) placed.push_back(all[at]);
   all.swap(placed);
   for (std::uint32_t place = 0; place < where.entries.size(); ++place) {
-    std::sort(all.begin() + static_cast<std::ptrdiff_t>(by_place.first[place]), all.begin() + static_cast<std::ptrdiff_t>(by_place.first[place + 1]),
-              [](const One& a, const One& b) { return a.wait != b.wait ? a.wait < b.wait : a.unit < b.unit; });
+    const std::span of(all.data() + by_place.first[place], by_place[place].size());
+    radix_sort(of, placed, [](const One& one) { return one.wait; });
   }
+  made.rows.reserve(all.size());
+  made.waits.reserve(all.size());
   for (const One& one : all) {
     const auto at = static_cast<std::uint32_t>(made.rows.size());
     if (made.by_location.empty() || made.by_location.back().location != one.location) {
@@ -8063,12 +8112,10 @@ struct LatencyReport {
     execs.clear();
     for (const std::uint32_t unit : made.rows_of(group)) execs.push_back(units.exec[unit]);
     group.exec = statistics::summarise_unsorted(execs);
-    if (const auto limit = statistics::three_sigma_limit(sorted)) {
-      group.three_sigma_outliers = static_cast<std::uint64_t>(std::count_if(
-          sorted.begin(), sorted.end(), [&](std::uint64_t value) { return static_cast<double>(value) > *limit; }));
-    }
-    const statistics::ModifiedZ z = statistics::modified_z_of_logs(sorted);
     // Sorted: from the largest down to the first that is none.
+    const auto limit = statistics::three_sigma_limit(sorted);
+    for (std::size_t at = sorted.size(); limit && at-- > 0 && static_cast<double>(sorted[at]) > *limit;) ++group.three_sigma_outliers;
+    const statistics::ModifiedZ z = statistics::modified_z_of_logs(sorted);
     for (std::size_t at = sorted.size(); z.known && at-- > 0 && z.of(sorted[at]) > 3.5;) ++group.robust_outliers;
   }
   std::sort(made.by_location.begin(), made.by_location.end(), [&](const LatencyGroup& a, const LatencyGroup& b) {

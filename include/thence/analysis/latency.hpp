@@ -20,6 +20,7 @@
 
 #include "thence/analysis/execution.hpp"
 #include "thence/analysis/locations.hpp"
+#include "thence/analysis/radix_sort.hpp"
 #include "thence/analysis/statistics.hpp"
 #include "thence/analysis/units.hpp"
 #include "thence/config/version.hpp"
@@ -80,7 +81,11 @@ struct LatencyReport {
   std::vector<One> all;
   std::vector<std::uint64_t> waits;
   std::vector<std::uint64_t> execs;
-  for (const std::uint32_t unit : units.rows) {
+  all.reserve(units.rows.size());
+  waits.reserve(units.rows.size());
+  execs.reserve(units.rows.size());
+  for (std::uint32_t unit = 0; unit < run.model.resources(); ++unit) {  // of equal waits the one that was created first
+    if (!units.is_unit(unit)) continue;
     execs.push_back(units.exec[unit]);
     if (!units.wait_known[unit]) {
       ++made.wait_unknown;
@@ -103,9 +108,11 @@ struct LatencyReport {
   for (const std::uint32_t at : by_place.items) placed.push_back(all[at]);
   all.swap(placed);
   for (std::uint32_t place = 0; place < where.entries.size(); ++place) {
-    std::sort(all.begin() + static_cast<std::ptrdiff_t>(by_place.first[place]), all.begin() + static_cast<std::ptrdiff_t>(by_place.first[place + 1]),
-              [](const One& a, const One& b) { return a.wait != b.wait ? a.wait < b.wait : a.unit < b.unit; });
+    const std::span of(all.data() + by_place.first[place], by_place[place].size());
+    radix_sort(of, placed, [](const One& one) { return one.wait; });
   }
+  made.rows.reserve(all.size());
+  made.waits.reserve(all.size());
   for (const One& one : all) {
     const auto at = static_cast<std::uint32_t>(made.rows.size());
     if (made.by_location.empty() || made.by_location.back().location != one.location) {
@@ -123,12 +130,10 @@ struct LatencyReport {
     execs.clear();
     for (const std::uint32_t unit : made.rows_of(group)) execs.push_back(units.exec[unit]);
     group.exec = statistics::summarise_unsorted(execs);
-    if (const auto limit = statistics::three_sigma_limit(sorted)) {
-      group.three_sigma_outliers = static_cast<std::uint64_t>(std::count_if(
-          sorted.begin(), sorted.end(), [&](std::uint64_t value) { return static_cast<double>(value) > *limit; }));
-    }
-    const statistics::ModifiedZ z = statistics::modified_z_of_logs(sorted);
     // Sorted: from the largest down to the first that is none.
+    const auto limit = statistics::three_sigma_limit(sorted);
+    for (std::size_t at = sorted.size(); limit && at-- > 0 && static_cast<double>(sorted[at]) > *limit;) ++group.three_sigma_outliers;
+    const statistics::ModifiedZ z = statistics::modified_z_of_logs(sorted);
     for (std::size_t at = sorted.size(); z.known && at-- > 0 && z.of(sorted[at]) > 3.5;) ++group.robust_outliers;
   }
   std::sort(made.by_location.begin(), made.by_location.end(), [&](const LatencyGroup& a, const LatencyGroup& b) {
