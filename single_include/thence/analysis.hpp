@@ -9452,6 +9452,7 @@ struct AwaitChains {
     std::uint32_t from;
     std::uint32_t to;
   };
+  const auto earlier = [](const Edge& a, const Edge& b) { return a.time < b.time; };
   std::vector<Edge> edges;
   const auto add = [&](std::uint64_t time, std::uint64_t since, std::uint32_t cause, std::uint32_t effect) {
     if (cause == kNone || effect == kNone) return;
@@ -9459,14 +9460,24 @@ struct AwaitChains {
     const std::uint32_t to = in.run.unit[effect];
     if (from != to && in.units.is_unit(from) && in.units.is_unit(to)) edges.push_back({time, since, from, to});
   };
+  // Each table is in order of time, or nearly so: what it gave is put in order and among what there is.
+  std::ptrdiff_t ordered = 0;
+  const auto put_in_order = [&] {
+    const auto middle = edges.begin() + ordered;
+    if (!std::is_sorted(middle, edges.end(), earlier)) std::sort(middle, edges.end(), earlier);
+    std::inplace_merge(edges.begin(), middle, edges.end(), earlier);
+    ordered = static_cast<std::ptrdiff_t>(edges.size());
+  };
   for (const TraceModel::Link& link : in.model.links) {
     if (link.kind != LinkKind::kAwaits || link.cause == kNone || link.effect == kNone) continue;
     if (in.run.settle_known[link.cause]) add(std::max(in.run.settled[link.cause], link.time), link.time, link.cause, link.effect);
   }
+  put_in_order();
   for (std::uint32_t row = 0; row < resources; ++row) {
     if (!in.run.settle_known[row] || in.run.settler[row] == kNone) continue;
     add(in.run.settled[row], in.run.created(row), in.run.resource_of(in.run.settler[row]), row);
   }
+  put_in_order();
   for (std::uint32_t at = 0; at < in.model.invocations.size(); ++at) {
     const Execution::Cause& cause = in.run.cause[at];
     if (in.run.is_span(at) || cause.inferred || cause.resource == kNone) continue;
@@ -9475,6 +9486,7 @@ struct AwaitChains {
     const std::uint32_t before = in.run.previous[at];
     add(in.run.start(at), before == kNone ? in.run.created(row) : in.run.end(before), cause.resource, row);
   }
+  put_in_order();
   // The first links are the units alone.
   for (const std::uint32_t unit : in.units.rows) {
     made.longest[unit] = static_cast<std::uint32_t>(made.links.size());
@@ -9482,11 +9494,6 @@ struct AwaitChains {
   }
   if (!edges.empty()) {
     const std::vector<std::uint32_t> alone(made.longest);
-    std::sort(edges.begin(), edges.end(), [](const Edge& a, const Edge& b) {
-      if (a.time != b.time) return a.time < b.time;
-      if (a.from != b.from) return a.from < b.from;
-      return a.to != b.to ? a.to < b.to : a.since < b.since;
-    });
     const auto relax = [&](const Edge& edge) {
       std::uint32_t from = made.longest[edge.from];
       if (made.links[from].before != kNone && edge.since > made.links[from].released) from = alone[edge.from];
@@ -9498,8 +9505,14 @@ struct AwaitChains {
     // Within one moment nobody can say which came first: forwards, then backwards.
     for (std::size_t at = 0; at < edges.size();) {
       std::size_t end = at;
-      while (end < edges.size() && edges[end].time == edges[at].time) relax(edges[end++]);
-      for (std::size_t n = end; end - at > 1 && n-- > at;) relax(edges[n]);
+      while (end < edges.size() && edges[end].time == edges[at].time) ++end;
+      const std::span moment(edges.data() + at, end - at);
+      std::sort(moment.begin(), moment.end(), [](const Edge& a, const Edge& b) {
+        if (a.from != b.from) return a.from < b.from;
+        return a.to != b.to ? a.to < b.to : a.since < b.since;
+      });
+      for (const Edge& edge : moment) relax(edge);
+      for (std::size_t n = moment.size(); n > 1;) relax(moment[--n]);
       at = end;
     }
   } else {
@@ -9627,7 +9640,7 @@ inline void find_unresolved(const PatternContext& in, std::vector<Finding>& out)
     if (!in.units.awaited[unit] && in.location_of(unit) == kNone) continue;
     if (in.units.created[unit] > request.end) continue;
     if (in.units.destroyed[unit] && plain) continue;
-    all.push_back({in.request_number(unit), in.where.of[unit], in.units.destroyed[unit], unit});
+    all.push_back({in.request_number(unit), in.where.of[unit], in.units.destroyed[unit] != 0, unit});
   }
   std::stable_sort(all.begin(), all.end(), [](const One& a, const One& b) {
     if (a.request != b.request) return a.request < b.request;
