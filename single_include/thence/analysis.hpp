@@ -8346,6 +8346,7 @@ class PatternContext {
       : run(execution), units(all_units), groups(all_groups), where(locations), paths(critical), ideal(schedule),
         gaps(all_gaps), coverage(what_is_there), model(execution.model), settings(execution.settings.patterns) {
     find_keys();
+    find_operations();
     follow_causes();
     add_up_paths();
   }
@@ -8361,6 +8362,8 @@ class PatternContext {
   const TraceModel& model;
   const PatternSettings& settings;
 
+  std::vector<std::uint32_t> operations;        ///< units that are completed from outside, in the order of units.rows
+  std::vector<std::uint32_t> network;           ///< of them, requests to others
   std::vector<After> after;                     ///< by unit
   std::vector<After> after_invocation;          ///< what an invocation's beginning came after
   std::vector<std::uint64_t> on_path;           ///< by unit: time on the critical path of its request
@@ -8453,6 +8456,7 @@ class PatternContext {
     const std::uint32_t first = resources.front();
     made.request = run.request[first];
     made.location = location_of(first);
+    made.evidence.reserve(kMostEvidence);
     made.start_ns = ~std::uint64_t{0};
     for (const std::uint32_t unit : resources) {
       made.start_ns = std::min(made.start_ns, units.is_unit(unit) ? units.created[unit] : run.created(unit));
@@ -8512,6 +8516,14 @@ class PatternContext {
     }
     stack_keys_ = stack_keys(model, run.visible);
     number_functions();
+  }
+
+  void find_operations() {
+    for (const std::uint32_t unit : units.rows) {
+      if (!run.operation[unit]) continue;
+      operations.push_back(unit);
+      if (class_of(unit) == TypeClass::kNetwork) network.push_back(unit);
+    }
   }
 
   void number_functions() {
@@ -8611,6 +8623,8 @@ class PatternContext {
       }
     }
   }
+
+  static constexpr std::size_t kMostEvidence = 5;  // of most patterns
 
   TraceModel::Text key_text_[kKeys] = {};
   std::vector<std::uint32_t> stack_keys_;
@@ -8918,7 +8932,7 @@ inline void find_callback_floods(const PatternContext& in, std::vector<Finding>&
         resources.push_back(in.run.unit[in.run.resource_of(all[n])]);
         if (in.run.self[all[n]] > in.run.self[longest]) longest = all[n];
       }
-      std::sort(resources.begin(), resources.end());
+      if (!std::is_sorted(resources.begin(), resources.end())) std::sort(resources.begin(), resources.end());
       resources.erase(std::unique(resources.begin(), resources.end()), resources.end());
       Finding made = in.finding("callback-flood", Severity::kMedium, Confidence::kMedium, resources);
       const std::uint32_t speaker = in.run.unit[in.run.resource_of(longest)];
@@ -8928,7 +8942,7 @@ inline void find_callback_floods(const PatternContext& in, std::vector<Finding>&
       made.start_ns = from;
       made.end_ns = to;
       made.invocations.assign(all.begin() + static_cast<std::ptrdiff_t>(begin), all.begin() + static_cast<std::ptrdiff_t>(end));
-        made.says("callbacks", Evidence::Unit::kCount, end - begin);
+      made.says("callbacks", Evidence::Unit::kCount, end - begin);
       made.says("peak in the window", Evidence::Unit::kCount, peak);
       made.says("window", Evidence::Unit::kNanoseconds, in.settings.callback_flood_window_ns);
       made.says("busy", Evidence::Unit::kNanoseconds, busy);
@@ -9051,11 +9065,9 @@ struct SequentialRuns {
   made.in_run.assign(resources, false);
   // How many network operations of one function an invocation made: two and more are a batch, meant to be together.
   std::vector<std::pair<std::uint64_t, std::uint32_t>> batches;
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.network) {
     const std::uint32_t by = in.run.creator[in.units.first[unit]];
-    if (in.class_of(unit) == TypeClass::kNetwork && by != kNone) {
-      batches.push_back({std::uint64_t{by} << 32 | in.caller_of(unit), unit});
-    }
+    if (by != kNone) batches.push_back({std::uint64_t{by} << 32 | in.caller_of(unit), unit});
   }
   std::sort(batches.begin(), batches.end());
   std::vector<bool> batched(resources, false);
@@ -9067,8 +9079,7 @@ struct SequentialRuns {
   }
   std::vector<std::uint32_t> next(resources, kNone);
   std::vector<std::uint32_t> before(resources, kNone);
-  for (const std::uint32_t unit : in.units.rows) {  // in order of creation: the earliest successor is taken
-    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+  for (const std::uint32_t unit : in.network) {  // in order of creation: the earliest successor is taken
     const PatternContext::After& after = in.after[unit];
     const std::uint32_t from = after.unit;
     if (from == kNone || from == unit || in.class_of(from) != TypeClass::kNetwork || next[from] != kNone) continue;
@@ -9079,7 +9090,7 @@ struct SequentialRuns {
     next[from] = unit;
     before[unit] = from;
   }
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.network) {
     if (before[unit] != kNone || next[unit] == kNone) continue;
     std::vector<std::uint32_t> run;
     for (std::uint32_t at = unit; at != kNone; at = next[at]) run.push_back(at);
@@ -9187,15 +9198,14 @@ inline void find_duplicate_fetches(const PatternContext& in, std::vector<Finding
   TextNumbers told;  // what the annotations say, word for word: few texts, many fetches
   std::vector<std::uint32_t> key_of;
   std::string text;
-  for (const std::uint32_t unit : in.units.rows) {
-    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+  for (const std::uint32_t unit : in.network) {
     const TraceModel::Note* const url = in.note(unit, PatternContext::kUrl);
     text = url != nullptr && url->cut ? "cut" : "whole";
     for (const PatternContext::Key which :
          {PatternContext::kUrlHash, PatternContext::kUrl, PatternContext::kMethod, PatternContext::kVary, PatternContext::kRange}) {
       const std::string_view part = in.note_text(unit, which);
-      text += report::number_text(part.size()) + ':';
-      text += part;
+      const std::size_t size = part.size();  // so that no two lists of texts are one text
+      text.append(reinterpret_cast<const char*>(&size), sizeof size).append(part);
     }
     const std::uint32_t number = told.number_of(text);
     if (number == key_of.size()) {
@@ -9247,65 +9257,70 @@ inline void find_duplicate_fetches(const PatternContext& in, std::vector<Finding
 /// Chains of network operations, each begun because of the completion of the one before, whatever else came in between.
 inline void find_waterfalls(const PatternContext& in, const SequentialRuns& sequential, std::vector<Finding>& out) {
   constexpr std::uint32_t kNone = TraceModel::kNone;
-  const std::uint32_t resources = in.model.resources();
-  // The nearest network operation up the chain of operations; what belongs to a run of #1 cuts it.
-  std::vector<std::uint32_t> above(resources, kNone);
-  std::vector<std::uint32_t> network(resources, kNone);  // of any operation: itself if it is one, else the nearest above
-  std::vector<std::uint64_t> total(resources, 0);
-  std::vector<std::uint32_t> length(resources, 0);
-  std::vector<bool> functions(resources, false);  // there are two at least in the chain
-  std::vector<std::uint32_t> order;
-  for (const std::uint32_t unit : in.units.rows) {
-    if (is_operation(in.class_of(unit)) || in.run.operation[unit]) order.push_back(unit);
-  }
-  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return in.units.created[a] < in.units.created[b]; });
-  std::vector<std::uint32_t> hops;
-  for (const std::uint32_t unit : order) {
+  struct Step {
+    std::uint32_t unit;
+    std::uint32_t above = kNone;    // the nearest network operation up the chain of operations: a step
+    std::uint32_t network = kNone;  // itself if it is one, else the one above; what belongs to a run of #1 cuts the chain
+    std::uint32_t length = 0;       // network operations, itself and above
+    std::uint64_t total = 0;        // that they took
+    bool functions = false;         // there are two at least in the chain
+    bool used = false;
+  };
+  std::vector<Step> steps;
+  steps.reserve(in.operations.size());
+  for (const std::uint32_t unit : in.operations) steps.push_back({.unit = unit});
+  const auto earlier = [&](const Step& a, const Step& b) { return in.units.created[a.unit] < in.units.created[b.unit]; };
+  if (!std::is_sorted(steps.begin(), steps.end(), earlier)) std::stable_sort(steps.begin(), steps.end(), earlier);
+  std::vector<std::uint32_t> step_of(in.model.resources(), kNone);
+  for (std::uint32_t at = 0; at < steps.size(); ++at) {
+    Step& step = steps[at];
+    const std::uint32_t unit = step.unit;
+    step_of[unit] = at;
     const std::uint32_t from = in.after[unit].unit;
     const bool follows = from != kNone && from != unit && in.run.same_request(from, unit) && in.completed(from) &&
                          in.units.created[unit] >= in.completion(from);
-    const std::uint32_t up = follows ? network[from] : kNone;
+    const std::uint32_t up = follows && step_of[from] != kNone ? steps[step_of[from]].network : kNone;
     if (in.class_of(unit) != TypeClass::kNetwork) {
-      network[unit] = up;
+      step.network = up;
       continue;
     }
     if (sequential.in_run[unit]) continue;
-    network[unit] = unit;
-    above[unit] = up;
-    total[unit] = in.duration(unit) + (up == kNone ? 0 : total[up]);
-    length[unit] = 1 + (up == kNone ? 0 : length[up]);
-    functions[unit] = up != kNone && (functions[up] || in.caller_of(unit) != in.caller_of(up));
-    hops.push_back(unit);
+    step.network = at;
+    step.above = up;
+    step.length = 1 + (up == kNone ? 0 : steps[up].length);
+    step.total = in.duration(unit) + (up == kNone ? 0 : steps[up].total);
+    step.functions = up != kNone && (steps[up].functions || in.caller_of(unit) != in.caller_of(steps[up].unit));
   }
-  // The heaviest first, and no operation in two.
+  // Of each request the heaviest first, and no operation in two.
   struct Leaf {
+    std::uint32_t request;
+    std::uint32_t step;
     std::uint64_t total;
-    std::uint64_t created;
-    std::uint32_t unit;
   };
   std::vector<Leaf> leaves;
-  for (const std::uint32_t unit : hops) {
-    if (length[unit] >= 2 && functions[unit]) leaves.push_back({total[unit], in.units.created[unit], unit});
+  for (std::uint32_t at = 0; at < steps.size(); ++at) {
+    if (steps[at].length >= 2 && steps[at].functions) leaves.push_back({in.request_number(steps[at].unit), at, steps[at].total});
   }
   std::sort(leaves.begin(), leaves.end(), [&](const Leaf& a, const Leaf& b) {
+    if (a.request != b.request) return a.request < b.request;
     if (a.total != b.total) return a.total > b.total;
-    return a.created != b.created ? a.created < b.created : in.model.id[a.unit] < in.model.id[b.unit];
+    const std::uint32_t x = steps[a.step].unit, y = steps[b.step].unit;
+    return in.units.created[x] != in.units.created[y] ? in.units.created[x] < in.units.created[y] : in.model.id[x] < in.model.id[y];
   });
-  std::vector<bool> used(resources, false);
   for (const Leaf& one : leaves) {
-    const std::uint32_t leaf = one.unit;
-    const std::uint64_t whole = in.request_time(leaf);
-    const bool many = length[leaf] >= in.settings.waterfall_min && total[leaf] * 100 > whole * in.settings.waterfall_percent;
-    const std::uint64_t shorter = std::min(in.duration(leaf), in.duration(above[leaf]));
-    const bool two = length[leaf] == 2 && total[leaf] * 100 > whole * in.settings.waterfall_two_hop_percent &&
+    const Step& leaf = steps[one.step];
+    const std::uint64_t whole = in.request_time(leaf.unit);
+    const bool many = leaf.length >= in.settings.waterfall_min && leaf.total * 100 > whole * in.settings.waterfall_percent;
+    const std::uint64_t shorter = std::min(in.duration(leaf.unit), in.duration(steps[leaf.above].unit));
+    const bool two = leaf.length == 2 && leaf.total * 100 > whole * in.settings.waterfall_two_hop_percent &&
                      shorter * 100 > whole * in.settings.waterfall_two_hop_shorter_percent;
     if (!many && !two) continue;
     std::vector<std::uint32_t> chain;
     bool fresh = true;
-    for (std::uint32_t at = leaf; at != kNone && fresh; at = above[at]) {
-      fresh = !used[at];
-      used[at] = true;
-      chain.push_back(at);
+    for (std::uint32_t at = one.step; at != kNone && fresh; at = steps[at].above) {
+      fresh = !steps[at].used;
+      steps[at].used = true;
+      chain.push_back(steps[at].unit);
     }
     if (!fresh) continue;
     std::reverse(chain.begin(), chain.end());
@@ -9314,11 +9329,11 @@ inline void find_waterfalls(const PatternContext& in, const SequentialRuns& sequ
     Finding made = in.finding("waterfall-fetch", Severity::kMedium, told ? Confidence::kMedium : Confidence::kLow, chain);
     in.saves(made, detail::saving_together(in, chain));
     made.says("operations", Evidence::Unit::kCount, chain.size());
-    made.says("in all", Evidence::Unit::kNanoseconds, total[leaf]);
-    made.says("share", Evidence::Unit::kPermille, report::permille(total[leaf], whole));
+    made.says("in all", Evidence::Unit::kNanoseconds, leaf.total);
+    made.says("share", Evidence::Unit::kPermille, report::permille(leaf.total, whole));
     made.summary = report::number_text(chain.size()) + " requests wait for each other from " + in.location_name(chain.front()) +
-                   " to " + in.location_name(chain.back()) + ": " + report::duration_text(total[leaf]) + ", " +
-                   report::percent_text(report::permille(total[leaf], whole)) + " of the request.";
+                   " to " + in.location_name(chain.back()) + ": " + report::duration_text(leaf.total) + ", " +
+                   report::percent_text(report::permille(leaf.total, whole)) + " of the request.";
     made.advice = "Begin each request as soon as what it needs is known; what needs nothing of the others can start at once.";
     out.push_back(std::move(made));
   }
@@ -9337,8 +9352,7 @@ inline void find_crowded_origins(const PatternContext& in, std::vector<Finding>&
   static_cast<void>(origins.number_of({}));
   TextNumbers urls;
   std::vector<std::uint32_t> origin_of_url;
-  for (const std::uint32_t unit : in.units.rows) {
-    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+  for (const std::uint32_t unit : in.network) {
     const Execution::Interval time = in.run.operation_time(unit);
     if (time.end == time.start) continue;
     const std::string_view url = in.note_text(unit, PatternContext::kUrl);
@@ -9811,9 +9825,9 @@ inline void find_cache_misses(const PatternContext& in, std::vector<Finding>& ou
   const auto is_lookup = [&](std::uint32_t unit) {
     return in.class_of(unit) == TypeClass::kCache && in.model.type_name(unit) == "cache-get";
   };
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.network) {
     const std::uint32_t from = in.after[unit].unit;
-    if (in.class_of(unit) != TypeClass::kNetwork || from == TraceModel::kNone || !is_lookup(from)) continue;
+    if (from == TraceModel::kNone || !is_lookup(from)) continue;
     const std::string_view asked = key_of(from);
     if (!asked.empty() && normalised_url(asked) == normalised_url(key_of(unit))) followed[from] = true;
   }
@@ -9826,7 +9840,7 @@ inline void find_cache_misses(const PatternContext& in, std::vector<Finding>& ou
   };
   std::vector<Look> looks;
   TextNumbers prefixes;
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.operations) {
     if (!is_lookup(unit)) continue;
     State state = kAssumedHit;
     bool told = false;
@@ -9999,7 +10013,7 @@ inline void find_redundant_timers(const PatternContext& in, std::vector<Finding>
     bool cancelled;
   };
   std::vector<Timer> timers;
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.operations) {
     if (in.class_of(unit) != TypeClass::kTimer || in.stack_key(unit) == 0) continue;
     if (in.note_text(unit, PatternContext::kType) == "setInterval" || in.units.callbacks[unit] > 1) continue;
     Timer timer{in.request_number(unit), in.stack_key(unit), false, 0, unit, 0, false, false};

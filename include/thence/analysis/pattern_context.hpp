@@ -58,6 +58,7 @@ class PatternContext {
       : run(execution), units(all_units), groups(all_groups), where(locations), paths(critical), ideal(schedule),
         gaps(all_gaps), coverage(what_is_there), model(execution.model), settings(execution.settings.patterns) {
     find_keys();
+    find_operations();
     follow_causes();
     add_up_paths();
   }
@@ -73,6 +74,8 @@ class PatternContext {
   const TraceModel& model;
   const PatternSettings& settings;
 
+  std::vector<std::uint32_t> operations;        ///< units that are completed from outside, in the order of units.rows
+  std::vector<std::uint32_t> network;           ///< of them, requests to others
   std::vector<After> after;                     ///< by unit
   std::vector<After> after_invocation;          ///< what an invocation's beginning came after
   std::vector<std::uint64_t> on_path;           ///< by unit: time on the critical path of its request
@@ -165,6 +168,7 @@ class PatternContext {
     const std::uint32_t first = resources.front();
     made.request = run.request[first];
     made.location = location_of(first);
+    made.evidence.reserve(kMostEvidence);
     made.start_ns = ~std::uint64_t{0};
     for (const std::uint32_t unit : resources) {
       made.start_ns = std::min(made.start_ns, units.is_unit(unit) ? units.created[unit] : run.created(unit));
@@ -224,6 +228,14 @@ class PatternContext {
     }
     stack_keys_ = stack_keys(model, run.visible);
     number_functions();
+  }
+
+  void find_operations() {
+    for (const std::uint32_t unit : units.rows) {
+      if (!run.operation[unit]) continue;
+      operations.push_back(unit);
+      if (class_of(unit) == TypeClass::kNetwork) network.push_back(unit);
+    }
   }
 
   void number_functions() {
@@ -323,6 +335,8 @@ class PatternContext {
       }
     }
   }
+
+  static constexpr std::size_t kMostEvidence = 5;  // of most patterns
 
   TraceModel::Text key_text_[kKeys] = {};
   std::vector<std::uint32_t> stack_keys_;

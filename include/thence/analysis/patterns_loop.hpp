@@ -307,7 +307,7 @@ inline void find_callback_floods(const PatternContext& in, std::vector<Finding>&
         resources.push_back(in.run.unit[in.run.resource_of(all[n])]);
         if (in.run.self[all[n]] > in.run.self[longest]) longest = all[n];
       }
-      std::sort(resources.begin(), resources.end());
+      if (!std::is_sorted(resources.begin(), resources.end())) std::sort(resources.begin(), resources.end());
       resources.erase(std::unique(resources.begin(), resources.end()), resources.end());
       Finding made = in.finding("callback-flood", Severity::kMedium, Confidence::kMedium, resources);
       const std::uint32_t speaker = in.run.unit[in.run.resource_of(longest)];
@@ -317,7 +317,7 @@ inline void find_callback_floods(const PatternContext& in, std::vector<Finding>&
       made.start_ns = from;
       made.end_ns = to;
       made.invocations.assign(all.begin() + static_cast<std::ptrdiff_t>(begin), all.begin() + static_cast<std::ptrdiff_t>(end));
-        made.says("callbacks", Evidence::Unit::kCount, end - begin);
+      made.says("callbacks", Evidence::Unit::kCount, end - begin);
       made.says("peak in the window", Evidence::Unit::kCount, peak);
       made.says("window", Evidence::Unit::kNanoseconds, in.settings.callback_flood_window_ns);
       made.says("busy", Evidence::Unit::kNanoseconds, busy);

@@ -39,11 +39,9 @@ struct SequentialRuns {
   made.in_run.assign(resources, false);
   // How many network operations of one function an invocation made: two and more are a batch, meant to be together.
   std::vector<std::pair<std::uint64_t, std::uint32_t>> batches;
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.network) {
     const std::uint32_t by = in.run.creator[in.units.first[unit]];
-    if (in.class_of(unit) == TypeClass::kNetwork && by != kNone) {
-      batches.push_back({std::uint64_t{by} << 32 | in.caller_of(unit), unit});
-    }
+    if (by != kNone) batches.push_back({std::uint64_t{by} << 32 | in.caller_of(unit), unit});
   }
   std::sort(batches.begin(), batches.end());
   std::vector<bool> batched(resources, false);
@@ -55,8 +53,7 @@ struct SequentialRuns {
   }
   std::vector<std::uint32_t> next(resources, kNone);
   std::vector<std::uint32_t> before(resources, kNone);
-  for (const std::uint32_t unit : in.units.rows) {  // in order of creation: the earliest successor is taken
-    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+  for (const std::uint32_t unit : in.network) {  // in order of creation: the earliest successor is taken
     const PatternContext::After& after = in.after[unit];
     const std::uint32_t from = after.unit;
     if (from == kNone || from == unit || in.class_of(from) != TypeClass::kNetwork || next[from] != kNone) continue;
@@ -67,7 +64,7 @@ struct SequentialRuns {
     next[from] = unit;
     before[unit] = from;
   }
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.network) {
     if (before[unit] != kNone || next[unit] == kNone) continue;
     std::vector<std::uint32_t> run;
     for (std::uint32_t at = unit; at != kNone; at = next[at]) run.push_back(at);
@@ -175,15 +172,14 @@ inline void find_duplicate_fetches(const PatternContext& in, std::vector<Finding
   TextNumbers told;  // what the annotations say, word for word: few texts, many fetches
   std::vector<std::uint32_t> key_of;
   std::string text;
-  for (const std::uint32_t unit : in.units.rows) {
-    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+  for (const std::uint32_t unit : in.network) {
     const TraceModel::Note* const url = in.note(unit, PatternContext::kUrl);
     text = url != nullptr && url->cut ? "cut" : "whole";
     for (const PatternContext::Key which :
          {PatternContext::kUrlHash, PatternContext::kUrl, PatternContext::kMethod, PatternContext::kVary, PatternContext::kRange}) {
       const std::string_view part = in.note_text(unit, which);
-      text += report::number_text(part.size()) + ':';
-      text += part;
+      const std::size_t size = part.size();  // so that no two lists of texts are one text
+      text.append(reinterpret_cast<const char*>(&size), sizeof size).append(part);
     }
     const std::uint32_t number = told.number_of(text);
     if (number == key_of.size()) {
@@ -235,65 +231,70 @@ inline void find_duplicate_fetches(const PatternContext& in, std::vector<Finding
 /// Chains of network operations, each begun because of the completion of the one before, whatever else came in between.
 inline void find_waterfalls(const PatternContext& in, const SequentialRuns& sequential, std::vector<Finding>& out) {
   constexpr std::uint32_t kNone = TraceModel::kNone;
-  const std::uint32_t resources = in.model.resources();
-  // The nearest network operation up the chain of operations; what belongs to a run of #1 cuts it.
-  std::vector<std::uint32_t> above(resources, kNone);
-  std::vector<std::uint32_t> network(resources, kNone);  // of any operation: itself if it is one, else the nearest above
-  std::vector<std::uint64_t> total(resources, 0);
-  std::vector<std::uint32_t> length(resources, 0);
-  std::vector<bool> functions(resources, false);  // there are two at least in the chain
-  std::vector<std::uint32_t> order;
-  for (const std::uint32_t unit : in.units.rows) {
-    if (is_operation(in.class_of(unit)) || in.run.operation[unit]) order.push_back(unit);
-  }
-  std::stable_sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) { return in.units.created[a] < in.units.created[b]; });
-  std::vector<std::uint32_t> hops;
-  for (const std::uint32_t unit : order) {
+  struct Step {
+    std::uint32_t unit;
+    std::uint32_t above = kNone;    // the nearest network operation up the chain of operations: a step
+    std::uint32_t network = kNone;  // itself if it is one, else the one above; what belongs to a run of #1 cuts the chain
+    std::uint32_t length = 0;       // network operations, itself and above
+    std::uint64_t total = 0;        // that they took
+    bool functions = false;         // there are two at least in the chain
+    bool used = false;
+  };
+  std::vector<Step> steps;
+  steps.reserve(in.operations.size());
+  for (const std::uint32_t unit : in.operations) steps.push_back({.unit = unit});
+  const auto earlier = [&](const Step& a, const Step& b) { return in.units.created[a.unit] < in.units.created[b.unit]; };
+  if (!std::is_sorted(steps.begin(), steps.end(), earlier)) std::stable_sort(steps.begin(), steps.end(), earlier);
+  std::vector<std::uint32_t> step_of(in.model.resources(), kNone);
+  for (std::uint32_t at = 0; at < steps.size(); ++at) {
+    Step& step = steps[at];
+    const std::uint32_t unit = step.unit;
+    step_of[unit] = at;
     const std::uint32_t from = in.after[unit].unit;
     const bool follows = from != kNone && from != unit && in.run.same_request(from, unit) && in.completed(from) &&
                          in.units.created[unit] >= in.completion(from);
-    const std::uint32_t up = follows ? network[from] : kNone;
+    const std::uint32_t up = follows && step_of[from] != kNone ? steps[step_of[from]].network : kNone;
     if (in.class_of(unit) != TypeClass::kNetwork) {
-      network[unit] = up;
+      step.network = up;
       continue;
     }
     if (sequential.in_run[unit]) continue;
-    network[unit] = unit;
-    above[unit] = up;
-    total[unit] = in.duration(unit) + (up == kNone ? 0 : total[up]);
-    length[unit] = 1 + (up == kNone ? 0 : length[up]);
-    functions[unit] = up != kNone && (functions[up] || in.caller_of(unit) != in.caller_of(up));
-    hops.push_back(unit);
+    step.network = at;
+    step.above = up;
+    step.length = 1 + (up == kNone ? 0 : steps[up].length);
+    step.total = in.duration(unit) + (up == kNone ? 0 : steps[up].total);
+    step.functions = up != kNone && (steps[up].functions || in.caller_of(unit) != in.caller_of(steps[up].unit));
   }
-  // The heaviest first, and no operation in two.
+  // Of each request the heaviest first, and no operation in two.
   struct Leaf {
+    std::uint32_t request;
+    std::uint32_t step;
     std::uint64_t total;
-    std::uint64_t created;
-    std::uint32_t unit;
   };
   std::vector<Leaf> leaves;
-  for (const std::uint32_t unit : hops) {
-    if (length[unit] >= 2 && functions[unit]) leaves.push_back({total[unit], in.units.created[unit], unit});
+  for (std::uint32_t at = 0; at < steps.size(); ++at) {
+    if (steps[at].length >= 2 && steps[at].functions) leaves.push_back({in.request_number(steps[at].unit), at, steps[at].total});
   }
   std::sort(leaves.begin(), leaves.end(), [&](const Leaf& a, const Leaf& b) {
+    if (a.request != b.request) return a.request < b.request;
     if (a.total != b.total) return a.total > b.total;
-    return a.created != b.created ? a.created < b.created : in.model.id[a.unit] < in.model.id[b.unit];
+    const std::uint32_t x = steps[a.step].unit, y = steps[b.step].unit;
+    return in.units.created[x] != in.units.created[y] ? in.units.created[x] < in.units.created[y] : in.model.id[x] < in.model.id[y];
   });
-  std::vector<bool> used(resources, false);
   for (const Leaf& one : leaves) {
-    const std::uint32_t leaf = one.unit;
-    const std::uint64_t whole = in.request_time(leaf);
-    const bool many = length[leaf] >= in.settings.waterfall_min && total[leaf] * 100 > whole * in.settings.waterfall_percent;
-    const std::uint64_t shorter = std::min(in.duration(leaf), in.duration(above[leaf]));
-    const bool two = length[leaf] == 2 && total[leaf] * 100 > whole * in.settings.waterfall_two_hop_percent &&
+    const Step& leaf = steps[one.step];
+    const std::uint64_t whole = in.request_time(leaf.unit);
+    const bool many = leaf.length >= in.settings.waterfall_min && leaf.total * 100 > whole * in.settings.waterfall_percent;
+    const std::uint64_t shorter = std::min(in.duration(leaf.unit), in.duration(steps[leaf.above].unit));
+    const bool two = leaf.length == 2 && leaf.total * 100 > whole * in.settings.waterfall_two_hop_percent &&
                      shorter * 100 > whole * in.settings.waterfall_two_hop_shorter_percent;
     if (!many && !two) continue;
     std::vector<std::uint32_t> chain;
     bool fresh = true;
-    for (std::uint32_t at = leaf; at != kNone && fresh; at = above[at]) {
-      fresh = !used[at];
-      used[at] = true;
-      chain.push_back(at);
+    for (std::uint32_t at = one.step; at != kNone && fresh; at = steps[at].above) {
+      fresh = !steps[at].used;
+      steps[at].used = true;
+      chain.push_back(steps[at].unit);
     }
     if (!fresh) continue;
     std::reverse(chain.begin(), chain.end());
@@ -302,11 +303,11 @@ inline void find_waterfalls(const PatternContext& in, const SequentialRuns& sequ
     Finding made = in.finding("waterfall-fetch", Severity::kMedium, told ? Confidence::kMedium : Confidence::kLow, chain);
     in.saves(made, detail::saving_together(in, chain));
     made.says("operations", Evidence::Unit::kCount, chain.size());
-    made.says("in all", Evidence::Unit::kNanoseconds, total[leaf]);
-    made.says("share", Evidence::Unit::kPermille, report::permille(total[leaf], whole));
+    made.says("in all", Evidence::Unit::kNanoseconds, leaf.total);
+    made.says("share", Evidence::Unit::kPermille, report::permille(leaf.total, whole));
     made.summary = report::number_text(chain.size()) + " requests wait for each other from " + in.location_name(chain.front()) +
-                   " to " + in.location_name(chain.back()) + ": " + report::duration_text(total[leaf]) + ", " +
-                   report::percent_text(report::permille(total[leaf], whole)) + " of the request.";
+                   " to " + in.location_name(chain.back()) + ": " + report::duration_text(leaf.total) + ", " +
+                   report::percent_text(report::permille(leaf.total, whole)) + " of the request.";
     made.advice = "Begin each request as soon as what it needs is known; what needs nothing of the others can start at once.";
     out.push_back(std::move(made));
   }
@@ -325,8 +326,7 @@ inline void find_crowded_origins(const PatternContext& in, std::vector<Finding>&
   static_cast<void>(origins.number_of({}));
   TextNumbers urls;
   std::vector<std::uint32_t> origin_of_url;
-  for (const std::uint32_t unit : in.units.rows) {
-    if (in.class_of(unit) != TypeClass::kNetwork) continue;
+  for (const std::uint32_t unit : in.network) {
     const Execution::Interval time = in.run.operation_time(unit);
     if (time.end == time.start) continue;
     const std::string_view url = in.note_text(unit, PatternContext::kUrl);

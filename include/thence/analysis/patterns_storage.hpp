@@ -151,9 +151,9 @@ inline void find_cache_misses(const PatternContext& in, std::vector<Finding>& ou
   const auto is_lookup = [&](std::uint32_t unit) {
     return in.class_of(unit) == TypeClass::kCache && in.model.type_name(unit) == "cache-get";
   };
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.network) {
     const std::uint32_t from = in.after[unit].unit;
-    if (in.class_of(unit) != TypeClass::kNetwork || from == TraceModel::kNone || !is_lookup(from)) continue;
+    if (from == TraceModel::kNone || !is_lookup(from)) continue;
     const std::string_view asked = key_of(from);
     if (!asked.empty() && normalised_url(asked) == normalised_url(key_of(unit))) followed[from] = true;
   }
@@ -166,7 +166,7 @@ inline void find_cache_misses(const PatternContext& in, std::vector<Finding>& ou
   };
   std::vector<Look> looks;
   TextNumbers prefixes;
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.operations) {
     if (!is_lookup(unit)) continue;
     State state = kAssumedHit;
     bool told = false;

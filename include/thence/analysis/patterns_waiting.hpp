@@ -120,7 +120,7 @@ inline void find_redundant_timers(const PatternContext& in, std::vector<Finding>
     bool cancelled;
   };
   std::vector<Timer> timers;
-  for (const std::uint32_t unit : in.units.rows) {
+  for (const std::uint32_t unit : in.operations) {
     if (in.class_of(unit) != TypeClass::kTimer || in.stack_key(unit) == 0) continue;
     if (in.note_text(unit, PatternContext::kType) == "setInterval" || in.units.callbacks[unit] > 1) continue;
     Timer timer{in.request_number(unit), in.stack_key(unit), false, 0, unit, 0, false, false};
