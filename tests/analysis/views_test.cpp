@@ -403,7 +403,7 @@ TEST_CASE("an operation is odd among at least eight of its kind, by its logarith
       std::set<std::uint32_t> wanted;
       for (const std::uint32_t unit : in.units.rows) {
         const auto has = [&](std::uint32_t other) {
-          return kind == AnomalyKind::kLongWait ? bool{in.units.wait_known[other]} : in.units.callbacks[other] != 0;
+          return kind == AnomalyKind::kLongWait ? in.units.wait_known[other] != 0 : in.units.callbacks[other] != 0;
         };
         const auto value = [&](std::uint32_t other) {
           const std::uint64_t ns = kind == AnomalyKind::kLongWait ? in.units.wait[other] : in.units.exec[other];

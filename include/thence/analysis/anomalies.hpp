@@ -96,7 +96,7 @@ struct AnomalySettings {
     while (end < order.size() && run.model.type[order[end]] == run.model.type[order[at]] && where.of[order[end]] == where.of[order[at]]) ++end;
     const std::span<const std::uint32_t> kin(order.data() + at, end - at);
     at = end;
-    outliers(kin, AnomalyKind::kLongWait, [&](std::uint32_t unit) { return bool{units.wait_known[unit]}; },
+    outliers(kin, AnomalyKind::kLongWait, [&](std::uint32_t unit) { return units.wait_known[unit] != 0; },
              [&](std::uint32_t unit) { return units.wait[unit]; });
     outliers(kin, AnomalyKind::kLongExec, [&](std::uint32_t unit) { return units.callbacks[unit] != 0; },
              [&](std::uint32_t unit) { return units.exec[unit]; });
@@ -107,7 +107,7 @@ struct AnomalySettings {
              run.requests[run.request[unit]].is_ended;
     };
     const auto count = static_cast<std::size_t>(std::count_if(kin.begin(), kin.end(), open));
-    const auto settled = static_cast<std::size_t>(std::count_if(kin.begin(), kin.end(), [&](std::uint32_t unit) { return bool{units.settled[unit]}; }));
+    const auto settled = static_cast<std::size_t>(std::count_if(kin.begin(), kin.end(), [&](std::uint32_t unit) { return units.settled[unit] != 0; }));
     if (count == 0 || settled + 1 < settings.fewest || count * 10 > kin.size()) continue;
     for (const std::uint32_t unit : kin) {
       if (!open(unit)) continue;

@@ -46,7 +46,7 @@ enum class CauseOf : std::uint8_t {
 };
 
 /// Tables by row of invocations, resources and lanes. Everybody may read them.
-///   Shape     about 84 bytes an invocation, 40 a resource, 24 a segment (at most two an invocation).
+///   Shape     about 85 bytes an invocation, 44 a resource, 24 a segment (at most two an invocation).
 ///   Threads   any number of readers.
 ///   Cost      constructor: O(n log n). All else O(1), or O(log n) where it says so.
 ///   Errors    std::bad_alloc.
@@ -55,6 +55,8 @@ class Execution {
  public:
   static constexpr std::uint32_t kNone = TraceModel::kNone;
 
+  /// Yes or no by row, in a byte each: the bits of a vector<bool> take longer to read than to fetch.
+  using Flags = std::vector<std::uint8_t>;
   /// A stretch of a lane's time and the invocation that owned it.
   struct Segment {
     std::uint64_t start = 0;
@@ -111,7 +113,7 @@ class Execution {
   std::vector<std::uint32_t> previous;    ///< of the same resource; kNone: it is the first
   std::vector<std::uint32_t> first_segment;  ///< first of `segments` of its lane that ends after its start
   std::vector<Cause> cause;
-  std::vector<bool> ready_known;
+  Flags ready_known;
 
   [[nodiscard]] std::uint64_t start(std::uint32_t at) const noexcept { return normal.start[at]; }
   [[nodiscard]] std::uint64_t end(std::uint32_t at) const noexcept { return normal.end[at]; }
@@ -128,10 +130,10 @@ class Execution {
   std::vector<std::uint32_t> settler;     ///< invocation that settled it; kNone: the outside, or not known
   std::vector<std::uint64_t> settled;     ///< means something where settle_known
   std::vector<std::uint32_t> unit;        ///< the resource that stands for the operation of which it is a part: itself, maybe
-  std::vector<bool> operation;            ///< completed by external work
-  std::vector<bool> settle_known;
-  std::vector<bool> settle_external;      ///< it was settled from the outside
-  std::vector<bool> settle_inferred;      ///< by rule: a plain document tells no settling
+  Flags operation;            ///< completed by external work
+  Flags settle_known;
+  Flags settle_external;      ///< it was settled from the outside
+  Flags settle_inferred;      ///< by rule: a plain document tells no settling
   /// Of each unit its resources: `members[unit]`, in order of rows. Empty where a resource stands for none.
   RowIndex members;
 
@@ -643,7 +645,7 @@ class Execution {
   void settled_cause(std::uint32_t by, Cause& made) const noexcept {
     if (by == kNone || !settle_known[by]) return;
     if (settle_external[by]) {
-      made = {settled[by], kNone, by, CauseOf::kExternal, settle_inferred[by]};
+      made = {settled[by], kNone, by, CauseOf::kExternal, settle_inferred[by] != 0};
     } else if (settler[by] != kNone) {
       made = {settled[by], settler[by], by, CauseOf::kSettled, false};
     } else if (operation[by]) {

@@ -39,10 +39,10 @@ struct Units {
   std::vector<std::uint64_t> exec;     ///< self time of the callbacks of all its parts
   std::vector<std::uint32_t> callbacks;
   std::vector<std::uint64_t> finish;   ///< settled, else destroyed, else last heard of, else its request's end
-  std::vector<bool> wait_known;
-  std::vector<bool> settled;           ///< that any of its parts was settled is known
-  std::vector<bool> destroyed;
-  std::vector<bool> awaited;           ///< another unit awaits it, by a link
+  Execution::Flags wait_known;
+  Execution::Flags settled;           ///< that any of its parts was settled is known
+  Execution::Flags destroyed;
+  Execution::Flags awaited;           ///< another unit awaits it, by a link
   std::uint64_t unknown = 0;           ///< resources without a creation: left out
 
   [[nodiscard]] bool is_unit(std::uint32_t row) const noexcept { return first[row] != kNone; }
