@@ -3914,7 +3914,7 @@ struct Log2Histogram {
 //   found.location = frame;
 //   found.advice = "Split the work, or move it to another thread.";
 //   finish(model, found);                          // the mute key
-//   std::sort(all.begin(), all.end(), FindingOrder{&model});
+//   sort_findings(model, all);
 // Nothing here depends on a locale or on an order of input: equal traces give equal findings, byte for byte.
 // Layer: analysis (includes model/ and below).
 
@@ -4027,11 +4027,36 @@ struct FindingOrder {
     return a.mute_key < b.mute_key;
   }
 
- private:
   [[nodiscard]] std::uint64_t first_id(const Finding& finding) const noexcept {
     return finding.resources.empty() ? ~std::uint64_t{0} : model->id[finding.resources.front()];
   }
 };
+
+/// In FindingOrder.
+///   Cost      O(n log n) comparisons of three numbers as a rule; each finding, which is wide, is moved once or twice.
+inline void sort_findings(const TraceModel& model, std::vector<Finding>& findings) {
+  struct Key {
+    Severity severity;
+    std::uint64_t saving_ns;
+    std::uint64_t first_id;
+    std::uint32_t at;
+  };
+  const FindingOrder order{&model};
+  std::vector<Key> keys;
+  keys.reserve(findings.size());
+  for (const Finding& one : findings) {
+    keys.push_back({one.severity, one.saving_ns, order.first_id(one), static_cast<std::uint32_t>(keys.size())});
+  }
+  std::sort(keys.begin(), keys.end(), [&](const Key& a, const Key& b) {
+    if (a.severity != b.severity) return a.severity > b.severity;
+    if (a.saving_ns != b.saving_ns) return a.saving_ns > b.saving_ns;
+    return a.first_id != b.first_id ? a.first_id < b.first_id : order(findings[a.at], findings[b.at]);
+  });
+  std::vector<Finding> sorted;
+  sorted.reserve(findings.size());
+  for (const Key& key : keys) sorted.push_back(std::move(findings[key.at]));
+  findings.swap(sorted);
+}
 
 }  // namespace THENCE_ABI
 }  // namespace thence
@@ -4321,7 +4346,7 @@ class SchedulingMaker {
     diagnose_lost_wakes();
     diagnose_never_yielded();
     for (Finding& found : out_.findings) finish(model_, found);
-    std::sort(out_.findings.begin(), out_.findings.end(), FindingOrder{&model_});
+    sort_findings(model_, out_.findings);
     return std::move(out_);
   }
 
@@ -4850,7 +4875,7 @@ class SchedulingMaker {
   /// Of many of a kind the first few; the last one of them says how many more there are.
   void keep(std::vector<Finding>& found) {
     for (Finding& one : found) finish(model_, one);
-    std::sort(found.begin(), found.end(), FindingOrder{&model_});
+    sort_findings(model_, found);
     const std::size_t kept = std::min<std::size_t>(found.size(), settings_.findings_a_kind);
     if (kept != 0 && kept < found.size()) found[kept - 1].says("more of this kind", Evidence::Unit::kCount, found.size() - kept);
     for (std::size_t at = 0; at < kept; ++at) out_.findings.push_back(std::move(found[at]));
@@ -5843,7 +5868,7 @@ class EventLoopMaker {
                          : "Many callbacks run without a break: let the loop look outside between them (yield to a macrotask).";
       out_.findings.push_back(std::move(found));
     }
-    std::sort(out_.findings.begin(), out_.findings.end(), FindingOrder{&model_});
+    sort_findings(model_, out_.findings);
     const std::size_t kept = run_.settings.scheduling.findings_a_kind;
     if (out_.findings.size() <= kept || kept == 0) return;
     out_.findings[kept - 1].says("more of this kind", Evidence::Unit::kCount, out_.findings.size() - kept);
@@ -10153,7 +10178,7 @@ inline constexpr std::string_view kPatternIds[] = {
     }
     finish(in.model, one);
   }
-  std::sort(found.begin(), found.end(), FindingOrder{&in.model});
+  sort_findings(in.model, found);
   return found;
 }
 
@@ -10461,7 +10486,7 @@ class Analysis {
     const auto take = [&](const std::vector<Finding>& more) { findings.insert(findings.end(), more.begin(), more.end()); };
     take(scheduling.findings);
     take(loop.findings);
-    std::sort(findings.begin(), findings.end(), FindingOrder{&model});
+    sort_findings(model, findings);
   }
 
   std::vector<std::uint32_t> numbers_;

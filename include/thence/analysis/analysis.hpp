@@ -153,7 +153,7 @@ class Analysis {
     const auto take = [&](const std::vector<Finding>& more) { findings.insert(findings.end(), more.begin(), more.end()); };
     take(scheduling.findings);
     take(loop.findings);
-    std::sort(findings.begin(), findings.end(), FindingOrder{&model});
+    sort_findings(model, findings);
   }
 
   std::vector<std::uint32_t> numbers_;

@@ -494,7 +494,7 @@ class EventLoopMaker {
                          : "Many callbacks run without a break: let the loop look outside between them (yield to a macrotask).";
       out_.findings.push_back(std::move(found));
     }
-    std::sort(out_.findings.begin(), out_.findings.end(), FindingOrder{&model_});
+    sort_findings(model_, out_.findings);
     const std::size_t kept = run_.settings.scheduling.findings_a_kind;
     if (out_.findings.size() <= kept || kept == 0) return;
     out_.findings[kept - 1].says("more of this kind", Evidence::Unit::kCount, out_.findings.size() - kept);

@@ -62,7 +62,7 @@ inline constexpr std::string_view kPatternIds[] = {
     }
     finish(in.model, one);
   }
-  std::sort(found.begin(), found.end(), FindingOrder{&in.model});
+  sort_findings(in.model, found);
   return found;
 }
 

@@ -155,7 +155,7 @@ class SchedulingMaker {
     diagnose_lost_wakes();
     diagnose_never_yielded();
     for (Finding& found : out_.findings) finish(model_, found);
-    std::sort(out_.findings.begin(), out_.findings.end(), FindingOrder{&model_});
+    sort_findings(model_, out_.findings);
     return std::move(out_);
   }
 
@@ -684,7 +684,7 @@ class SchedulingMaker {
   /// Of many of a kind the first few; the last one of them says how many more there are.
   void keep(std::vector<Finding>& found) {
     for (Finding& one : found) finish(model_, one);
-    std::sort(found.begin(), found.end(), FindingOrder{&model_});
+    sort_findings(model_, found);
     const std::size_t kept = std::min<std::size_t>(found.size(), settings_.findings_a_kind);
     if (kept != 0 && kept < found.size()) found[kept - 1].says("more of this kind", Evidence::Unit::kCount, found.size() - kept);
     for (std::size_t at = 0; at < kept; ++at) out_.findings.push_back(std::move(found[at]));
