@@ -259,14 +259,11 @@ class CriticalPaths {
     std::uint32_t next = run_.settings.path.dependency_only     ? kNone
                          : path.time == run_.start(at) ? run_.segment_ahead_of(at)
                                                        : run_.segment_before(lane, path.time);
-    const std::uint32_t wake = run_.model.invocations[at].wake;
-    const std::uint32_t woken_on = wake == kNone ? kNone : run_.model.wakes[wake].lane;
-    const bool elsewhere = woken_on != kNone && woken_on != lane;
     while (path.time > ready && next != kNone) {
       const Execution::Segment& segment = run_.segments[next];
       if (segment.end <= ready) break;
       const std::uint64_t until = std::min(segment.end, path.time);
-      if (elsewhere && path.time - until > run_.settings.path.dispatch_gap_ns) break;
+      if (path.time - until > run_.settings.path.dispatch_gap_ns && woken_elsewhere(at)) break;
       path.emit(PathKind::kSched, until, row, at);
       const std::uint32_t by = run_.resource_of(segment.owner);
       if (run_.same_request(by, row)) {
@@ -280,6 +277,12 @@ class CriticalPaths {
     path.emit(PathKind::kSched, ready, row, at);
     path.inferred = was_inferred;
     return kNone;
+  }
+
+  [[nodiscard]] bool woken_elsewhere(std::uint32_t at) const noexcept {
+    const std::uint32_t wake = run_.model.invocations[at].wake;
+    const std::uint32_t on = wake == kNone ? kNone : run_.model.wakes[wake].lane;
+    return on != kNone && on != run_.lane[at];
   }
 
   /// What made `at` ready. The invocation with which the path goes on; kNone: it ends.
