@@ -177,41 +177,56 @@ struct ModifiedZ {
   }
 };
 
-/// 0.6745 (x - median) / MAD; where the MAD is 0, (x - median) / (1.2533 x mean absolute deviation from the median);
-/// where that is 0 too, or there are under 8, nothing.
-///   Cost      O(n) expected.
-[[nodiscard]] inline ModifiedZ modified_z(std::span<const double> sorted) {
+namespace detail {
+
+/// Of values in ascending order, value(0) .. value(n - 1). Their distances from the median grow to both sides of it, so the
+/// middle distances are found by walking outwards, over half of them.
+template <class Value>
+[[nodiscard]] ModifiedZ modified_z(std::size_t n, Value&& value) noexcept {
   ModifiedZ z;
-  if (sorted.size() < ModifiedZ::kFewest) return z;
-  z.median = median(sorted);
-  std::vector<double> apart;
-  apart.reserve(sorted.size());
-  double sum = 0;
-  for (const double value : sorted) {
-    apart.push_back(value < z.median ? z.median - value : value - z.median);
-    sum += apart.back();
+  if (n < ModifiedZ::kFewest) return z;
+  const std::size_t half = n / 2;
+  z.median = n % 2 != 0 ? value(half) : (value(half - 1) + value(half)) / 2;
+  std::size_t below = half;  // the next ones are below - 1 and above
+  std::size_t above = half;
+  double down = z.median - value(below - 1);
+  double up = value(above) - z.median;
+  double before = 0;
+  double last = 0;
+  for (std::size_t step = 0; step <= half; ++step) {
+    before = last;
+    if (above == n || (below != 0 && down < up)) {
+      last = down;
+      if (--below != 0) down = z.median - value(below - 1);
+    } else {
+      last = up;
+      if (++above != n) up = value(above) - z.median;
+    }
   }
-  const std::size_t half = apart.size() / 2;
-  std::nth_element(apart.begin(), apart.begin() + static_cast<std::ptrdiff_t>(half), apart.end());
-  double mad = apart[half];
-  if (apart.size() % 2 == 0) mad = (mad + *std::max_element(apart.begin(), apart.begin() + static_cast<std::ptrdiff_t>(half))) / 2;
+  const double mad = n % 2 != 0 ? last : (before + last) / 2;
   if (mad > 0) {
     z.scale = 0.6745 / mad;
-  } else if (sum > 0) {
-    z.scale = 1 / (1.2533 * sum / static_cast<double>(sorted.size()));
   } else {
-    return z;
+    double sum = 0;
+    for (std::size_t at = 0; at < n; ++at) sum += value(at) < z.median ? z.median - value(at) : value(at) - z.median;
+    if (!(sum > 0)) return z;
+    z.scale = 1 / (1.2533 * sum / static_cast<double>(n));
   }
   z.known = true;
   return z;
 }
+
+}  // namespace detail
+
+/// 0.6745 (x - median) / MAD; where the MAD is 0, (x - median) / (1.2533 x mean absolute deviation from the median);
+/// where that is 0 too, or there are under 8, nothing.
+///   Cost      O(n), no allocation.
+[[nodiscard]] inline ModifiedZ modified_z(std::span<const double> sorted) noexcept {
+  return detail::modified_z(sorted.size(), [&](std::size_t at) { return sorted[at]; });
+}
 /// The same of the logarithms of durations. Sorted.
-[[nodiscard]] inline ModifiedZ modified_z_of_logs(std::span<const std::uint64_t> sorted) {
-  if (sorted.size() < ModifiedZ::kFewest) return {};
-  std::vector<double> logs;
-  logs.reserve(sorted.size());
-  for (const std::uint64_t value : sorted) logs.push_back(ModifiedZ::log_of(value));
-  return modified_z(logs);
+[[nodiscard]] inline ModifiedZ modified_z_of_logs(std::span<const std::uint64_t> sorted) noexcept {
+  return detail::modified_z(sorted.size(), [&](std::size_t at) { return ModifiedZ::log_of(sorted[at]); });
 }
 
 // -- shapes -----------------------------------------------------------------------------------------------------------
