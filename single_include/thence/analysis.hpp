@@ -3809,7 +3809,7 @@ inline void values_at_ranks(std::span<std::uint64_t> values, std::span<const std
     return;
   }
   const auto bucket_of = [](std::uint64_t value) {
-    const unsigned shift = value < 256 ? 0 : static_cast<unsigned>(std::bit_width(value)) - 8;
+    const unsigned shift = static_cast<unsigned>(std::bit_width(value | 128)) - 8;
     return static_cast<std::uint32_t>(shift * 128 + (value >> shift));
   };
   constexpr std::size_t kBuckets = 56 * 128 + 256;
@@ -5721,17 +5721,6 @@ class EventLoopMaker {
   // -- tasks ----------------------------------------------------------------------------------------------------------
 
   void count_tasks() {
-    struct Key {
-      std::uint64_t key;
-      std::uint32_t row;
-    };
-    std::vector<Key> keys;
-    keys.reserve(model_.resources());
-    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
-      if (model_.has(row, ResourceFlag::kCreated)) keys.push_back({std::uint64_t{where_.of[row]} << 16 | model_.type[row], row});
-    }
-    // By location and type: few, and in any order.
-    IdMap places;
     std::vector<bool> resolved;
     for (const TraceModel::Extra& extra : model_.extras) {
       if (extra.kind != EventKind::kSettled || static_cast<Outcome>(extra.flags & 0xf) != Outcome::kResolved || extra.resource == kNone) continue;
@@ -5742,16 +5731,19 @@ class EventLoopMaker {
     for (const TraceModel::Root& root : model_.roots) {
       if (root.resource != kNone && root.has_finished) finished[root.resource] = true;
     }
-    for (const Key& one : keys) {
-      std::uint32_t place = places.find(one.key + 1);
+    IdMap places;  // by location and type: few, and in any order
+    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
+      if (!model_.has(row, ResourceFlag::kCreated)) continue;
+      const std::uint64_t key = (std::uint64_t{where_.of[row]} << 16 | model_.type[row]) + 1;
+      std::uint32_t place = places.find(key);
       if (place == IdMap::kAbsent) {
         place = static_cast<std::uint32_t>(out_.tasks.size());
-        places.insert(one.key + 1, place);
+        places.insert(key, place);
         out_.tasks.emplace_back();
-        out_.tasks.back().location = static_cast<std::uint32_t>(one.key >> 16);
-        out_.tasks.back().type = static_cast<std::uint16_t>(one.key & 0xffff);
+        out_.tasks.back().location = where_.of[row];
+        out_.tasks.back().type = model_.type[row];
       }
-      count(one.row, out_.tasks[place], !resolved.empty() && resolved[one.row], finished[one.row]);
+      count(row, out_.tasks[place], !resolved.empty() && resolved[row], finished[row]);
     }
     for (const EventLoop::Tasks& tasks : out_.tasks) add(out_.all, tasks);
     std::sort(out_.tasks.begin(), out_.tasks.end(), [](const EventLoop::Tasks& a, const EventLoop::Tasks& b) {
@@ -8853,12 +8845,15 @@ inline void find_loop_blocks(const PatternContext& in, std::vector<Finding>& out
 }
 
 inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& out) {
+  std::vector<bool> native_type(in.model.type_names.size() + 1, false);
+  for (std::size_t type = 0; type < native_type.size(); ++type) native_type[type] = in.model.name_of(static_cast<TypeId>(type)) != "js-promise";
   std::vector<std::uint32_t> promises;
+  promises.reserve(in.units.rows.size());
   std::uint64_t native = 0;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.class_of(unit) != TypeClass::kPromise) continue;
     promises.push_back(unit);
-    if (in.model.type_name(unit) != "js-promise") ++native;
+    if (native_type[in.model.type[unit]]) ++native;
   }
   const bool is_native = native * 2 > promises.size();
   const std::uint64_t fewest = is_native ? in.settings.promise_flood_native_min : in.settings.promise_flood_min;

@@ -344,17 +344,6 @@ class EventLoopMaker {
   // -- tasks ----------------------------------------------------------------------------------------------------------
 
   void count_tasks() {
-    struct Key {
-      std::uint64_t key;
-      std::uint32_t row;
-    };
-    std::vector<Key> keys;
-    keys.reserve(model_.resources());
-    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
-      if (model_.has(row, ResourceFlag::kCreated)) keys.push_back({std::uint64_t{where_.of[row]} << 16 | model_.type[row], row});
-    }
-    // By location and type: few, and in any order.
-    IdMap places;
     std::vector<bool> resolved;
     for (const TraceModel::Extra& extra : model_.extras) {
       if (extra.kind != EventKind::kSettled || static_cast<Outcome>(extra.flags & 0xf) != Outcome::kResolved || extra.resource == kNone) continue;
@@ -365,16 +354,19 @@ class EventLoopMaker {
     for (const TraceModel::Root& root : model_.roots) {
       if (root.resource != kNone && root.has_finished) finished[root.resource] = true;
     }
-    for (const Key& one : keys) {
-      std::uint32_t place = places.find(one.key + 1);
+    IdMap places;  // by location and type: few, and in any order
+    for (std::uint32_t row = 0; row < model_.resources(); ++row) {
+      if (!model_.has(row, ResourceFlag::kCreated)) continue;
+      const std::uint64_t key = (std::uint64_t{where_.of[row]} << 16 | model_.type[row]) + 1;
+      std::uint32_t place = places.find(key);
       if (place == IdMap::kAbsent) {
         place = static_cast<std::uint32_t>(out_.tasks.size());
-        places.insert(one.key + 1, place);
+        places.insert(key, place);
         out_.tasks.emplace_back();
-        out_.tasks.back().location = static_cast<std::uint32_t>(one.key >> 16);
-        out_.tasks.back().type = static_cast<std::uint16_t>(one.key & 0xffff);
+        out_.tasks.back().location = where_.of[row];
+        out_.tasks.back().type = model_.type[row];
       }
-      count(one.row, out_.tasks[place], !resolved.empty() && resolved[one.row], finished[one.row]);
+      count(row, out_.tasks[place], !resolved.empty() && resolved[row], finished[row]);
     }
     for (const EventLoop::Tasks& tasks : out_.tasks) add(out_.all, tasks);
     std::sort(out_.tasks.begin(), out_.tasks.end(), [](const EventLoop::Tasks& a, const EventLoop::Tasks& b) {

@@ -183,12 +183,15 @@ inline void find_loop_blocks(const PatternContext& in, std::vector<Finding>& out
 }
 
 inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& out) {
+  std::vector<bool> native_type(in.model.type_names.size() + 1, false);
+  for (std::size_t type = 0; type < native_type.size(); ++type) native_type[type] = in.model.name_of(static_cast<TypeId>(type)) != "js-promise";
   std::vector<std::uint32_t> promises;
+  promises.reserve(in.units.rows.size());
   std::uint64_t native = 0;
   for (const std::uint32_t unit : in.units.rows) {
     if (in.class_of(unit) != TypeClass::kPromise) continue;
     promises.push_back(unit);
-    if (in.model.type_name(unit) != "js-promise") ++native;
+    if (native_type[in.model.type[unit]]) ++native;
   }
   const bool is_native = native * 2 > promises.size();
   const std::uint64_t fewest = is_native ? in.settings.promise_flood_native_min : in.settings.promise_flood_min;

@@ -36,7 +36,7 @@ inline void values_at_ranks(std::span<std::uint64_t> values, std::span<const std
     return;
   }
   const auto bucket_of = [](std::uint64_t value) {
-    const unsigned shift = value < 256 ? 0 : static_cast<unsigned>(std::bit_width(value)) - 8;
+    const unsigned shift = static_cast<unsigned>(std::bit_width(value | 128)) - 8;
     return static_cast<std::uint32_t>(shift * 128 + (value >> shift));
   };
   constexpr std::size_t kBuckets = 56 * 128 + 256;
