@@ -8678,7 +8678,7 @@ class PatternContext {
 //   loop-block       one callback, or one drain of the microtask queue, that is long     (2, high)
 //   descheduled      ... which the processor did not run for most of it                  (2, medium)
 //   promise-flood    promises made faster than anything can use them                     (8a, medium)
-//   callback-flood   many callbacks at once that keep the loop busy                      (8b, medium)
+//   callback-flood   many callbacks made ready at once that keep the loop busy           (8b, medium)
 //   hot-callback     one place that has a great part of all callbacks                    (13, low)
 // Definitions: docs/analyses.md.
 // Layer: analysis (includes model/ and below).
@@ -8951,6 +8951,8 @@ inline void find_promise_floods(const PatternContext& in, std::vector<Finding>& 
   if (peak != 0) flood(begin, reach, peak);
 }
 
+/// Callbacks of the user's that came to a lane faster than it could run them: those made ready within the window, whenever
+/// they ran. Many that come one after the other and run as they come are a lane at work, and no flood.
 inline void find_callback_floods(const PatternContext& in, std::vector<Finding>& out) {
   std::vector<std::uint32_t> all;
   for (std::uint32_t lane = 0; lane < in.run.lanes(); ++lane) {
@@ -8960,20 +8962,26 @@ inline void find_callback_floods(const PatternContext& in, std::vector<Finding>&
       if (in.run.is_span(at) || !in.units.is_unit(unit) || in.location_of(unit) == TraceModel::kNone) continue;
       all.push_back(at);
     }
+    const auto earlier = [&](std::uint32_t a, std::uint32_t b) {
+      return in.run.ready[a] != in.run.ready[b] ? in.run.ready[a] < in.run.ready[b] : a < b;
+    };
+    if (!std::is_sorted(all.begin(), all.end(), earlier)) std::sort(all.begin(), all.end(), earlier);
     const auto flood = [&](std::size_t begin, std::size_t end, std::uint64_t peak) {
-      const std::uint64_t from = in.run.start(all[begin]);
-      std::uint64_t to = from;
-      for (std::size_t n = begin; n < end; ++n) to = std::max(to, in.run.end(all[n]));
-      const std::uint64_t busy = in.run.busy(lane, from, to);
-      if (busy < in.settings.callback_flood_busy_ns) return;
+      std::vector<std::uint32_t> invocations(all.begin() + static_cast<std::ptrdiff_t>(begin), all.begin() + static_cast<std::ptrdiff_t>(end));
       std::vector<std::uint32_t> resources;
       std::uint32_t longest = all[begin];
-      for (std::size_t n = begin; n < end; ++n) {
-        resources.push_back(in.run.unit[in.run.resource_of(all[n])]);
-        if (in.run.self[all[n]] > in.run.self[longest]) longest = all[n];
+      std::uint64_t ran = 0;
+      std::uint64_t to = 0;
+      for (const std::uint32_t at : invocations) {
+        resources.push_back(in.run.unit[in.run.resource_of(at)]);
+        ran += in.run.self[at];
+        to = std::max(to, in.run.end(at));
+        if (in.run.self[at] > in.run.self[longest]) longest = at;
       }
-      if (!std::is_sorted(resources.begin(), resources.end())) std::sort(resources.begin(), resources.end());
+      std::sort(resources.begin(), resources.end());
       resources.erase(std::unique(resources.begin(), resources.end()), resources.end());
+      const std::uint64_t from = in.run.ready[all[begin]];
+      const std::uint64_t within = in.run.ready[all[end - 1]] - from;
       Finding made = in.finding("callback-flood", Severity::kMedium, Confidence::kMedium, resources);
       const std::uint32_t speaker = in.run.unit[in.run.resource_of(longest)];
       made.request = in.run.request[speaker];
@@ -8981,30 +8989,32 @@ inline void find_callback_floods(const PatternContext& in, std::vector<Finding>&
       made.lane = lane;
       made.start_ns = from;
       made.end_ns = to;
-      made.invocations.assign(all.begin() + static_cast<std::ptrdiff_t>(begin), all.begin() + static_cast<std::ptrdiff_t>(end));
+      made.invocations = std::move(invocations);
       made.says("callbacks", Evidence::Unit::kCount, end - begin);
-      made.says("peak in the window", Evidence::Unit::kCount, peak);
+      made.says("made ready within", Evidence::Unit::kNanoseconds, within);
+      made.says("ran", Evidence::Unit::kNanoseconds, ran);
+      made.says("most work of a window", Evidence::Unit::kNanoseconds, peak);
       made.says("window", Evidence::Unit::kNanoseconds, in.settings.callback_flood_window_ns);
-      made.says("busy", Evidence::Unit::kNanoseconds, busy);
-      made.summary = report::number_text(end - begin) + " callbacks at once kept the loop busy for " + report::duration_text(busy) +
-                     ", the longest at " + in.location_name(speaker) + ".";
+      made.summary = report::number_text(end - begin) + " callbacks made ready within " + report::duration_text(within) +
+                     " kept the loop busy for " + report::duration_text(ran) + ", the longest at " + in.location_name(speaker) + ".";
       made.advice = "Spread them: handle a few, then yield; or handle them as one batch.";
       out.push_back(std::move(made));
     };
     std::size_t left = 0;
     std::size_t begin = 0;
     std::size_t reach = 0;
+    std::uint64_t work = 0;
     std::uint64_t peak = 0;
     for (std::size_t right = 0; right < all.size(); ++right) {
-      while (in.run.start(all[right]) - in.run.start(all[left]) > in.settings.callback_flood_window_ns) ++left;
-      const std::uint64_t count = right + 1 - left;
-      if (count < in.settings.callback_flood_min) continue;
+      work += in.run.self[all[right]];
+      for (; in.run.ready[all[right]] - in.run.ready[all[left]] > in.settings.callback_flood_window_ns; ++left) work -= in.run.self[all[left]];
+      if (right + 1 - left < in.settings.callback_flood_min || work < in.settings.callback_flood_busy_ns) continue;
       if (peak != 0 && left >= reach) {
         flood(begin, reach, peak);
         peak = 0;
       }
       if (peak == 0) begin = left;
-      peak = std::max(peak, count);
+      peak = std::max(peak, work);
       reach = right + 1;
     }
     if (peak != 0) flood(begin, reach, peak);

@@ -455,9 +455,11 @@ inline std::vector<PatternCase> pattern_cases() {
   });
 
   // -- 8b callback-flood ----------------------------------------------------------------------------------------------
-  const auto burst = [](int count, double apart, double last, std::string_view frame = "app.js") {
+  // One after the other; a callback of the root makes them all, and with that ready. Not told: they are the root's, and no more.
+  const auto burst = [](int count, double apart, double last, std::string_view frame = "app.js", bool told = true) {
     return [=](Made& m) {
       m.root();
+      if (told) m.run(1, 0, 0.02, CauseKind::kUnspecified);
       for (int n = 0; n < count; ++n) {
         const Id task = m.create(0.01, 1, "kj-promise", "on" + std::to_string(n % 6) + (frame.empty() ? "" : " " + std::string(frame) + ":" + std::to_string(n % 6 + 1)));
         m.run_created(task, 1 + n * apart, 1 + n * apart + (n + 1 == count ? last : apart * 0.9));
@@ -472,10 +474,35 @@ inline std::vector<PatternCase> pattern_cases() {
     for (int n = 2; n < 102; ++n) made += " " + std::to_string(n);
     return made;
   }();
+  // Ten, nine made at 1 ms and one later, that run one after the other for 0.6 ms each.
+  const auto ready_within = [](double apart) {
+    return [=](Made& m) {
+      m.root();
+      m.run(1, 0, 2.05, CauseKind::kUnspecified);
+      for (int n = 0; n < 10; ++n) {
+        const Id task = m.create(n < 9 ? 1 : 1 + apart, 1, "kj-promise", "on" + std::to_string(n % 6) + " app.js:" + std::to_string(n % 6 + 1));
+        m.run_created(task, 2.1 + n * 0.6, 2.7 + n * 0.6);
+        m.settle(task, 2.7 + n * 0.6, task);
+      }
+      m.finish(9);
+    };
+  };
   add("callback-flood", "has", "ten that begin in a millisecond, the last of 5 ms", burst_10, burst(10, 0.1, 5));
   add("callback-flood", "has", "a hundred of 60 us, one after the other", burst_100, burst(100, 0.06, 0.06));
   add("callback-flood", "looks", "ten that begin in a millisecond and are done", "", burst(10, 0.1, 0.1));
   add("callback-flood", "looks", "nine", "", burst(9, 0.1, 6));
+  add("callback-flood", "looks", "a hundred of 60 us, of which nothing tells when they were ready", "", burst(100, 0.06, 0.06, "app.js", false));
+  add("callback-flood", "looks", "three hundred, each made ready as the one before ends: a lane at work", "", [](Made& m) {
+    m.root();
+    for (int n = 0; n < 300; ++n) {
+      const Id task = m.create(1 + n * 0.04, 1, "kj-promise", "on" + std::to_string(n % 6) + " app.js:" + std::to_string(n % 6 + 1));
+      m.run_created(task, 1 + n * 0.04, 1.04 + n * 0.04);
+      m.settle(task, 1.04 + n * 0.04, task);
+    }
+    m.finish(13);
+  });
+  add("callback-flood", "boundary", "made ready within exactly a millisecond", burst_10, ready_within(1));
+  add("callback-flood", "boundary", "made ready within a little more", "", ready_within(1.000001));
   add("callback-flood", "looks", "ten of the runtime's own", "", burst(10, 0.1, 5, "node:internal"));
   add("callback-flood", "boundary", "busy for exactly 5 ms", burst_10, [](Made& m) {
     m.root();

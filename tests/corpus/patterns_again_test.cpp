@@ -412,24 +412,16 @@ struct Naive {
     for (const std::uint32_t last : all) {
       std::set<std::uint32_t> window;
       for (const std::uint32_t other : all) {
-        if (run.lane[other] == run.lane[last] && run.start(other) <= run.start(last) && run.start(last) - run.start(other) <= s.callback_flood_window_ns) window.insert(other);
+        if (run.lane[other] == run.lane[last] && run.ready[other] <= run.ready[last] && run.ready[last] - run.ready[other] <= s.callback_flood_window_ns) window.insert(other);
       }
-      if (window.size() >= s.callback_flood_min) windows.push_back(window);
+      std::uint64_t work = 0;
+      for (const std::uint32_t at : window) work += run.self[at];
+      if (window.size() >= s.callback_flood_min && work >= s.callback_flood_busy_ns) windows.push_back(window);
     }
     merge(windows, [&](const std::set<std::uint32_t>& one) {
-      std::uint64_t from = ~std::uint64_t{0}, to = 0;
       std::set<std::uint32_t> rows;
-      for (const std::uint32_t at : one) {
-        from = std::min(from, run.start(at));
-        to = std::max(to, run.end(at));
-        rows.insert(run.unit[run.resource_of(at)]);
-      }
-      std::uint64_t busy = 0;
-      for (const Execution::Segment& segment : run.segments_of(run.lane[*one.begin()])) {
-        const std::uint64_t a = std::max(from, segment.start), b = std::min(to, segment.end);
-        if (b > a) busy += b - a;
-      }
-      if (busy >= s.callback_flood_busy_ns) add(out, "callback-flood", {rows.begin(), rows.end()});
+      for (const std::uint32_t at : one) rows.insert(run.unit[run.resource_of(at)]);
+      add(out, "callback-flood", {rows.begin(), rows.end()});
     });
   }
   void hot(Set& out) const {
