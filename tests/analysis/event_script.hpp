@@ -108,6 +108,12 @@ class EventScript {
     event.stack = static_cast<thence::StackId>(stack);
     return take(event);
   }
+  EventScript& lost(std::uint64_t count, std::uint64_t from, std::uint64_t to, std::uint32_t lane) {
+    const thence::LossRange loss{count, static_cast<thence::Timestamp>(from), static_cast<thence::Timestamp>(to)};
+    thence::TraceEvent event = made(thence::EventKind::kLost, 0, to, lane);
+    event.loss = &loss;
+    return take(event);
+  }
   EventScript& finished(std::uint64_t resource, std::uint64_t root, std::uint64_t time, std::uint32_t lane = 0) {
     thence::TraceEvent event = made(thence::EventKind::kRootFinished, resource, time, lane);
     event.root = static_cast<thence::RootId>(root);

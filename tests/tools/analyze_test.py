@@ -85,6 +85,11 @@ class Analyze(unittest.TestCase):
                 at = segment["end_ns"]
             self.assertEqual(at, request["start_ns"] + request["duration_ns"])
             self.assertEqual(sum(path["by_kind"].values()), request["duration_ns"])
+            dark = path["by_kind"].get("unknown", 0) + path["by_kind"].get("tail", 0)
+            by_rule = sum(part["end_ns"] - part["start_ns"] for part in path["segments"] if part.get("inferred") and part["kind"] not in ("unknown", "tail"))
+            for share, unsaid in (("explained_permille", dark), ("recorded_permille", dark + by_rule)):
+                whole = request["duration_ns"]
+                self.assertEqual(path[share], (whole - unsaid) * 1000 // whole if whole else 1000)
             for grouping in ("by_type", "by_location"):
                 self.assertEqual(sum(share["ns"] for share in path[grouping]), request["duration_ns"])
             split = request["time_split"]
