@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -101,6 +103,7 @@ TEST_CASE("a call that blocks for 300 ms is found with the stack that blocked, i
   REQUIRE(exited.size() == 1);
   std::size_t with_stack = 0;
   for (const RecordedEvent& sample : samples) {
+    CHECK(sample.sample() == thence::SampleKind::kCpu);
     CHECK(sample.resource == entered[0].resource);
     CHECK(sample.time > entered[0].time);
     CHECK(sample.time < exited[0].time);
@@ -194,6 +197,102 @@ TEST_CASE("a long turn is sampled again and again, and not more often than allow
     CHECK(std::find(names.begin(), names.end(), "part") != names.end());
   }
   CHECK(watched.dog->counts().turns == 1);
+  CHECK(watched.dog->counts().no_stack == 0);
+}
+
+TEST_CASE("a turn ends with the outermost, and what has ended is not looked into") {
+  Watched watched({.after_ns = 1'000'000, .again_ns = 0});
+  {
+    const v8a::Watchdog::Turn turn(*watched.dog);
+    { const v8a::Watchdog::Turn inner(*watched.dog); }
+    spin(std::chrono::milliseconds(2));
+  }
+  look(*watched.dog);
+  CHECK(watched.dog->counts().asked == 0);
+  {
+    const v8a::Watchdog::Turn turn(*watched.dog);
+    { const v8a::Watchdog::Turn inner(*watched.dog); }
+    spin(std::chrono::milliseconds(2));
+    look(*watched.dog);
+  }
+  CHECK(watched.dog->counts().asked == 1);
+}
+
+TEST_CASE("while V8 has not served an interrupt, no other is asked for") {
+  Watched watched({.after_ns = 1'000'000, .again_ns = 1'000'000});
+  {
+    const v8a::Watchdog::Turn turn(*watched.dog);
+    for (int n = 0; n < 3; ++n) {
+      spin(std::chrono::milliseconds(2));
+      look(*watched.dog);
+    }
+    watched.program.run("go_on()");
+  }
+  CHECK(watched.dog->counts().asked == 1);
+  CHECK(watched.dog->counts().sampled == 1);
+}
+
+TEST_CASE("a sample has as many frames as allowed, the innermost") {
+  Watched watched({.after_ns = 1'000'000, .again_ns = 0, .frames = 2});
+  {
+    const v8a::Watchdog::Turn turn(*watched.dog);
+    watched.program.run("function inner() { native_spin(2); look(); go_on() } function outer() { inner() } outer()");
+  }
+  const auto samples = watched.samples();
+  REQUIRE(samples.size() == 1);
+  CHECK(functions(watched.program, samples[0]).size() == 2);
+}
+
+TEST_CASE("the other thread may sleep for a quarter of what it is to notice, and never less than 100 us") {
+  using std::chrono::nanoseconds;
+  Watched watched({});
+  const auto look_every = [&](std::uint64_t after, std::uint64_t again) {
+    watched.dog = std::make_unique<v8a::Watchdog>(watched.program.isolate(), watched.program.tracer(),
+                                                  v8a::WatchdogOptions{.after_ns = after, .again_ns = again});
+    return watched.dog->look_every();
+  };
+  CHECK(look_every(50'000'000, 50'000'000) == nanoseconds(12'500'000));
+  CHECK(look_every(50'000'000, 20'000'000) == nanoseconds(5'000'000));
+  CHECK(look_every(20'000'000, 50'000'000) == nanoseconds(5'000'000));
+  CHECK(look_every(50'000'000, 0) == nanoseconds(12'500'000));
+  CHECK(look_every(10'000, 10'000) == nanoseconds(100'000));
+}
+
+TEST_CASE("under another tracer the samples go to its lane, with stacks that it knows") {
+  Watched watched({.after_ns = 1'000'000, .again_ns = 0});
+  const auto turn = [&] {
+    const v8a::Watchdog::Turn in_turn(*watched.dog);
+    watched.program.run("function place() { native_spin(2); look(); go_on() } place()");
+  };
+  turn();
+  thence::Lane other = watched.program.session.attach("other");
+  watched.dog->rebind(other.tracer());
+  turn();
+  watched.dog->rebind(watched.program.tracer());
+  const auto samples = watched.samples();
+  REQUIRE(samples.size() == 2);
+  CHECK(samples[0].lane != samples[1].lane);
+  for (const RecordedEvent& sample : samples) CHECK(watched.program.recording.lanes.count(sample.lane) == 1);
+}
+
+TEST_CASE("beyond the watchdogs of a process one does not watch, and who leaves makes room") {
+  Watched watched({.after_ns = 1'000'000, .again_ns = 0});
+  std::vector<std::unique_ptr<v8a::Watchdog>> others;
+  const auto make = [&] {
+    others.push_back(std::make_unique<v8a::Watchdog>(watched.program.isolate(), watched.program.tracer(), v8a::WatchdogOptions{.after_ns = 1'000'000}));
+    return others.back()->is_watching();
+  };
+  CHECK(watched.dog->is_watching());
+  for (std::size_t n = 1; n < v8a::Watchdog::kMaxWatchdogs; ++n) REQUIRE(make());
+  CHECK_FALSE(make());
+  {
+    const v8a::Watchdog::Turn turn(*others.back());
+    spin(std::chrono::milliseconds(2));
+    look(*others.back());
+  }
+  CHECK(others.back()->counts().asked == 0);
+  others.erase(others.begin());
+  CHECK(make());
 }
 
 TEST_CASE("an interrupt that outlives its watchdog finds nobody, and the next watchdog is not taken for it") {
