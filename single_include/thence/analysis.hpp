@@ -516,6 +516,33 @@ class TraceModel {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/model/frame_text.hpp ====
+// frame_text.hpp: a frame of a model as people read it.
+//
+//   frame_text(model, model.frames[row])          // "load @ app.js:10:3", as formats/frame_text.hpp writes it
+// Layer: model (includes formats/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// A frame of a model as append_frame_text writes it.
+[[nodiscard]] inline std::string frame_text(const TraceModel& model, const TraceModel::Frame& frame) {
+  FrameInfo info;
+  info.kind = frame.kind;
+  info.function = model.text(frame.function);
+  info.file = model.text(frame.file);
+  info.line = frame.line;
+  info.column = frame.column;
+  info.pc = frame.pc;
+  info.relative_pc = frame.relative_pc;
+  std::string out;
+  append_frame_text(out, info);
+  return out;
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/model/model_builder.hpp ====
 // model_builder.hpp: makes a TraceModel of the events of a session or of a reader.
 //
@@ -8219,6 +8246,23 @@ struct LatencyReport {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/analysis/characters.hpp ====
+// characters.hpp: what a byte of ASCII is, whatever the locale.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace detail {
+
+[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+[[nodiscard]] constexpr bool is_hex(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
+[[nodiscard]] constexpr bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+[[nodiscard]] constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+}  // namespace detail
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/analysis/url.hpp ====
 // url.hpp: when two URLs are the same, come from the same place, or differ in an id only.
 //
@@ -8232,11 +8276,6 @@ namespace thence {
 inline namespace THENCE_ABI {
 
 namespace detail {
-[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-[[nodiscard]] constexpr bool is_hex(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
-[[nodiscard]] constexpr bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-[[nodiscard]] constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
 /// Where the host and port of a URL end; npos: it has none.
 [[nodiscard]] constexpr std::size_t authority_end(std::string_view url) noexcept {
   const std::size_t scheme = url.find("://");
@@ -13658,21 +13697,6 @@ inline namespace THENCE_ABI {
   return run.normal.inferred && ran ? std::string_view("ran") : std::string_view("open");
 }
 
-/// A frame of a model as append_frame_text writes it.
-[[nodiscard]] inline std::string frame_text(const TraceModel& model, const TraceModel::Frame& frame) {
-  FrameInfo info;
-  info.kind = frame.kind;
-  info.function = model.text(frame.function);
-  info.file = model.text(frame.file);
-  info.line = frame.line;
-  info.column = frame.column;
-  info.pc = frame.pc;
-  info.relative_pc = frame.relative_pc;
-  std::string out;
-  append_frame_text(out, info);
-  return out;
-}
-
 /// What is asked for.
 ///   Threads   one: regular expressions keep their state.
 ///   Cost      parse: O(text). find: O(resources x terms + texts), each stack and type looked at once a term.
@@ -13753,9 +13777,8 @@ class Search {
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
   [[nodiscard]] std::size_t error_at() const noexcept { return error_at_; }
 
-  /// Whether it asks for the critical path, or for findings: a caller can save itself their making.
-  [[nodiscard]] bool needs_paths() const noexcept { return asks(What::kOnPath); }
-  [[nodiscard]] bool needs_findings() const noexcept { return asks(What::kFinding); }
+  /// Whether it asks for the critical path or for findings: else a caller can save itself the analysis that makes them.
+  [[nodiscard]] bool needs_analysis() const noexcept { return asks(What::kOnPath) || asks(What::kFinding); }
 
   /// By row of resources. Nothing asked: all. Resources that were only mentioned are never there.
   [[nodiscard]] std::vector<bool> find(const In& in) {

@@ -16,6 +16,7 @@
 #include "thence/formats/csv/csv_writer.hpp"
 #include "thence/formats/resource_rows.hpp"
 #include "thence/formats/words.hpp"
+#include "thence/model/frame_text.hpp"
 #include "thence/model/replay.hpp"
 #include "thence/model/request_order.hpp"
 #include "tool.hpp"
@@ -42,7 +43,7 @@ struct Rows {
 /// The answer of a search, by row of the model's resources.
 struct Asked {
   Asked(const TraceModel& model, Search& search) {
-    if (search.needs_paths() || search.needs_findings()) {
+    if (search.needs_analysis()) {
       const std::unique_ptr<Analysis> all = analyse(model);
       answer(search, {all->run, ResourceTree(all->normal), all->context.on_path, all->findings});
     } else {

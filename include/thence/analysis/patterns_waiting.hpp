@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "thence/analysis/characters.hpp"
 #include "thence/analysis/finding.hpp"
 #include "thence/analysis/pattern_context.hpp"
 #include "thence/analysis/patterns_loop.hpp"

@@ -30,6 +30,7 @@
 #include <utility>
 #include <vector>
 
+#include "thence/analysis/characters.hpp"
 #include "thence/analysis/execution.hpp"
 #include "thence/analysis/finding.hpp"
 #include "thence/analysis/patterns.hpp"
@@ -37,8 +38,8 @@
 #include "thence/analysis/tree.hpp"
 #include "thence/config/version.hpp"
 #include "thence/formats/duration_text.hpp"
-#include "thence/formats/frame_text.hpp"
 #include "thence/formats/words.hpp"
+#include "thence/model/frame_text.hpp"
 #include "thence/model/request_order.hpp"
 #include "thence/model/trace_model.hpp"
 
@@ -59,21 +60,6 @@ inline namespace THENCE_ABI {
   const auto callbacks = model.invocations_of(row);
   const bool ran = !callbacks.empty() && std::all_of(callbacks.begin(), callbacks.end(), [&](std::uint32_t at) { return model.invocations[at].ended; });
   return run.normal.inferred && ran ? std::string_view("ran") : std::string_view("open");
-}
-
-/// A frame of a model as append_frame_text writes it.
-[[nodiscard]] inline std::string frame_text(const TraceModel& model, const TraceModel::Frame& frame) {
-  FrameInfo info;
-  info.kind = frame.kind;
-  info.function = model.text(frame.function);
-  info.file = model.text(frame.file);
-  info.line = frame.line;
-  info.column = frame.column;
-  info.pc = frame.pc;
-  info.relative_pc = frame.relative_pc;
-  std::string out;
-  append_frame_text(out, info);
-  return out;
 }
 
 /// What is asked for.
@@ -156,9 +142,8 @@ class Search {
   [[nodiscard]] const std::string& error() const noexcept { return error_; }
   [[nodiscard]] std::size_t error_at() const noexcept { return error_at_; }
 
-  /// Whether it asks for the critical path, or for findings: a caller can save itself their making.
-  [[nodiscard]] bool needs_paths() const noexcept { return asks(What::kOnPath); }
-  [[nodiscard]] bool needs_findings() const noexcept { return asks(What::kFinding); }
+  /// Whether it asks for the critical path or for findings: else a caller can save itself the analysis that makes them.
+  [[nodiscard]] bool needs_analysis() const noexcept { return asks(What::kOnPath) || asks(What::kFinding); }
 
   /// By row of resources. Nothing asked: all. Resources that were only mentioned are never there.
   [[nodiscard]] std::vector<bool> find(const In& in) {

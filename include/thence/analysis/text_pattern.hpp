@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "thence/analysis/url.hpp"
+#include "thence/analysis/characters.hpp"
 #include "thence/config/version.hpp"
 
 namespace thence {

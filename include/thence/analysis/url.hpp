@@ -12,17 +12,13 @@
 #include <string>
 #include <string_view>
 
+#include "thence/analysis/characters.hpp"
 #include "thence/config/version.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
 
 namespace detail {
-[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
-[[nodiscard]] constexpr bool is_hex(char c) noexcept { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
-[[nodiscard]] constexpr bool is_letter(char c) noexcept { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-[[nodiscard]] constexpr char lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
 /// Where the host and port of a URL end; npos: it has none.
 [[nodiscard]] constexpr std::size_t authority_end(std::string_view url) noexcept {
   const std::size_t scheme = url.find("://");
