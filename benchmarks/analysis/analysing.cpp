@@ -5,14 +5,10 @@
 // The trace is that of a server on two lanes: requests of 50 resources, of which five are fetches, some in a row and some
 // together; every promise is entered once, by the settling of what it awaits; lanes are shared, so requests delay each other.
 // The second form is what benchmarks/analysis/wasm compiles for WebAssembly too: both must print the same bytes.
-#if __has_include(<malloc.h>)
-#include <malloc.h>
-#endif
 #include <time.h>
 
 #include <algorithm>
 #include <chrono>
-#include <climits>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "keep_memory.hpp"
 #include "support/figures.hpp"
 #include "thence/analysis/analysis.hpp"
 #include "thence/analysis/json_report.hpp"
@@ -228,12 +225,7 @@ int print_report(const char* path) {
 
 int main(int count, char** arguments) {
   thence_bench::Figures figures(count, arguments);
-#if defined(__GLIBC__)
-  // As the command does: what columns leave behind is used again.
-  ::mallopt(M_MMAP_MAX, 0);
-  ::mallopt(M_TRIM_THRESHOLD, INT_MAX);
-  ::mallopt(M_TOP_PAD, 64 << 20);
-#endif
+  tool::keep_memory();  // as the command does
   if (count == 2 && (arguments[1][0] < '0' || arguments[1][0] > '9')) return print_report(arguments[1]);
   if (count == 1) measure(figures, 1'000'000);
   for (int at = 1; at < count; ++at) measure(figures, std::strtoull(arguments[at], nullptr, 10));
