@@ -87,6 +87,10 @@ struct HeadOfLoop {
   using Type = ::kj::_::Event* ::kj::EventLoop::*;
   friend constexpr Type member_of(HeadOfLoop);
 };
+struct BreadthFirstOfLoop {
+  using Type = ::kj::_::Event** ::kj::EventLoop::*;
+  friend constexpr Type member_of(BreadthFirstOfLoop);
+};
 struct RunningOfLoop {
   using Type = bool ::kj::EventLoop::*;
   friend constexpr Type member_of(RunningOfLoop);
@@ -98,11 +102,17 @@ struct PortOfLoop {
 template struct Exposed<NextOfEvent, &::kj::_::Event::next>;
 template struct Exposed<PrevOfEvent, &::kj::_::Event::prev>;
 template struct Exposed<HeadOfLoop, &::kj::EventLoop::head>;
+template struct Exposed<BreadthFirstOfLoop, &::kj::EventLoop::breadthFirstInsertPoint>;
 template struct Exposed<RunningOfLoop, &::kj::EventLoop::running>;
 template struct Exposed<PortOfLoop, &::kj::EventLoop::port>;
 
 /// Whether `second` is queued directly behind `first`. Both are armed.
 inline bool follows(::kj::_::Event& first, ::kj::_::Event& second) noexcept { return first.*member_of(NextOfEvent{}) == &second; }
+
+/// Whether what is armed breadth first is queued directly behind `event`, which is armed: nothing of that kind came after it.
+inline bool is_last(::kj::EventLoop& loop, ::kj::_::Event& event) noexcept {
+  return loop.*member_of(BreadthFirstOfLoop{}) == &(event.*member_of(NextOfEvent{}));
+}
 
 /// What an event sees of its loop at the beginning of its turn: it puts itself at the head of the queue for a moment.
 struct LoopView {
@@ -206,6 +216,20 @@ class Turn {
     invocation->begin(cause, now);
     invocation->armDepthFirst();
   }
+  /// The innermost invocation is done. Where it leaves nothing in the queue, its marks stand where those of the next one would
+  /// be put: then they stay, and the next one begins. False: it is closed, and the next one is to be opened.
+  [[gnu::noinline, nodiscard]] bool follow_innermost(TracerT& tracer, Resource resource, Cause cause, Ticks now) {
+    Invocation* const done = innermost_;
+    if (done == nullptr) return false;  // the result's own continuation has left the loop
+    if (&done->tracer_ != &tracer || !is_last(*loop_, done->first_)) [[unlikely]] {
+      close_innermost(now);
+      return false;
+    }
+    done->end(now);
+    done->resource_ = resource;
+    done->enter(cause, now);
+    return true;
+  }
   void close_innermost(Ticks now) {
     Invocation* const closed = innermost_;
     closed->disarm();
@@ -283,10 +307,13 @@ class Turn {
 
     void begin(Cause cause, Ticks now) {
       move_to(turn_.innermost_);
+      enter(cause, now);
+      first_.armBreadthFirst();
+    }
+    void enter(Cause cause, Ticks now) {
       depth_ = tracer_.depth();
       outside_ = false;
       tracer_.at(now).enter(resource_, cause);
-      first_.armBreadthFirst();
     }
     void leave(Ticks now) {
       if (tracer_.depth() > depth_) tracer_.at(now).exit(resource_);  // else tracing was stopped: nothing is entered
@@ -301,8 +328,12 @@ class Turn {
     }
     /// It has ended: is a share of the queue left to it? Then this event closes that share.
     bool goes_on() {
+      if (turn_.loop_ != nullptr && is_last(*turn_.loop_, first_)) [[likely]] {
+        first_.disarm();
+        return false;
+      }
       armBreadthFirst();
-      if (follows(first_, *this)) {
+      if (follows(first_, *this)) {  // in a loop of its own
         first_.disarm();
         disarm();
         return false;
@@ -729,7 +760,7 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
       moment.schedule(resource_, by);
       cause_ = cause_of(by, settler);
     }
-    if (last) turn.close_innermost(now);
+    if (last && turn.follow_innermost(tracer_, after(), cause_, now)) return nullptr;
     turn.open(tracer_, after(), cause_, now);
     return nullptr;
   }

@@ -110,6 +110,47 @@ TEST_CASE("a chain of tracked promises: each awaits the one before and is settle
                                      "kj-promise2 exited"});
 }
 
+TEST_CASE("what a step of a chain puts off to the end of the queue is still the step's, when the chain has gone on") {
+  Traced traced;
+  {
+    Loop loop;
+    kj::Promise<void> later = nullptr;
+    auto first = tracked(traced.tracer, loop.timer.afterDelay(1 * kj::MILLISECONDS), ResourceType::kTimer,
+                         {.source = Source::kOutside});
+    auto second = first.then([&]() {
+      later = kj::evalLater([&]() {
+                { auto unused = kj_adapter::traced(traced.tracer, kj::Promise<void>(kj::NEVER_DONE), ResourceType::kKvGet); }
+              }).eagerlyEvaluate(nullptr);
+    });
+    auto third = second.then([]() {});
+    auto result = kj::Promise<void>(kj::mv(third)).eagerlyEvaluate(nullptr);
+    loop.at(1);
+    result.wait(loop.scope);
+    later.wait(loop.scope);
+  }
+  CHECK(Traced::with(traced.transcript(), {"created", "entered", "exited"}) ==
+        Lines{"timer1 created by -", "kj-promise1 created by -", "kj-promise2 created by -", "timer1 entered from outside", "timer1 exited",
+              "kj-promise1 entered woken by timer1", "kj-promise1 exited", "kj-promise2 entered woken by kj-promise1",
+              "kj-promise2 exited", "timer1 entered woken by timer1", "kv-get1 created by timer1", "timer1 exited"});
+}
+
+TEST_CASE("a continuation may leave the loop's invocations") {
+  Traced traced;
+  {
+    Loop loop;
+    auto first = tracked(traced.tracer, loop.timer.afterDelay(1 * kj::MILLISECONDS), ResourceType::kTimer,
+                         {.source = Source::kOutside});
+    auto second = first.then([&]() { leave_loop(traced.tracer); });
+    auto third = second.then([]() {});
+    auto result = kj::Promise<void>(kj::mv(third)).eagerlyEvaluate(nullptr);
+    loop.at(1);
+    result.wait(loop.scope);
+  }
+  CHECK(Traced::with(traced.transcript(), {"entered", "exited"}) ==
+        Lines{"timer1 entered from outside", "timer1 exited", "kj-promise1 entered", "kj-promise1 exited",
+              "kj-promise2 entered woken by kj-promise1", "kj-promise2 exited"});
+}
+
 TEST_CASE("a continuation that returns a promise: the chain is settled by the inner one") {
   Traced traced;
   {

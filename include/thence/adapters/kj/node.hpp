@@ -160,7 +160,7 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
       moment.schedule(resource_, by);
       cause_ = cause_of(by, settler);
     }
-    if (last) turn.close_innermost(now);
+    if (last && turn.follow_innermost(tracer_, after(), cause_, now)) return nullptr;
     turn.open(tracer_, after(), cause_, now);
     return nullptr;
   }

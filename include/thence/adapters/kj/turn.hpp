@@ -87,6 +87,20 @@ class Turn {
     invocation->begin(cause, now);
     invocation->armDepthFirst();
   }
+  /// The innermost invocation is done. Where it leaves nothing in the queue, its marks stand where those of the next one would
+  /// be put: then they stay, and the next one begins. False: it is closed, and the next one is to be opened.
+  [[gnu::noinline, nodiscard]] bool follow_innermost(TracerT& tracer, Resource resource, Cause cause, Ticks now) {
+    Invocation* const done = innermost_;
+    if (done == nullptr) return false;  // the result's own continuation has left the loop
+    if (&done->tracer_ != &tracer || !is_last(*loop_, done->first_)) [[unlikely]] {
+      close_innermost(now);
+      return false;
+    }
+    done->end(now);
+    done->resource_ = resource;
+    done->enter(cause, now);
+    return true;
+  }
   void close_innermost(Ticks now) {
     Invocation* const closed = innermost_;
     closed->disarm();
@@ -164,10 +178,13 @@ class Turn {
 
     void begin(Cause cause, Ticks now) {
       move_to(turn_.innermost_);
+      enter(cause, now);
+      first_.armBreadthFirst();
+    }
+    void enter(Cause cause, Ticks now) {
       depth_ = tracer_.depth();
       outside_ = false;
       tracer_.at(now).enter(resource_, cause);
-      first_.armBreadthFirst();
     }
     void leave(Ticks now) {
       if (tracer_.depth() > depth_) tracer_.at(now).exit(resource_);  // else tracing was stopped: nothing is entered
@@ -182,8 +199,12 @@ class Turn {
     }
     /// It has ended: is a share of the queue left to it? Then this event closes that share.
     bool goes_on() {
+      if (turn_.loop_ != nullptr && is_last(*turn_.loop_, first_)) [[likely]] {
+        first_.disarm();
+        return false;
+      }
       armBreadthFirst();
-      if (follows(first_, *this)) {
+      if (follows(first_, *this)) {  // in a loop of its own
         first_.disarm();
         disarm();
         return false;

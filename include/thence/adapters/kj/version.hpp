@@ -74,6 +74,10 @@ struct HeadOfLoop {
   using Type = ::kj::_::Event* ::kj::EventLoop::*;
   friend constexpr Type member_of(HeadOfLoop);
 };
+struct BreadthFirstOfLoop {
+  using Type = ::kj::_::Event** ::kj::EventLoop::*;
+  friend constexpr Type member_of(BreadthFirstOfLoop);
+};
 struct RunningOfLoop {
   using Type = bool ::kj::EventLoop::*;
   friend constexpr Type member_of(RunningOfLoop);
@@ -85,11 +89,17 @@ struct PortOfLoop {
 template struct Exposed<NextOfEvent, &::kj::_::Event::next>;
 template struct Exposed<PrevOfEvent, &::kj::_::Event::prev>;
 template struct Exposed<HeadOfLoop, &::kj::EventLoop::head>;
+template struct Exposed<BreadthFirstOfLoop, &::kj::EventLoop::breadthFirstInsertPoint>;
 template struct Exposed<RunningOfLoop, &::kj::EventLoop::running>;
 template struct Exposed<PortOfLoop, &::kj::EventLoop::port>;
 
 /// Whether `second` is queued directly behind `first`. Both are armed.
 inline bool follows(::kj::_::Event& first, ::kj::_::Event& second) noexcept { return first.*member_of(NextOfEvent{}) == &second; }
+
+/// Whether what is armed breadth first is queued directly behind `event`, which is armed: nothing of that kind came after it.
+inline bool is_last(::kj::EventLoop& loop, ::kj::_::Event& event) noexcept {
+  return loop.*member_of(BreadthFirstOfLoop{}) == &(event.*member_of(NextOfEvent{}));
+}
 
 /// What an event sees of its loop at the beginning of its turn: it puts itself at the head of the queue for a moment.
 struct LoopView {
