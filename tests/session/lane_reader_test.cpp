@@ -12,7 +12,7 @@ using namespace thence;
 
 namespace {
 
-struct Lane {
+struct RingAndReader {
   RingBuffer<> ring{HeapStorage(256)};
   LaneReader reader{LaneId{1}};
   EventArena arena;
@@ -39,7 +39,7 @@ struct Lane {
 }  // namespace
 
 TEST_CASE("what was recorded for an earlier moment leaves at its place in time, with all its slots") {
-  Lane lane;
+  RingAndReader lane;
   const std::string text(70, 'x');
   lane.record(EventKind::kEntered, 1, 10);
   lane.annotate(2, 30, "url", "0123456789abcdefghijklmnopqrstuvwxyz");
@@ -62,7 +62,7 @@ TEST_CASE("what was recorded for an earlier moment leaves at its place in time, 
 }
 
 TEST_CASE("what waits stays in order while what was taken is forgotten") {
-  Lane lane;
+  RingAndReader lane;
   std::uint64_t recorded = 0, taken = 0;
   for (int round = 0; round < 50; ++round) {
     for (int n = 0; n < 100; ++n) {
@@ -73,7 +73,7 @@ TEST_CASE("what waits stays in order while what was taken is forgotten") {
     while (taken + 30 < recorded) REQUIRE(number(lane.next().resource) == ++taken);
     lane.reader.recycle();
   }
-  lane.reader.add_loss({7, static_cast<Ticks>(recorded), static_cast<Ticks>(recorded + 5)}, Lane::time);
+  lane.reader.add_loss({7, static_cast<Ticks>(recorded), static_cast<Ticks>(recorded + 5)}, RingAndReader::time);
   while (taken != recorded) REQUIRE(number(lane.next().resource) == ++taken);
   const TraceEvent loss = lane.next();
   CHECK(loss.kind == EventKind::kLost);
