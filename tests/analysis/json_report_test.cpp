@@ -36,7 +36,7 @@ std::string report() {
 
   told.created(90, ms(38), {.type = "root", .root = 3, .lane = 1}).entered(90, ms(38), 1);
   told.created(91, us(38'500), {.type = "js-promise", .trigger = 90, .root = 3, .stack = 3, .lane = 1});
-  for (const std::uint64_t timer : {93, 94}) {
+  for (const std::uint64_t timer : {std::uint64_t{93}, std::uint64_t{94}}) {
     told.created(timer, us(38'600), {.type = "timer", .trigger = 90, .root = 3, .stack = 2, .lane = 1});
     told.settled(timer, us(38'900), Outcome::kCancelled);
   }

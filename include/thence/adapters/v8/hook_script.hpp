@@ -31,7 +31,7 @@ inline constexpr int kAskSlowly = 2;   ///< something is needed that a fast call
 
 /// The words of `shared`, an Int32Array over memory that both sides know: a stamp for a new promise, and, once a number has
 /// high bits (until then they are zero, and not written), those of what a hook hands on.
-enum SharedWord : int {
+enum SharedWord : unsigned {
   kSharedId, kSharedRoot, kSharedParent, kSharedHigh, kSharedForgetParent, kSharedOwnHigh, kSharedParentHigh, kSharedWords
 };
 
