@@ -10440,7 +10440,7 @@ inline namespace THENCE_ABI {
 /// All analyses of one trace.
 ///   Shape     some 500 bytes a resource.
 ///   Threads   made by one; then any number of readers, but for `ideal` and `context`, whose questions are for one at a time.
-///   Cost      constructor: O(n log n); 0.9 s for a million resources (benchmarks/analysis).
+///   Cost      constructor: O(n log n); 1.0 s for a million resources (benchmarks/analysis).
 ///   Errors    std::bad_alloc.
 ///   Lifetime  not movable; the model outlives it.
 class Analysis {
