@@ -199,12 +199,8 @@ class Turn {
     }
     /// It has ended: is a share of the queue left to it? Then this event closes that share.
     bool goes_on() {
-      if (turn_.loop_ != nullptr && is_last(*turn_.loop_, first_)) [[likely]] {
-        first_.disarm();
-        return false;
-      }
       armBreadthFirst();
-      if (follows(first_, *this)) {  // in a loop of its own
+      if (follows(first_, *this)) {
         first_.disarm();
         disarm();
         return false;
