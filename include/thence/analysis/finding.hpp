@@ -124,45 +124,52 @@ inline void finish(const TraceModel& model, Finding& finding) {
 struct FindingOrder {
   const TraceModel* model;
 
-  [[nodiscard]] bool operator()(const Finding& a, const Finding& b) const noexcept {
-    if (a.severity != b.severity) return a.severity > b.severity;
-    if (a.saving_ns != b.saving_ns) return a.saving_ns > b.saving_ns;
-    const std::uint64_t first_a = first_id(a), first_b = first_id(b);
-    if (first_a != first_b) return first_a < first_b;
+  /// What decides as a rule: the numbers.
+  struct Rank {
+    Severity severity;
+    std::uint64_t saving_ns;
+    std::uint64_t first_id;
+    friend bool operator==(const Rank&, const Rank&) = default;
+    friend bool operator<(const Rank& a, const Rank& b) noexcept {
+      if (a.severity != b.severity) return a.severity > b.severity;
+      if (a.saving_ns != b.saving_ns) return a.saving_ns > b.saving_ns;
+      return a.first_id < b.first_id;
+    }
+  };
+  [[nodiscard]] Rank rank_of(const Finding& finding) const noexcept {
+    return {finding.severity, finding.saving_ns,
+            finding.resources.empty() ? ~std::uint64_t{0} : model->id[finding.resources.front()]};
+  }
+  /// Of two that have the same rank.
+  [[nodiscard]] static bool breaks_tie(const Finding& a, const Finding& b) noexcept {
     if (a.id != b.id) return a.id < b.id;
     if (a.start_ns != b.start_ns) return a.start_ns < b.start_ns;
     if (a.lane != b.lane) return a.lane < b.lane;
     return a.mute_key < b.mute_key;
   }
-
-  [[nodiscard]] std::uint64_t first_id(const Finding& finding) const noexcept {
-    return finding.resources.empty() ? ~std::uint64_t{0} : model->id[finding.resources.front()];
+  [[nodiscard]] bool operator()(const Finding& a, const Finding& b) const noexcept {
+    const Rank rank_a = rank_of(a), rank_b = rank_of(b);
+    return rank_a == rank_b ? breaks_tie(a, b) : rank_a < rank_b;
   }
 };
 
 /// In FindingOrder.
 ///   Cost      O(n log n) comparisons of three numbers as a rule; each finding, which is wide, is moved once or twice.
 inline void sort_findings(const TraceModel& model, std::vector<Finding>& findings) {
-  struct Key {
-    Severity severity;
-    std::uint64_t saving_ns;
-    std::uint64_t first_id;
+  struct Place {
+    FindingOrder::Rank rank;
     std::uint32_t at;
   };
   const FindingOrder order{&model};
-  std::vector<Key> keys;
-  keys.reserve(findings.size());
-  for (const Finding& one : findings) {
-    keys.push_back({one.severity, one.saving_ns, order.first_id(one), static_cast<std::uint32_t>(keys.size())});
-  }
-  std::sort(keys.begin(), keys.end(), [&](const Key& a, const Key& b) {
-    if (a.severity != b.severity) return a.severity > b.severity;
-    if (a.saving_ns != b.saving_ns) return a.saving_ns > b.saving_ns;
-    return a.first_id != b.first_id ? a.first_id < b.first_id : order(findings[a.at], findings[b.at]);
+  std::vector<Place> places;
+  places.reserve(findings.size());
+  for (const Finding& one : findings) places.push_back({order.rank_of(one), static_cast<std::uint32_t>(places.size())});
+  std::sort(places.begin(), places.end(), [&](const Place& a, const Place& b) {
+    return a.rank == b.rank ? FindingOrder::breaks_tie(findings[a.at], findings[b.at]) : a.rank < b.rank;
   });
   std::vector<Finding> sorted;
   sorted.reserve(findings.size());
-  for (const Key& key : keys) sorted.push_back(std::move(findings[key.at]));
+  for (const Place& place : places) sorted.push_back(std::move(findings[place.at]));
   findings.swap(sorted);
 }
 
