@@ -21,6 +21,7 @@ using thence_bench::floor_of;
 using thence_bench::measured;
 using thence_bench::measured_beside_reader;
 using thence_bench::PlainPolicies;
+using thence_bench::use;
 
 constexpr std::size_t kBatch = thence_bench::Floor::kBatch;
 
@@ -67,7 +68,7 @@ void calls(const std::string& group, std::shared_ptr<Traced<Policies>> traced, a
     measured(group + name, floor_of(), kBatch * events, batch(call), between);
   };
   add("enter or exit", 2, [&tracer, other] { tracer.enter(other); tracer.exit(other); });
-  add("create", 1, [&tracer] { benchmark::DoNotOptimize(tracer.create(ResourceType::kFetch)); });
+  add("create", 1, [&tracer] { use(tracer.create(ResourceType::kFetch)); });
   add("schedule", 1, [&tracer, other] { tracer.schedule(other); });
   add("settle", 1, [&tracer, other] { tracer.settle(other, Outcome::kFulfilled); });
   add("destroy", 1, [&tracer, other] { tracer.destroy(other); });
@@ -180,7 +181,7 @@ void components() {
   }, [] {});
   auto native = std::make_shared<Traced<NativePolicies>>(16384);
   measured("hot path/create with a native stack of 16 frames", floor_of(), kBatch, [native] {
-    auto call = batch([native] { benchmark::DoNotOptimize(native->tracer.create(ResourceType::kFetch)); });
+    auto call = batch([native] { use(native->tracer.create(ResourceType::kFetch)); });
     deep<12>(call);
   }, [native] { native->drain(); });
 }
@@ -194,7 +195,7 @@ int main(int count, char** arguments) {
   calls("hot path/", alone, [alone] { alone->drain(); });
   auto sites = std::make_shared<Traced<DefaultPolicies>>(kSlots);
   measured("hot path/create, with its call site", floor_of(), kBatch,
-           batch([sites] { benchmark::DoNotOptimize(sites->tracer.create(ResourceType::kFetch)); }), [sites] { sites->drain(); });
+           batch([sites] { use(sites->tracer.create(ResourceType::kFetch)); }), [sites] { sites->drain(); });
   auto stopped = std::make_shared<Traced<DefaultPolicies>>(kSlots);
   stopped->tracer.set_epoch(0);
   measured("stopped/enter or exit", floor_of(), kBatch * 2, batch([stopped] {
@@ -202,7 +203,7 @@ int main(int count, char** arguments) {
              stopped->tracer.exit({ResourceId{5}, RootId{1}});
            }), [] {});
   measured("stopped/create", floor_of(), kBatch,
-           batch([stopped] { benchmark::DoNotOptimize(stopped->tracer.create(ResourceType::kFetch)); }), [] {});
+           batch([stopped] { use(stopped->tracer.create(ResourceType::kFetch)); }), [] {});
   components();
   policy<PlainPolicies>("DropNewest");
   policy<SpillPolicies>("SpillOnce", 65'536u);
