@@ -66,24 +66,24 @@ const std::vector<Sample>& samples() {
   return made;
 }
 
-/// Seven bits a byte of the 28 (or 56) low bits.
-constexpr std::uint64_t spread(std::uint64_t bits) {
-  bits = (bits & 0x0fff'ffff) | (bits & 0x00ff'ffff'f000'0000) << 4;
-  bits = (bits & 0x0000'3fff'0000'3fff) | (bits & 0x0fff'c000'0fff'c000) << 2;
-  return (bits & 0x007f'007f'007f'007f) | (bits & 0x3f80'3f80'3f80'3f80) << 1;
-}
-/// A varint that always takes kBytes: 2, 4 or 10.
+/// A varint that always takes kBytes: 2, 4 or 10. Seven bits a byte: halves, quarters and eighths move apart.
 template <std::size_t kBytes>
 void put_padded(unsigned char* to, std::uint64_t value) {
-  constexpr std::uint64_t kMore = 0x8080'8080'8080'8080;
-  if constexpr (kBytes == 10) {
-    put_padded<8>(to, value);
-    to[7] |= 0x80;
-    to[8] = static_cast<unsigned char>(0x80 | (value >> 56 & 0x7f));
-    to[9] = static_cast<unsigned char>(value >> 63);
+  if constexpr (kBytes == 2) {
+    const auto word = static_cast<std::uint16_t>((value + (value & 0x3f80)) | 0x80);
+    std::memcpy(to, &word, sizeof word);
+  } else if constexpr (kBytes == 4) {
+    auto word = static_cast<std::uint32_t>(value);
+    word += (word & 0x0fff'c000) * 3;
+    word = (word + (word & 0x3f80'3f80)) | 0x0080'8080;
+    std::memcpy(to, &word, sizeof word);
   } else {
-    const std::uint64_t word = spread(value) | (kMore >> (72 - 8 * kBytes));
-    std::memcpy(to, &word, kBytes);
+    std::uint64_t word = (value & 0x0fff'ffff) | (value << 4 & 0x0fff'ffff'0000'0000);
+    word += (word & 0x0fff'c000'0fff'c000) * 3;
+    word = (word + (word & 0x3f80'3f80'3f80'3f80)) | 0x8080'8080'8080'8080;
+    const auto high = static_cast<std::uint16_t>((value >> 56 & 0x7f) | 0x80 | (value >> 63) << 8);
+    std::memcpy(to, &word, sizeof word);
+    std::memcpy(to + sizeof word, &high, sizeof high);
   }
 }
 
