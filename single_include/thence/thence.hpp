@@ -6773,27 +6773,61 @@ inline std::byte* put_varint(std::byte* to, std::uint64_t value) noexcept {
   return to;
 }
 
-/// The same for a value that mostly is large, such as a random one: without a branch, so that its length, which cannot be
-/// foretold, costs nothing. Writes kMaxVarintBytes, whatever the value takes; little-endian machines only, elsewhere as
-/// put_varint.
-inline std::byte* put_wide_varint(std::byte* to, std::uint64_t value) noexcept {
-  if constexpr (std::endian::native != std::endian::little) return put_varint(to, value);
-  const std::size_t size = varint_size(value);
-  // Seven bits a byte: halves, quarters, eighths of the low 56 move apart.
-  std::uint64_t low = (value & 0x0fff'ffffu) | (value & 0x00ff'ffff'f000'0000u) << 4;
-  low = (low & 0x0000'3fff'0000'3fffu) | (low & 0x0fff'c000'0fff'c000u) << 2;
-  low = (low & 0x007f'007f'007f'007fu) | (low & 0x3f80'3f80'3f80'3f80u) << 1;
-  low |= 0x8080'8080'8080'8080u;
-  const auto high = static_cast<std::uint16_t>((value >> 56 & 0x7f) | 0x80 | (value >> 63) << 8);
-  std::memcpy(to, &low, sizeof low);
-  std::memcpy(to + sizeof low, &high, sizeof high);
-  to[size - 1] &= std::byte{0x7f};
-  return to + size;
+/// Writes the bytes of `value`, least significant first: one store.
+template <std::unsigned_integral Word>
+[[gnu::always_inline]] inline void put_little(std::byte* to, Word value) noexcept {
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(to, &value, sizeof value);
+  } else {
+    for (std::size_t byte = 0; byte < sizeof value; ++byte) to[byte] = static_cast<std::byte>(value >> (8 * byte));
+  }
 }
 
 inline std::byte* put_fixed64(std::byte* to, std::uint64_t value) noexcept {
-  for (unsigned byte = 0; byte < 8; ++byte) *to++ = static_cast<std::byte>(value >> (8 * byte));
-  return to;
+  put_little(to, value);
+  return to + sizeof value;
+}
+
+/// Seven bits a byte of the low 56: halves, quarters and eighths of them move apart.
+[[nodiscard]] constexpr std::uint64_t spread_varint(std::uint64_t value) noexcept {
+  value = (value & 0x0fff'ffffu) | (value << 4 & 0x0fff'ffff'0000'0000u);
+  value += (value & 0x0fff'c000'0fff'c000u) * 3;
+  return value + (value & 0x3f80'3f80'3f80'3f80u);
+}
+
+/// A varint of a value below kShortVarint, without a branch on its length.
+struct ShortVarint {
+  std::uint32_t bytes;  ///< the first byte lowest
+  std::uint32_t size;   ///< 1 or 2
+};
+inline constexpr std::uint64_t kShortVarint = 1 << 14;
+[[nodiscard]] [[gnu::always_inline]] constexpr ShortVarint short_varint(std::uint32_t value) noexcept {
+  const std::uint32_t more = (value + 0x3f80) >> 14;  // 1 from 0x80 on
+  return {(value + (value & 0x3f80)) | more << 7, 1 + more};
+}
+
+/// As put_varint, without a branch on the length for a value that mostly is large, such as a random one. Writes
+/// kMaxVarintBytes at most, whatever the value takes.
+[[gnu::always_inline]] inline std::byte* put_wide_varint(std::byte* to, std::uint64_t value) noexcept {
+  constexpr std::uint64_t kMore = 0x8080'8080'8080'8080u;
+  const std::uint64_t low = spread_varint(value);
+  if (value >> 56 != 0) [[likely]] {
+    put_little(to, low | kMore);
+    // Bit 63 says that there is a tenth byte, and is all there is in it.
+    put_little(to + 8, static_cast<std::uint16_t>(value >> 56 | 0x100));
+    return to + 9 + (value >> 63);
+  }
+  const unsigned last = static_cast<unsigned>(std::bit_width(low | 1) - 1) & ~7u;  // where the last byte lies
+  put_little(to, low | (kMore & ((std::uint64_t{1} << last) - 1)));
+  return to + last / 8 + 1;
+}
+
+/// The same for a value of kShortVarint or more.
+inline std::byte* put_long_varint(std::byte* to, std::uint64_t value) noexcept {
+  if (value >> 28 != 0) return put_wide_varint(to, value);
+  const std::uint32_t four = value >> 21 != 0 ? 1 : 0;
+  put_little(to, static_cast<std::uint32_t>(spread_varint(value)) | 0x8080u | four << 23);
+  return to + 3 + four;
 }
 
 /// Appends protobuf fields to a ByteBuffer.
@@ -6930,8 +6964,11 @@ class PerfettoWriter {
     std::uint32_t id = 0;
     std::uint32_t generation = 0;  // 0: nothing sent yet
     std::uint64_t last_time = 0;
-    std::array<std::byte, 16> head{};  // the fields that every packet begins with
-    std::uint32_t head_size = 0;
+    // What an event's packet begins with, up to the uuid of a track, for a time of two bytes; where that does not fit, up
+    // to the time.
+    std::array<std::byte, 16> head{};
+    std::uint32_t head_size = 0;        // up to the time
+    std::uint64_t two_byte_times = 0;   // how many there are, from 0x80 on; 0: the head does not fit
     std::uint64_t default_track = 0;
     std::uint64_t cleared_at = 0;
     std::uint64_t good_until = 0;  // byte of the file at which it starts anew; 0: with its next packet
@@ -6939,9 +6976,16 @@ class PerfettoWriter {
     std::vector<std::uint64_t> counters;  // extra_counter_track_uuids
     // For each dictionary and index, the generation in which it was last sent.
     std::array<std::vector<std::uint32_t>, kDictionaries> sent;
+    // Whether it was sent in this generation, for numbers of one byte: what nearly every event asks.
+    std::array<bool, 0x80> short_names{}, short_keys{};
   };
-  /// What an event takes without its texts, and what of that stands before the event's own fields.
-  static constexpr std::size_t kEventRoom = 1024, kHeadRoom = 32;
+  /// What an event takes without its texts. The buffer has it between two packets: kRoom is beyond the size at which it is
+  /// flushed.
+  static constexpr std::size_t kEventRoom = 1024, kRoom = 4 * kEventRoom;
+  /// The longest text whose annotation has a length of one byte, as has that of the text.
+  static constexpr std::size_t kShortText = 0x7f - 4;
+  /// The longest packet whose lengths take a byte each.
+  static constexpr std::size_t kClosedInPlace = 0x7f;
 
  public:
   using Options = PerfettoWriterOptions;
@@ -6949,7 +6993,7 @@ class PerfettoWriter {
   explicit PerfettoWriter(Sink& sink, const Options& options = {})
       : options_(options),
         gate_(sink),
-        out_((options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) + 4096),
+        out_((options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) + kRoom),
         writer_(out_),
         interned_writer_(interned_),
         names_(options.max_names, options.max_names * 64),
@@ -6963,50 +7007,56 @@ class PerfettoWriter {
 
   /// A new sequence whose events lie on `default_track` unless they say otherwise (0: they always say).
   [[nodiscard]] std::uint32_t open_sequence(std::uint64_t default_track) {
-    Sequence sequence;
-    sequence.id = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size());
+    Sequence& sequence = *sequences_.emplace_back(std::make_unique<Sequence>());
+    sequence.id = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size() - 1);
     sequence.default_track = default_track;
     std::byte* to = sequence.head.data();
+    to = put_varint(to, protobuf_tag(perfetto::trace::kPacket, WireType::kBytes)) + 1;  // the packet's length
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTrustedPacketSequenceId, WireType::kVarint));
     to = put_varint(to, sequence.id);
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kSequenceFlags, WireType::kVarint));
     to = put_varint(to, perfetto::trace_packet::kNeedsIncrementalState);
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTimestamp, WireType::kVarint));
     sequence.head_size = static_cast<std::uint32_t>(to - sequence.head.data());
-    sequences_.push_back(std::move(sequence));
+    if (sequence.head_size + 2 + kEventHead <= sequence.head.size()) {
+      put_event_head(to + 2, 0);
+      sequence.two_byte_times = kShortVarint - 0x80;
+    }
     return static_cast<std::uint32_t>(sequences_.size() - 1);
   }
   [[nodiscard]] std::size_t sequences() const noexcept { return sequences_.size(); }
 
   /// Says on the next packet of this sequence that something was lost before it.
   void mark_dropped(std::uint32_t sequence) noexcept {
-    sequences_[sequence].dropped = true;
+    sequences_[sequence]->dropped = true;
     start_again(sequence);
   }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
   void restart() noexcept {
-    for (Sequence& sequence : sequences_) sequence.good_until = 0;
+    for (auto& sequence : sequences_) sequence->good_until = 0;
   }
   /// The same for one sequence.
-  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence].good_until = 0; }
+  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence]->good_until = 0; }
   /// The time that sequences which start (again) count from, at the earliest.
   void reach(std::uint64_t time) noexcept { now_ = time; }
 
   /// To be called before describing tracks and beginning an event: starts the sequence (again) where that is due. Then
   /// `generation` has changed, and descriptors of that sequence are to be sent again.
   [[gnu::always_inline]] inline void prepare(std::uint32_t index) {
-    if (total_ >= sequences_[index].good_until) [[unlikely]] start(index);
+    if (total() >= sequences_[index]->good_until) [[unlikely]] start(index);
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
-  void count_from_here(std::uint32_t sequence) noexcept { clear_from(sequences_[sequence]); }
-  [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept { return total_ - sequences_[sequence].cleared_at; }
-  [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence].generation; }
-  [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence].id; }
+  void count_from_here(std::uint32_t sequence) noexcept { clear_from(*sequences_[sequence]); }
+  [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept {
+    return total() - sequences_[sequence]->cleared_at;
+  }
+  [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence]->generation; }
+  [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence]->id; }
 
   /// The counter tracks whose values `Event::counter` samples, in this order; described before.
-  [[nodiscard]] std::size_t extra_counters(std::uint32_t sequence) const noexcept { return sequences_[sequence].counters.size(); }
+  [[nodiscard]] std::size_t extra_counters(std::uint32_t sequence) const noexcept { return sequences_[sequence]->counters.size(); }
   void add_extra_counter(std::uint32_t index, std::uint64_t track) {
-    Sequence& sequence = sequences_[index];
+    Sequence& sequence = *sequences_[index];
     sequence.counters.push_back(track);
     {
       const auto packet = writer_.message(perfetto::trace::kPacket);
@@ -7025,7 +7075,7 @@ class PerfettoWriter {
   void packet(std::uint32_t sequence, Fill&& fill) {
     {
       const auto message = writer_.message(perfetto::trace::kPacket);
-      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequences_[sequence].id);
+      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequences_[sequence]->id);
       fill(writer_);
     }
     packet_done();
@@ -7066,18 +7116,30 @@ class PerfettoWriter {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
-  /// An event that is being written: a place in the buffer, kept in registers. Its fields go in any order; `end` closes
-  /// it. Nothing else is written meanwhile.
+  /// Where in the buffer an event is being written.
+  struct Place {
+    std::byte* to;
+    std::byte* packet;  // where its content begins
+    std::byte* event;
+  };
+
+  /// An event that is being written. Its fields go in any order; `end` closes it. Nothing else is written meanwhile. Its
+  /// place stays in registers: what is too rare to be inlined takes the place by value.
   class Event {
    public:
     Event(Event&&) noexcept = default;
     Event& operator=(Event&&) = delete;
 
     [[gnu::always_inline]] inline void name(std::uint32_t name) {
-      if (writer_->first_sight(kNames, sequence_, name)) {
-        writer_->define_string(perfetto::interned_data::kEventNames, name, writer_->names_.view(name));
+      const bool one_byte = name < sequence_->short_names.size();
+      if (!one_byte || !sequence_->short_names[name]) [[unlikely]] writer_->send_name(sequence_, name);
+      if (one_byte) [[likely]] {
+        constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kNameIid, WireType::kVarint);
+        put_little(place_.to, static_cast<std::uint16_t>(kTag | name << 8));
+        place_.to += 2;
+      } else {
+        put<perfetto::track_event::kNameIid>(name);
       }
-      put<perfetto::track_event::kNameIid>(name);
     }
     void category(std::uint32_t name) {
       if (writer_->first_sight(kCategories, sequence_, name)) {
@@ -7088,35 +7150,45 @@ class PerfettoWriter {
     void name_in_full(std::string_view text) { put_text(perfetto::track_event::kName, text); }
     /// What Perfetto joins slices of one operation by: the resource's id.
     [[gnu::always_inline]] inline void correlate(std::uint64_t id) { put<perfetto::track_event::kCorrelationId>(id); }
-    void flow(std::uint64_t id) {
-      constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kFlowIds, WireType::kFixed64);
-      to_ = put_varint(to_, kTag);
-      to_ = put_fixed64(to_, id);
-    }
+    void flow(std::uint64_t id) { put_eight<perfetto::track_event::kFlowIds>(id); }
     void counter_value(std::int64_t value) { put<perfetto::track_event::kCounterValue>(static_cast<std::uint64_t>(value)); }
     void counter_value(double value) {
-      to_ = put_varint(to_, protobuf_tag(perfetto::track_event::kDoubleCounterValue, WireType::kFixed64));
-      to_ = put_fixed64(to_, std::bit_cast<std::uint64_t>(value));
+      put_eight<perfetto::track_event::kDoubleCounterValue>(std::bit_cast<std::uint64_t>(value));
     }
     /// The next of the sequence's extra counters.
     void counter(std::int64_t value) { put<perfetto::track_event::kExtraCounterValues>(static_cast<std::uint64_t>(value)); }
 
     [[gnu::always_inline]] inline void say(perfetto::Key key, std::uint64_t value) {
       const std::uint32_t tag = perfetto::field_of(key) << 3;
-      to_[0] = static_cast<std::byte>(0x80u | (tag & 0x7fu));
-      to_[1] = static_cast<std::byte>(tag >> 7);
-      to_ = put_varint(to_ + 2, value);
+      put_little(place_.to, static_cast<std::uint16_t>(0x80u | (tag & 0x7fu) | tag >> 7 << 8));
+      put_value(place_.to + 2, value);
     }
     void say(perfetto::Key key, std::string_view text) { put_text(perfetto::field_of(key), text); }
 
     /// A debug annotation of the host's. `key` 0: `key_in_full` is sent.
-    void annotate(std::uint32_t key, std::string_view key_in_full, const Value& value) {
-      if (key != 0 && writer_->first_sight(kKeys, sequence_, key)) {
-        writer_->define_string(perfetto::interned_data::kDebugAnnotationNames, key, writer_->keys_.view(key));
+    [[gnu::always_inline]] inline void annotate(std::uint32_t key, std::string_view key_in_full, const Value& value) {
+      using namespace perfetto;
+      const bool one_byte = key - 1 < sequence_->short_keys.size() - 1;
+      if (one_byte ? !sequence_->short_keys[key] : key != 0) [[unlikely]] writer_->send_key(sequence_, key);
+      const bool text = value.kind == ValueKind::kString;
+      const std::uint64_t number = number_of(value);
+      if (!one_byte || value.kind == ValueKind::kDouble || number > (text ? kShortText : kShortVarint - 1) ||
+          place_.to > place_.packet + (kRoom - 2 * kEventRoom)) [[unlikely]] {
+        place_ = writer_->annotate_at_length(place_, key, key_in_full, value.kind, number, value.text.data());
+        return;
       }
-      leave();
-      const std::size_t texts = (key == 0 ? key_in_full.size() : 0) + (value.kind == ValueKind::kString ? value.text.size() : 0);
-      to_ = put_annotation(writer_->out_.reserve(kEventRoom + texts), key, key_in_full, value);
+      // A message and a number, all of whose lengths take a byte: tag, length, tag, key, tag, value.
+      const std::uint64_t head = protobuf_tag(track_event::kDebugAnnotations, WireType::kBytes) |
+                                 protobuf_tag(debug_annotation::kNameIid, WireType::kVarint) << 16 | std::uint64_t{key} << 24 |
+                                 value_tag(value.kind) << 32;
+      if (text) {
+        put_little(place_.to, head | (4 + number) << 8 | number << 40);
+        place_.to = copy_short(place_.to + 6, value.text);
+      } else {
+        const ShortVarint varint = short_varint(static_cast<std::uint32_t>(number));
+        put_little(place_.to, head | std::uint64_t{3 + varint.size} << 8 | std::uint64_t{varint.bytes} << 40);
+        place_.to += 5 + varint.size;
+      }
     }
 
     /// False where the stack is not known: the event bears none.
@@ -7129,83 +7201,82 @@ class PerfettoWriter {
     }
 
     [[gnu::always_inline]] inline void end() {
-      std::byte* const base = writer_->out_.data();
-      const auto size = static_cast<std::size_t>(to_ - base) - event_;
-      if (size < 0x80 - kHeadRoom && writer_->interned_.empty()) [[likely]] {
-        base[event_ - 1] = static_cast<std::byte>(size);
-        base[packet_ - 1] = static_cast<std::byte>(size + event_ - packet_);
-        writer_->out_.advance(to_);
+      const auto size = static_cast<std::size_t>(place_.to - place_.packet);
+      if (size <= writer_->closed_in_place_) [[likely]] {
+        place_.event[-1] = static_cast<std::byte>(place_.to - place_.event);
+        place_.packet[-1] = static_cast<std::byte>(size);
+        writer_->out_.advance(place_.to);
       } else {
-        leave();
-        writer_->close_event(event_, packet_);
+        writer_->close_event(place_);
       }
       writer_->packet_done();
     }
 
    private:
     friend class PerfettoWriter;
-    Event(PerfettoWriter& writer, Sequence& sequence) noexcept : writer_(&writer), sequence_(&sequence) {}
+    [[gnu::always_inline]] Event(PerfettoWriter& writer, Sequence& sequence, const Place& place) noexcept
+        : writer_(&writer), sequence_(&sequence), place_(place) {}
 
-    template <perfetto::Field kField>
-    [[gnu::always_inline]] inline void put(std::uint64_t value) {
-      static_assert(kField < 2048);
-      constexpr auto kTag = static_cast<std::uint32_t>(protobuf_tag(kField, WireType::kVarint));
-      if constexpr (kTag < 0x80) {
-        *to_++ = static_cast<std::byte>(kTag);
+    [[gnu::always_inline]] inline void put_value(std::byte* to, std::uint64_t value) noexcept {
+      if (value < kShortVarint) [[likely]] {
+        const ShortVarint varint = short_varint(static_cast<std::uint32_t>(value));
+        put_little(to, static_cast<std::uint16_t>(varint.bytes));
+        place_.to = to + varint.size;
       } else {
-        to_[0] = static_cast<std::byte>(0x80u | (kTag & 0x7fu));
-        to_[1] = static_cast<std::byte>(kTag >> 7);
-        to_ += 2;
+        place_.to = put_long_varint(to, value);
       }
-      to_ = put_varint(to_, value);
     }
-    void put_text(perfetto::Field field, std::string_view text) {
-      leave();
-      writer_->writer_.string(field, text);
-      enter();
+    template <perfetto::Field kField, WireType kType>
+    [[gnu::always_inline]] inline std::byte* put_tag() noexcept {
+      static_assert(kField < 2048);
+      constexpr auto kTag = static_cast<std::uint32_t>(protobuf_tag(kField, kType));
+      if constexpr (kTag < 0x80) {
+        place_.to[0] = static_cast<std::byte>(kTag);
+        return place_.to + 1;
+      } else {
+        put_little(place_.to, static_cast<std::uint16_t>(0x80u | (kTag & 0x7fu) | kTag >> 7 << 8));
+        return place_.to + 2;
+      }
     }
-    void leave() noexcept { writer_->out_.advance(to_); }
-    void enter() { to_ = writer_->out_.reserve(kEventRoom); }
+    template <perfetto::Field kField>
+    [[gnu::always_inline]] inline void put(std::uint64_t value) noexcept {
+      put_value(put_tag<kField, WireType::kVarint>(), value);
+    }
+    template <perfetto::Field kField>
+    [[gnu::always_inline]] inline void put_eight(std::uint64_t value) noexcept {
+      place_.to = put_fixed64(put_tag<kField, WireType::kFixed64>(), value);
+    }
+    [[gnu::always_inline]] inline void put_text(perfetto::Field field, std::string_view text) {
+      place_ = writer_->text_field(place_, field, text);
+    }
 
     PerfettoWriter* writer_;
     Sequence* sequence_;
-    std::byte* to_ = nullptr;  // the buffer has kEventRoom from `enter` on: enough for all fields but texts
-    std::size_t packet_ = 0;  // where its content begins in the buffer
-    std::size_t event_ = 0;
+    Place place_;
   };
 
   /// Opens a packet with an event of `type` (perfetto::track_event::k...) on `track` (0: the sequence's own).
-  [[nodiscard]] Event event(std::uint32_t index, std::uint64_t time, std::uint64_t type, std::uint64_t track = 0) {
+  [[nodiscard]] [[gnu::always_inline]] inline Event event(std::uint32_t index, std::uint64_t time, std::uint64_t type,
+                                                          std::uint64_t track = 0) {
     using namespace perfetto;
-    Sequence& sequence = sequences_[index];
-    Event event(*this, sequence);
-    std::byte* const base = out_.reserve(kEventRoom);
-    const std::size_t start = out_.size();
-    std::byte* to = base;
-    *to = static_cast<std::byte>(protobuf_tag(trace::kPacket, WireType::kBytes));
-    to += 2;
-    event.packet_ = start + 2;
+    Sequence& sequence = *sequences_[index];
+    std::byte* to = out_.data() + out_.size();
+    std::byte* const packet = to + 2;
     std::memcpy(to, sequence.head.data(), sequence.head.size());
     to += sequence.head_size;
-    if (time >= sequence.last_time) [[likely]] {
-      to = put_varint(to, time - sequence.last_time);
+    const std::uint64_t since = time - sequence.last_time;
+    if (since - 0x80 < sequence.two_byte_times) [[likely]] {
       sequence.last_time = time;
+      put_little(to, static_cast<std::uint16_t>((since + (since & 0x3f80)) | 0x80));
+      to += 2;
+      to[3] = static_cast<std::byte>(type);
     } else {
-      to = put_varint(to, time);
-      to = put_varint(to, protobuf_tag(trace_packet::kTimestampClockId, WireType::kVarint));
-      to = put_varint(to, kClockBoottime);
+      to = put_time(sequence, to, time);
+      put_event_head(to, type);
     }
-    to[0] = static_cast<std::byte>(protobuf_tag(trace_packet::kTrackEvent, WireType::kBytes));
-    to[2] = static_cast<std::byte>(protobuf_tag(track_event::kType, WireType::kVarint));
-    to[3] = static_cast<std::byte>(type);
-    to += 4;
-    event.event_ = start + static_cast<std::size_t>(to - base) - 2;
-    if (track != 0) {
-      *to = static_cast<std::byte>(protobuf_tag(track_event::kTrackUuid, WireType::kVarint));
-      to = put_wide_varint(to + 1, track);
-    }
-    event.to_ = to;
-    return event;
+    std::byte* const event = to + 2;
+    to = track >> 56 != 0 ? put_wide_varint(to + 5, track) : track == 0 ? to + 4 : put_varint(to + 5, track);
+    return Event(*this, sequence, {to, packet, event});
   }
 
   // -- output ---------------------------------------------------------------------------------------------------------
@@ -7237,16 +7308,54 @@ class PerfettoWriter {
     sent[index] = sequence->generation;
     return true;
   }
+  [[gnu::noinline]] void send_name(Sequence* sequence, std::uint32_t name) {
+    if (first_sight(kNames, sequence, name)) {
+      define_string(perfetto::interned_data::kEventNames, name, names_.view(name));
+    }
+    if (name < sequence->short_names.size()) sequence->short_names[name] = true;
+  }
+  [[gnu::noinline]] void send_key(Sequence* sequence, std::uint32_t key) {
+    if (first_sight(kKeys, sequence, key)) {
+      define_string(perfetto::interned_data::kDebugAnnotationNames, key, keys_.view(key));
+    }
+    if (key < sequence->short_keys.size()) sequence->short_keys[key] = true;
+  }
 
+  /// Bytes of packets, between two of them.
+  [[nodiscard]] std::uint64_t total() const noexcept { return passed_ + out_.size(); }
   void clear_from(Sequence& sequence) noexcept {
-    sequence.cleared_at = total_;
-    const std::uint64_t left = ~std::uint64_t{0} - total_;
-    sequence.good_until = total_ + std::min(left, options_.clear_after_bytes);
+    sequence.cleared_at = total();
+    const std::uint64_t left = ~std::uint64_t{0} - total();
+    sequence.good_until = total() + std::min(left, options_.clear_after_bytes);
+  }
+
+  /// A track event's tag, length, type, and the tag of a track.
+  static constexpr std::size_t kEventHead = 5;
+  [[gnu::always_inline]] static inline void put_event_head(std::byte* to, std::uint64_t type) noexcept {
+    using namespace perfetto;
+    constexpr std::uint64_t kTags = protobuf_tag(trace_packet::kTrackEvent, WireType::kBytes) |
+                                    protobuf_tag(track_event::kType, WireType::kVarint) << 16 |
+                                    protobuf_tag(track_event::kTrackUuid, WireType::kVarint) << 32;
+    put_little(to, static_cast<std::uint32_t>(kTags | type << 24));
+    to[4] = static_cast<std::byte>(kTags >> 32);
+  }
+  /// Nanoseconds since the event before or, for an event that is older, its absolute time.
+  [[nodiscard]] static std::byte* put_time(Sequence& sequence, std::byte* to, std::uint64_t time) noexcept {
+    if (time >= sequence.last_time) [[likely]] {
+      const std::uint64_t since = time - sequence.last_time;
+      to = since < kShortVarint ? put_varint(to, since) : put_long_varint(to, since);
+      sequence.last_time = time;
+      return to;
+    }
+    to = put_varint(to, time);
+    to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTimestampClockId, WireType::kVarint));
+    return put_varint(to, perfetto::kClockBoottime);
   }
 
   [[gnu::noinline]] void start(std::uint32_t index) {
     using namespace perfetto;
-    Sequence& sequence = sequences_[index];
+    Sequence& sequence = *sequences_[index];
+    clear_from(sequence);
     {
       const auto packet = writer_.message(trace::kPacket);
       writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id);
@@ -7263,7 +7372,8 @@ class PerfettoWriter {
     const bool again = sequence.generation == 0 && sequence.dropped;
     if (!again) sequence.dropped = false;
     ++sequence.generation;
-    clear_from(sequence);
+    sequence.short_names.fill(false);
+    sequence.short_keys.fill(false);
     packet_done();
     if (again) return start(index);
     sequence.last_time = now_;
@@ -7293,11 +7403,57 @@ class PerfettoWriter {
     for (const std::uint64_t counter : sequence.counters) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
   }
 
-  /// `size` bytes are the value's, with their own length where they have one. All lengths are known before anything is
-  /// written: nothing is moved, and room was asked for once.
-  [[gnu::always_inline]] [[nodiscard]] static inline std::byte* begin_annotation(std::byte* to, std::uint32_t key, std::string_view key_in_full,
-                                                                                  std::uint64_t value_tag, std::size_t size) noexcept {
+  [[nodiscard]] static constexpr std::uint64_t value_tag(ValueKind kind) noexcept {
     using namespace perfetto;
+    switch (kind) {
+      case ValueKind::kInt: return protobuf_tag(debug_annotation::kInt, WireType::kVarint);
+      case ValueKind::kUint: return protobuf_tag(debug_annotation::kUint, WireType::kVarint);
+      case ValueKind::kBool: return protobuf_tag(debug_annotation::kBool, WireType::kVarint);
+      case ValueKind::kDouble: return protobuf_tag(debug_annotation::kDouble, WireType::kFixed64);
+      case ValueKind::kString: break;
+    }
+    return protobuf_tag(debug_annotation::kString, WireType::kBytes);
+  }
+  /// A value as a varint or as eight bytes; of a string, its length.
+  [[nodiscard]] static constexpr std::uint64_t number_of(const Value& value) noexcept {
+    switch (value.kind) {
+      case ValueKind::kInt: return static_cast<std::uint64_t>(value.integer);
+      case ValueKind::kUint: return value.uinteger;
+      case ValueKind::kBool: return value.boolean ? 1 : 0;
+      case ValueKind::kDouble: return std::bit_cast<std::uint64_t>(value.real);
+      case ValueKind::kString: break;
+    }
+    return value.text.size();
+  }
+  [[nodiscard]] static std::size_t text_size(std::string_view text) noexcept { return varint_size(text.size()) + text.size(); }
+  [[nodiscard]] static std::byte* put_text(std::byte* to, std::string_view text) noexcept {
+    to = put_varint(to, text.size());
+    if (!text.empty()) std::memcpy(to, text.data(), text.size());
+    return to + text.size();
+  }
+  /// Room for a text, and afterwards for all that has none.
+  [[nodiscard]] Place make_room(Place place, std::size_t text) {
+    const std::ptrdiff_t packet = place.packet - out_.data(), event = place.event - out_.data();
+    out_.advance(place.to);
+    std::byte* const to = out_.reserve(2 * kEventRoom + text);
+    return {to, out_.data() + packet, out_.data() + event};
+  }
+  [[gnu::noinline]] [[nodiscard]] Place text_field(Place place, perfetto::Field field, std::string_view text) {
+    place = make_room(place, text.size());
+    place.to = put_text(put_varint(place.to, protobuf_tag(field, WireType::kBytes)), text);
+    return place;
+  }
+  /// `number` is number_of the value, and of a text there are as many `characters`. All lengths are known before anything
+  /// is written: nothing is moved.
+  [[gnu::noinline]] [[nodiscard]] Place annotate_at_length(Place place, std::uint32_t key, std::string_view key_in_full,
+                                                           ValueKind kind, std::uint64_t number, const char* characters) {
+    using namespace perfetto;
+    const std::string_view text(characters, kind == ValueKind::kString ? number : 0);
+    place = make_room(place, (key == 0 ? key_in_full.size() : 0) + text.size());
+    const std::size_t size = kind == ValueKind::kString   ? text_size(text)
+                             : kind == ValueKind::kDouble ? sizeof number
+                                                          : varint_size(number);
+    std::byte* to = place.to;
     *to++ = static_cast<std::byte>(protobuf_tag(track_event::kDebugAnnotations, WireType::kBytes));
     to = put_varint(to, 2 + (key != 0 ? varint_size(key) : text_size(key_in_full)) + size);
     if (key != 0) [[likely]] {
@@ -7307,41 +7463,36 @@ class PerfettoWriter {
       *to++ = static_cast<std::byte>(protobuf_tag(debug_annotation::kName, WireType::kBytes));
       to = put_text(to, key_in_full);
     }
-    *to++ = static_cast<std::byte>(value_tag);
-    return to;
+    *to++ = static_cast<std::byte>(value_tag(kind));
+    place.to = kind == ValueKind::kString   ? put_text(to, text)
+               : kind == ValueKind::kDouble ? put_fixed64(to, number)
+                                            : put_varint(to, number);
+    return place;
   }
-  [[nodiscard]] static std::byte* put_annotation(std::byte* to, std::uint32_t key, std::string_view key_in_full, const Value& value) noexcept {
-    using namespace perfetto;
-    if (value.kind == ValueKind::kString) {
-      to = begin_annotation(to, key, key_in_full, protobuf_tag(debug_annotation::kString, WireType::kBytes), text_size(value.text));
-      return put_text(to, value.text);
+  /// At most kShortText.
+  [[gnu::always_inline]] static inline std::byte* copy_short(std::byte* to, std::string_view text) noexcept {
+    const char* const from = text.data();
+    const std::size_t size = text.size();
+    if (size > 16 || size < 4) {
+      if (size != 0) std::memcpy(to, from, size);
+    } else if (size >= 8) {
+      std::memcpy(to, from, 8);
+      std::memcpy(to + size - 8, from + size - 8, 8);
+    } else {
+      std::memcpy(to, from, 4);
+      std::memcpy(to + size - 4, from + size - 4, 4);
     }
-    if (value.kind == ValueKind::kDouble) {
-      to = begin_annotation(to, key, key_in_full, protobuf_tag(debug_annotation::kDouble, WireType::kFixed64), 8);
-      return put_fixed64(to, std::bit_cast<std::uint64_t>(value.real));
-    }
-    const Field field = value.kind == ValueKind::kBool  ? debug_annotation::kBool
-                        : value.kind == ValueKind::kInt ? debug_annotation::kInt
-                                                        : debug_annotation::kUint;
-    const std::uint64_t bits = value.kind == ValueKind::kBool  ? std::uint64_t{value.boolean}
-                               : value.kind == ValueKind::kInt ? static_cast<std::uint64_t>(value.integer)
-                                                               : value.uinteger;
-    to = begin_annotation(to, key, key_in_full, protobuf_tag(field, WireType::kVarint), varint_size(bits));
-    return put_varint(to, bits);
+    return to + size;
   }
-  [[nodiscard]] static std::size_t text_size(std::string_view text) noexcept { return varint_size(text.size()) + text.size(); }
-  [[nodiscard]] static std::byte* put_text(std::byte* to, std::string_view text) noexcept {
-    to = put_varint(to, text.size());
-    if (!text.empty()) std::memcpy(to, text.data(), text.size());
-    return to + text.size();
-  }
-  void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
+  [[gnu::noinline]] void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
+    closed_in_place_ = 0;
     const auto entry = interned_writer_.message(field);
     interned_writer_.varint(perfetto::interned_string::kIid, iid);
     interned_writer_.string(perfetto::interned_string::kText, text);
   }
   void define_callstack(Sequence* sequence, StackId id) {
     using namespace perfetto;
+    closed_in_place_ = 0;
     const auto frames = stacks_.frames_of(id);
     for (const std::uint32_t index : frames) {
       if (first_sight(kFrames, sequence, index)) define_frame(sequence, index);
@@ -7423,9 +7574,12 @@ class PerfettoWriter {
   }
 
   /// Lengths that need more than a byte, and what the event was the first to name.
-  void close_event(std::size_t event, std::size_t packet) {
-    close_message(event);
+  [[gnu::noinline]] void close_event(Place place) {
+    out_.advance(place.to);
+    const auto packet = static_cast<std::size_t>(place.packet - out_.data());
+    close_message(static_cast<std::size_t>(place.event - out_.data()));
     if (!interned_.empty()) {
+      closed_in_place_ = kClosedInPlace;
       writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
       interned_.clear();
     }
@@ -7440,7 +7594,6 @@ class PerfettoWriter {
 
   void packet_done() {
     ++packets_;
-    total_ = passed_ + out_.size();
     if (out_.size() >= chunk_) [[unlikely]] flush();
   }
 
@@ -7473,12 +7626,12 @@ class PerfettoWriter {
   TraceStrings keys_;
   TraceStacks stacks_;
   IdMap mappings_;
-  std::vector<Sequence> sequences_;
+  std::vector<std::unique_ptr<Sequence>> sequences_;
   ByteBuffer compressed_;
   ByteBuffer framed_;
   std::size_t chunk_;          // flushed at this size
+  std::size_t closed_in_place_ = kClosedInPlace;  // packets of this size; none while there is something in `interned_`
   std::uint64_t passed_ = 0;   // bytes of packets that have left `out_`
-  std::uint64_t total_ = 0;    // bytes of packets
   std::uint64_t packets_ = 0;
   std::uint64_t now_ = 0;
 };

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <bit>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -56,27 +57,61 @@ inline std::byte* put_varint(std::byte* to, std::uint64_t value) noexcept {
   return to;
 }
 
-/// The same for a value that mostly is large, such as a random one: without a branch, so that its length, which cannot be
-/// foretold, costs nothing. Writes kMaxVarintBytes, whatever the value takes; little-endian machines only, elsewhere as
-/// put_varint.
-inline std::byte* put_wide_varint(std::byte* to, std::uint64_t value) noexcept {
-  if constexpr (std::endian::native != std::endian::little) return put_varint(to, value);
-  const std::size_t size = varint_size(value);
-  // Seven bits a byte: halves, quarters, eighths of the low 56 move apart.
-  std::uint64_t low = (value & 0x0fff'ffffu) | (value & 0x00ff'ffff'f000'0000u) << 4;
-  low = (low & 0x0000'3fff'0000'3fffu) | (low & 0x0fff'c000'0fff'c000u) << 2;
-  low = (low & 0x007f'007f'007f'007fu) | (low & 0x3f80'3f80'3f80'3f80u) << 1;
-  low |= 0x8080'8080'8080'8080u;
-  const auto high = static_cast<std::uint16_t>((value >> 56 & 0x7f) | 0x80 | (value >> 63) << 8);
-  std::memcpy(to, &low, sizeof low);
-  std::memcpy(to + sizeof low, &high, sizeof high);
-  to[size - 1] &= std::byte{0x7f};
-  return to + size;
+/// Writes the bytes of `value`, least significant first: one store.
+template <std::unsigned_integral Word>
+[[gnu::always_inline]] inline void put_little(std::byte* to, Word value) noexcept {
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(to, &value, sizeof value);
+  } else {
+    for (std::size_t byte = 0; byte < sizeof value; ++byte) to[byte] = static_cast<std::byte>(value >> (8 * byte));
+  }
 }
 
 inline std::byte* put_fixed64(std::byte* to, std::uint64_t value) noexcept {
-  for (unsigned byte = 0; byte < 8; ++byte) *to++ = static_cast<std::byte>(value >> (8 * byte));
-  return to;
+  put_little(to, value);
+  return to + sizeof value;
+}
+
+/// Seven bits a byte of the low 56: halves, quarters and eighths of them move apart.
+[[nodiscard]] constexpr std::uint64_t spread_varint(std::uint64_t value) noexcept {
+  value = (value & 0x0fff'ffffu) | (value << 4 & 0x0fff'ffff'0000'0000u);
+  value += (value & 0x0fff'c000'0fff'c000u) * 3;
+  return value + (value & 0x3f80'3f80'3f80'3f80u);
+}
+
+/// A varint of a value below kShortVarint, without a branch on its length.
+struct ShortVarint {
+  std::uint32_t bytes;  ///< the first byte lowest
+  std::uint32_t size;   ///< 1 or 2
+};
+inline constexpr std::uint64_t kShortVarint = 1 << 14;
+[[nodiscard]] [[gnu::always_inline]] constexpr ShortVarint short_varint(std::uint32_t value) noexcept {
+  const std::uint32_t more = (value + 0x3f80) >> 14;  // 1 from 0x80 on
+  return {(value + (value & 0x3f80)) | more << 7, 1 + more};
+}
+
+/// As put_varint, without a branch on the length for a value that mostly is large, such as a random one. Writes
+/// kMaxVarintBytes at most, whatever the value takes.
+[[gnu::always_inline]] inline std::byte* put_wide_varint(std::byte* to, std::uint64_t value) noexcept {
+  constexpr std::uint64_t kMore = 0x8080'8080'8080'8080u;
+  const std::uint64_t low = spread_varint(value);
+  if (value >> 56 != 0) [[likely]] {
+    put_little(to, low | kMore);
+    // Bit 63 says that there is a tenth byte, and is all there is in it.
+    put_little(to + 8, static_cast<std::uint16_t>(value >> 56 | 0x100));
+    return to + 9 + (value >> 63);
+  }
+  const unsigned last = static_cast<unsigned>(std::bit_width(low | 1) - 1) & ~7u;  // where the last byte lies
+  put_little(to, low | (kMore & ((std::uint64_t{1} << last) - 1)));
+  return to + last / 8 + 1;
+}
+
+/// The same for a value of kShortVarint or more.
+inline std::byte* put_long_varint(std::byte* to, std::uint64_t value) noexcept {
+  if (value >> 28 != 0) return put_wide_varint(to, value);
+  const std::uint32_t four = value >> 21 != 0 ? 1 : 0;
+  put_little(to, static_cast<std::uint32_t>(spread_varint(value)) | 0x8080u | four << 23);
+  return to + 3 + four;
 }
 
 /// Appends protobuf fields to a ByteBuffer.
