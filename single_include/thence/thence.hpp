@@ -6830,6 +6830,14 @@ inline std::byte* put_long_varint(std::byte* to, std::uint64_t value) noexcept {
   return to + 3 + four;
 }
 
+/// As put_varint, for a value that mostly is small. Writes kMaxVarintBytes at most, whatever the value takes.
+[[gnu::always_inline]] inline std::byte* put_roomy_varint(std::byte* to, std::uint64_t value) noexcept {
+  if (value >= kShortVarint) return put_long_varint(to, value);
+  const ShortVarint varint = short_varint(static_cast<std::uint32_t>(value));
+  put_little(to, static_cast<std::uint16_t>(varint.bytes));
+  return to + varint.size;
+}
+
 /// Appends protobuf fields to a ByteBuffer.
 ///   Shape     no state but the buffer: several writers may take turns on one.
 ///   Threads   one.
@@ -6843,7 +6851,7 @@ class ProtobufWriter {
 
   void varint(std::uint32_t field, std::uint64_t value) {
     std::byte* to = out_->reserve(2 * kMaxVarintBytes);
-    out_->advance(put_varint(put_varint(to, protobuf_tag(field, WireType::kVarint)), value));
+    out_->advance(put_roomy_varint(put_varint(to, protobuf_tag(field, WireType::kVarint)), value));
   }
   void int64(std::uint32_t field, std::int64_t value) { varint(field, static_cast<std::uint64_t>(value)); }
   void boolean(std::uint32_t field, bool value) { varint(field, value ? 1u : 0u); }
@@ -7161,7 +7169,7 @@ class PerfettoWriter {
     [[gnu::always_inline]] inline void say(perfetto::Key key, std::uint64_t value) {
       const std::uint32_t tag = perfetto::field_of(key) << 3;
       put_little(place_.to, static_cast<std::uint16_t>(0x80u | (tag & 0x7fu) | tag >> 7 << 8));
-      put_value(place_.to + 2, value);
+      place_.to = put_roomy_varint(place_.to + 2, value);
     }
     void say(perfetto::Key key, std::string_view text) { put_text(perfetto::field_of(key), text); }
 
@@ -7182,7 +7190,7 @@ class PerfettoWriter {
                                  protobuf_tag(debug_annotation::kNameIid, WireType::kVarint) << 16 | std::uint64_t{key} << 24 |
                                  value_tag(value.kind) << 32;
       if (text) {
-        put_little(place_.to, head | (4 + number) << 8 | number << 40);
+        put_little(place_.to, head + (4 << 8) + number * (std::uint64_t{1} << 8 | std::uint64_t{1} << 40));
         place_.to = copy_short(place_.to + 6, value.text);
       } else {
         const ShortVarint varint = short_varint(static_cast<std::uint32_t>(number));
@@ -7217,15 +7225,6 @@ class PerfettoWriter {
     [[gnu::always_inline]] Event(PerfettoWriter& writer, Sequence& sequence, const Place& place) noexcept
         : writer_(&writer), sequence_(&sequence), place_(place) {}
 
-    [[gnu::always_inline]] inline void put_value(std::byte* to, std::uint64_t value) noexcept {
-      if (value < kShortVarint) [[likely]] {
-        const ShortVarint varint = short_varint(static_cast<std::uint32_t>(value));
-        put_little(to, static_cast<std::uint16_t>(varint.bytes));
-        place_.to = to + varint.size;
-      } else {
-        place_.to = put_long_varint(to, value);
-      }
-    }
     template <perfetto::Field kField, WireType kType>
     [[gnu::always_inline]] inline std::byte* put_tag() noexcept {
       static_assert(kField < 2048);
@@ -7240,7 +7239,7 @@ class PerfettoWriter {
     }
     template <perfetto::Field kField>
     [[gnu::always_inline]] inline void put(std::uint64_t value) noexcept {
-      put_value(put_tag<kField, WireType::kVarint>(), value);
+      place_.to = put_roomy_varint(put_tag<kField, WireType::kVarint>(), value);
     }
     template <perfetto::Field kField>
     [[gnu::always_inline]] inline void put_eight(std::uint64_t value) noexcept {
@@ -7275,7 +7274,7 @@ class PerfettoWriter {
       put_event_head(to, type);
     }
     std::byte* const event = to + 2;
-    to = track >> 56 != 0 ? put_wide_varint(to + 5, track) : track == 0 ? to + 4 : put_varint(to + 5, track);
+    to = track >> 56 != 0 ? put_wide_varint(to + 5, track) : track == 0 ? to + 4 : put_roomy_varint(to + 5, track);
     return Event(*this, sequence, {to, packet, event});
   }
 
@@ -7342,8 +7341,7 @@ class PerfettoWriter {
   /// Nanoseconds since the event before or, for an event that is older, its absolute time.
   [[nodiscard]] static std::byte* put_time(Sequence& sequence, std::byte* to, std::uint64_t time) noexcept {
     if (time >= sequence.last_time) [[likely]] {
-      const std::uint64_t since = time - sequence.last_time;
-      to = since < kShortVarint ? put_varint(to, since) : put_long_varint(to, since);
+      to = put_roomy_varint(to, time - sequence.last_time);
       sequence.last_time = time;
       return to;
     }
@@ -7473,14 +7471,14 @@ class PerfettoWriter {
   [[gnu::always_inline]] static inline std::byte* copy_short(std::byte* to, std::string_view text) noexcept {
     const char* const from = text.data();
     const std::size_t size = text.size();
-    if (size > 16 || size < 4) {
-      if (size != 0) std::memcpy(to, from, size);
-    } else if (size >= 8) {
+    if (size - 8 <= 8) {  // two words that overlap
       std::memcpy(to, from, 8);
       std::memcpy(to + size - 8, from + size - 8, 8);
-    } else {
+    } else if (size - 4 < 4) {
       std::memcpy(to, from, 4);
       std::memcpy(to + size - 4, from + size - 4, 4);
+    } else if (size != 0) {
+      std::memcpy(to, from, size);
     }
     return to + size;
   }

@@ -147,19 +147,13 @@ TEST_CASE("a buffer that is cleared keeps its memory and forgets its content") {
   CHECK(hex(buffer) == "08 01");
 }
 
-TEST_CASE("short, long and wide varints have the bytes of a varint, whatever its length") {
+TEST_CASE("roomy and wide varints have the bytes of a varint, whatever its length") {
   const auto check = [](std::uint64_t value) {
     std::byte plain[kMaxVarintBytes], wide[kMaxVarintBytes];
     const auto size = static_cast<std::size_t>(put_varint(plain, value) - plain);
     REQUIRE(size == static_cast<std::size_t>(put_wide_varint(wide, value) - wide));
     REQUIRE(std::equal(wide, wide + size, plain));
-    if (value >= kShortVarint) {
-      REQUIRE(size == static_cast<std::size_t>(put_long_varint(wide, value) - wide));
-    } else {
-      const ShortVarint varint = short_varint(static_cast<std::uint32_t>(value));
-      REQUIRE(size == varint.size);
-      put_little(wide, varint.bytes);
-    }
+    REQUIRE(size == static_cast<std::size_t>(put_roomy_varint(wide, value) - wide));
     REQUIRE(std::equal(wide, wide + size, plain));
   };
   for (unsigned bit = 0; bit != 64; ++bit) {

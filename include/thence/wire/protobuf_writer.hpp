@@ -114,6 +114,14 @@ inline std::byte* put_long_varint(std::byte* to, std::uint64_t value) noexcept {
   return to + 3 + four;
 }
 
+/// As put_varint, for a value that mostly is small. Writes kMaxVarintBytes at most, whatever the value takes.
+[[gnu::always_inline]] inline std::byte* put_roomy_varint(std::byte* to, std::uint64_t value) noexcept {
+  if (value >= kShortVarint) return put_long_varint(to, value);
+  const ShortVarint varint = short_varint(static_cast<std::uint32_t>(value));
+  put_little(to, static_cast<std::uint16_t>(varint.bytes));
+  return to + varint.size;
+}
+
 /// Appends protobuf fields to a ByteBuffer.
 ///   Shape     no state but the buffer: several writers may take turns on one.
 ///   Threads   one.
@@ -127,7 +135,7 @@ class ProtobufWriter {
 
   void varint(std::uint32_t field, std::uint64_t value) {
     std::byte* to = out_->reserve(2 * kMaxVarintBytes);
-    out_->advance(put_varint(put_varint(to, protobuf_tag(field, WireType::kVarint)), value));
+    out_->advance(put_roomy_varint(put_varint(to, protobuf_tag(field, WireType::kVarint)), value));
   }
   void int64(std::uint32_t field, std::int64_t value) { varint(field, static_cast<std::uint64_t>(value)); }
   void boolean(std::uint32_t field, bool value) { varint(field, value ? 1u : 0u); }

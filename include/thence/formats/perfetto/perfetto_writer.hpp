@@ -282,7 +282,7 @@ class PerfettoWriter {
     [[gnu::always_inline]] inline void say(perfetto::Key key, std::uint64_t value) {
       const std::uint32_t tag = perfetto::field_of(key) << 3;
       put_little(place_.to, static_cast<std::uint16_t>(0x80u | (tag & 0x7fu) | tag >> 7 << 8));
-      put_value(place_.to + 2, value);
+      place_.to = put_roomy_varint(place_.to + 2, value);
     }
     void say(perfetto::Key key, std::string_view text) { put_text(perfetto::field_of(key), text); }
 
@@ -303,7 +303,7 @@ class PerfettoWriter {
                                  protobuf_tag(debug_annotation::kNameIid, WireType::kVarint) << 16 | std::uint64_t{key} << 24 |
                                  value_tag(value.kind) << 32;
       if (text) {
-        put_little(place_.to, head | (4 + number) << 8 | number << 40);
+        put_little(place_.to, head + (4 << 8) + number * (std::uint64_t{1} << 8 | std::uint64_t{1} << 40));
         place_.to = copy_short(place_.to + 6, value.text);
       } else {
         const ShortVarint varint = short_varint(static_cast<std::uint32_t>(number));
@@ -338,15 +338,6 @@ class PerfettoWriter {
     [[gnu::always_inline]] Event(PerfettoWriter& writer, Sequence& sequence, const Place& place) noexcept
         : writer_(&writer), sequence_(&sequence), place_(place) {}
 
-    [[gnu::always_inline]] inline void put_value(std::byte* to, std::uint64_t value) noexcept {
-      if (value < kShortVarint) [[likely]] {
-        const ShortVarint varint = short_varint(static_cast<std::uint32_t>(value));
-        put_little(to, static_cast<std::uint16_t>(varint.bytes));
-        place_.to = to + varint.size;
-      } else {
-        place_.to = put_long_varint(to, value);
-      }
-    }
     template <perfetto::Field kField, WireType kType>
     [[gnu::always_inline]] inline std::byte* put_tag() noexcept {
       static_assert(kField < 2048);
@@ -361,7 +352,7 @@ class PerfettoWriter {
     }
     template <perfetto::Field kField>
     [[gnu::always_inline]] inline void put(std::uint64_t value) noexcept {
-      put_value(put_tag<kField, WireType::kVarint>(), value);
+      place_.to = put_roomy_varint(put_tag<kField, WireType::kVarint>(), value);
     }
     template <perfetto::Field kField>
     [[gnu::always_inline]] inline void put_eight(std::uint64_t value) noexcept {
@@ -396,7 +387,7 @@ class PerfettoWriter {
       put_event_head(to, type);
     }
     std::byte* const event = to + 2;
-    to = track >> 56 != 0 ? put_wide_varint(to + 5, track) : track == 0 ? to + 4 : put_varint(to + 5, track);
+    to = track >> 56 != 0 ? put_wide_varint(to + 5, track) : track == 0 ? to + 4 : put_roomy_varint(to + 5, track);
     return Event(*this, sequence, {to, packet, event});
   }
 
@@ -463,8 +454,7 @@ class PerfettoWriter {
   /// Nanoseconds since the event before or, for an event that is older, its absolute time.
   [[nodiscard]] static std::byte* put_time(Sequence& sequence, std::byte* to, std::uint64_t time) noexcept {
     if (time >= sequence.last_time) [[likely]] {
-      const std::uint64_t since = time - sequence.last_time;
-      to = since < kShortVarint ? put_varint(to, since) : put_long_varint(to, since);
+      to = put_roomy_varint(to, time - sequence.last_time);
       sequence.last_time = time;
       return to;
     }
@@ -594,14 +584,14 @@ class PerfettoWriter {
   [[gnu::always_inline]] static inline std::byte* copy_short(std::byte* to, std::string_view text) noexcept {
     const char* const from = text.data();
     const std::size_t size = text.size();
-    if (size > 16 || size < 4) {
-      if (size != 0) std::memcpy(to, from, size);
-    } else if (size >= 8) {
+    if (size - 8 <= 8) {  // two words that overlap
       std::memcpy(to, from, 8);
       std::memcpy(to + size - 8, from + size - 8, 8);
-    } else {
+    } else if (size - 4 < 4) {
       std::memcpy(to, from, 4);
       std::memcpy(to + size - 4, from + size - 4, 4);
+    } else if (size != 0) {
+      std::memcpy(to, from, size);
     }
     return to + size;
   }
