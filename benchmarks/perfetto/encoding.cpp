@@ -36,6 +36,7 @@ using namespace thence;
 namespace fields = thence::perfetto;
 
 constexpr std::size_t kBatch = 1024;
+constexpr int kPasses = 8;  // between two looks at the clock, which take as long as a tenth of a batch
 constexpr std::uint64_t kSequence = 2, kStatusKey = 1, kUrlKey = 2;
 constexpr std::size_t kUrlSize = 13;
 
@@ -347,16 +348,21 @@ void compare() {
     std::exit(1);
 #endif
   };
+  const auto passes = [](auto encoder) {
+    return [encoder] {
+      for (int pass = 0; pass != kPasses; ++pass) (*encoder)();
+    };
+  };
   const auto add = [&](const char* name, auto base, auto encoder) {
-    thence_bench::measured(group + name, base, kBatch, [encoder] { (*encoder)(); }, [] {}, 1000);
+    thence_bench::measured(group + name, base, kPasses * kBatch, passes(encoder), [] {}, 500);
   };
   ByPerfettoWriter<kAnnotated, BufferSink> to_be_checked;
   check("thence's PerfettoWriter", to_be_checked);
   const auto by_hand = std::make_shared<ByHand<kAnnotated>>();
   check("the loop by hand", *by_hand);
   const auto ours = std::make_shared<ByPerfettoWriter<kAnnotated, Nowhere>>();
-  const Base floor{std::string("a loop by hand"), [by_hand] { (*by_hand)(); }, kBatch};
-  [[maybe_unused]] const Base our_own{std::string("PerfettoWriter"), [ours] { (*ours)(); }, kBatch};
+  const Base floor{std::string("a loop by hand"), passes(by_hand), kPasses * kBatch};
+  [[maybe_unused]] const Base our_own{std::string("PerfettoWriter"), passes(ours), kPasses * kBatch};
   const auto add_checked = [&](const char* name, auto base, auto encoder) {
     check(name, *encoder);
     add(name, base, encoder);
