@@ -114,20 +114,16 @@ inline bool is_last(::kj::EventLoop& loop, ::kj::_::Event& event) noexcept {
   return loop.*member_of(BreadthFirstOfLoop{}) == &(event.*member_of(NextOfEvent{}));
 }
 
-/// What an event sees of its loop at the beginning of its turn: it puts itself at the head of the queue for a moment.
-struct LoopView {
-  ::kj::EventLoop* loop;
-  ::kj::_::Event* head;  ///< the event that runs next
-};
-inline LoopView look_around(::kj::_::Event& running) {
+/// The loop of an event whose turn has just begun: it puts itself at the head of the queue for a moment.
+inline ::kj::EventLoop& loop_of(::kj::_::Event& running) {
   running.armDepthFirst();
   ::kj::_::Event** const head = running.*member_of(PrevOfEvent{});
-  const LoopView view{reinterpret_cast<::kj::EventLoop*>(reinterpret_cast<char*>(head) -
-                                                         std::bit_cast<std::ptrdiff_t>(member_of(HeadOfLoop{}))),
-                      running.*member_of(NextOfEvent{})};
   running.disarm();
-  return view;
+  return *reinterpret_cast<::kj::EventLoop*>(reinterpret_cast<char*>(head) - std::bit_cast<std::ptrdiff_t>(member_of(HeadOfLoop{})));
 }
+
+/// The event that runs next.
+inline ::kj::_::Event* head_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(HeadOfLoop{}); }
 
 /// Where a loop waits for the outside world; none for a loop without a port.
 inline ::kj::Maybe<::kj::EventPort&>& port_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(PortOfLoop{}); }
@@ -205,9 +201,8 @@ class Turn {
 
   /// `running` is the event whose turn has just begun: is the innermost invocation done but for it?
   [[nodiscard]] bool innermost_is_done(::kj::_::Event& running) {
-    const LoopView view = look_around(running);
-    loop_ = view.loop;
-    return any() && view.head == innermost_;
+    know_loop(running);
+    return any() && head_of(*loop_) == innermost_;
   }
 
   /// An invocation begins, and its mark is put behind what was armed last.
@@ -328,12 +323,11 @@ class Turn {
     }
     /// It has ended: is a share of the queue left to it? Then this event closes that share.
     bool goes_on() {
-      armBreadthFirst();
-      if (follows(first_, *this)) {
+      if (is_last(*turn_.loop_, first_)) {
         first_.disarm();
-        disarm();
         return false;
       }
+      armBreadthFirst();
       rest();
       return true;
     }
@@ -362,6 +356,7 @@ class Turn {
 
    protected:
     ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
+      turn_.know_loop(*this);
       const Ticks now = tracer_.now();
       while (turn_.innermost_ != this) turn_.close_innermost(now);  // marks are queued in the order of nesting
       end(now);
@@ -404,6 +399,11 @@ class Turn {
 
   Turn() = default;
 
+  /// `running` is an event whose turn has just begun.
+  void know_loop(::kj::_::Event& running) {
+    if (loop_ == nullptr) [[unlikely]] loop_ = &loop_of(running);
+  }
+
   /// Of those that are done one is kept: the next to begin mostly does so when the last has just ended.
   Invocation* make_invocation(TracerT& tracer, Resource resource) {
     Invocation* const spare = spare_;
@@ -439,7 +439,7 @@ class Turn {
   Invocation* innermost_ = nullptr;
   Invocation* resting_ = nullptr;
   Invocation* spare_ = nullptr;
-  ::kj::EventLoop* loop_ = nullptr;  // the one that turned last; it outlives this
+  ::kj::EventLoop* loop_ = nullptr;  // from the first event of ours on; it outlives this
   Fetch* fetch_ = nullptr;
 };
 
@@ -591,7 +591,7 @@ class ParkWatch {
 
   void install(TracerT& tracer) {
     Probe probe;  // this is the first thing in its turn: an event that is armed now stands at the head of the queue
-    auto* loop = detail::look_around(probe).loop;
+    auto* loop = &detail::loop_of(probe);
     auto& hidden = detail::port_of(*loop);
     KJ_IF_MAYBE (port, hidden) {
       auto& traced = port_.emplace(tracer, *port);

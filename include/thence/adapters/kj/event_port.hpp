@@ -93,7 +93,7 @@ class ParkWatch {
 
   void install(TracerT& tracer) {
     Probe probe;  // this is the first thing in its turn: an event that is armed now stands at the head of the queue
-    auto* loop = detail::look_around(probe).loop;
+    auto* loop = &detail::loop_of(probe);
     auto& hidden = detail::port_of(*loop);
     KJ_IF_MAYBE (port, hidden) {
       auto& traced = port_.emplace(tracer, *port);

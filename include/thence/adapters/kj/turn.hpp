@@ -76,9 +76,8 @@ class Turn {
 
   /// `running` is the event whose turn has just begun: is the innermost invocation done but for it?
   [[nodiscard]] bool innermost_is_done(::kj::_::Event& running) {
-    const LoopView view = look_around(running);
-    loop_ = view.loop;
-    return any() && view.head == innermost_;
+    know_loop(running);
+    return any() && head_of(*loop_) == innermost_;
   }
 
   /// An invocation begins, and its mark is put behind what was armed last.
@@ -199,12 +198,11 @@ class Turn {
     }
     /// It has ended: is a share of the queue left to it? Then this event closes that share.
     bool goes_on() {
-      armBreadthFirst();
-      if (follows(first_, *this)) {
+      if (is_last(*turn_.loop_, first_)) {
         first_.disarm();
-        disarm();
         return false;
       }
+      armBreadthFirst();
       rest();
       return true;
     }
@@ -233,6 +231,7 @@ class Turn {
 
    protected:
     ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
+      turn_.know_loop(*this);
       const Ticks now = tracer_.now();
       while (turn_.innermost_ != this) turn_.close_innermost(now);  // marks are queued in the order of nesting
       end(now);
@@ -275,6 +274,11 @@ class Turn {
 
   Turn() = default;
 
+  /// `running` is an event whose turn has just begun.
+  void know_loop(::kj::_::Event& running) {
+    if (loop_ == nullptr) [[unlikely]] loop_ = &loop_of(running);
+  }
+
   /// Of those that are done one is kept: the next to begin mostly does so when the last has just ended.
   Invocation* make_invocation(TracerT& tracer, Resource resource) {
     Invocation* const spare = spare_;
@@ -310,7 +314,7 @@ class Turn {
   Invocation* innermost_ = nullptr;
   Invocation* resting_ = nullptr;
   Invocation* spare_ = nullptr;
-  ::kj::EventLoop* loop_ = nullptr;  // the one that turned last; it outlives this
+  ::kj::EventLoop* loop_ = nullptr;  // from the first event of ours on; it outlives this
   Fetch* fetch_ = nullptr;
 };
 

@@ -101,20 +101,16 @@ inline bool is_last(::kj::EventLoop& loop, ::kj::_::Event& event) noexcept {
   return loop.*member_of(BreadthFirstOfLoop{}) == &(event.*member_of(NextOfEvent{}));
 }
 
-/// What an event sees of its loop at the beginning of its turn: it puts itself at the head of the queue for a moment.
-struct LoopView {
-  ::kj::EventLoop* loop;
-  ::kj::_::Event* head;  ///< the event that runs next
-};
-inline LoopView look_around(::kj::_::Event& running) {
+/// The loop of an event whose turn has just begun: it puts itself at the head of the queue for a moment.
+inline ::kj::EventLoop& loop_of(::kj::_::Event& running) {
   running.armDepthFirst();
   ::kj::_::Event** const head = running.*member_of(PrevOfEvent{});
-  const LoopView view{reinterpret_cast<::kj::EventLoop*>(reinterpret_cast<char*>(head) -
-                                                         std::bit_cast<std::ptrdiff_t>(member_of(HeadOfLoop{}))),
-                      running.*member_of(NextOfEvent{})};
   running.disarm();
-  return view;
+  return *reinterpret_cast<::kj::EventLoop*>(reinterpret_cast<char*>(head) - std::bit_cast<std::ptrdiff_t>(member_of(HeadOfLoop{})));
 }
+
+/// The event that runs next.
+inline ::kj::_::Event* head_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(HeadOfLoop{}); }
 
 /// Where a loop waits for the outside world; none for a loop without a port.
 inline ::kj::Maybe<::kj::EventPort&>& port_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(PortOfLoop{}); }
