@@ -15,15 +15,12 @@ class Bridge::Target {
       : engine_(engine),
         trace_(trace),
         request_(request),
-        operation_(operation),
-        resource_(trace.begin(ResourceType::kKjToJs)) {
+        operation_(operation) {
     resolver_.Reset(engine.isolate(), resolver);
-    trace_.same(operation_, resource_);
-    trace_.same(resource_, trace_.resource_of(resolver->GetPromise()));
+    if (trace_) note_made(resolver);
   }
   ~Target() {
-    if (!settled_) trace_.settle(resource_, Outcome::kCancelled);
-    trace_.destroy(resource_);
+    if (trace_) note_gone();
   }
 
   void fulfil(MakeValue& make) {
@@ -38,6 +35,16 @@ class Bridge::Target {
   }
 
  private:
+  // Out of line: what is not traced carries only the branch.
+  [[gnu::noinline]] void note_made(v8::Local<v8::Promise::Resolver> resolver) {
+    resource_ = trace_.begin(ResourceType::kKjToJs);
+    trace_.same(operation_, resource_);
+    trace_.same(resource_, trace_.resource_of(resolver->GetPromise()));
+  }
+  [[gnu::noinline]] void note_gone() {
+    if (!settled_) trace_.settle(resource_, Outcome::kCancelled);
+    trace_.destroy(resource_);
+  }
   template <class Settle>
   void settle(Outcome outcome, Settle&& settle_promise) {
     settled_ = true;

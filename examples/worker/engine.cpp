@@ -16,13 +16,14 @@ constexpr std::size_t kYoungGenerationBytes = 24 << 20;
 Engine* the_engine = nullptr;  // V8's rejection callback carries no data of the host's
 }  // namespace
 
-Engine::Engine(std::chrono::milliseconds script_limit, Trace trace)
+Engine::Engine(std::chrono::milliseconds script_limit, const std::string& v8_flags, Trace trace)
     : platform_(v8::platform::NewDefaultPlatform(1)),
       allocator_(v8::ArrayBuffer::Allocator::NewDefaultAllocator()),
       trace_(trace) {
   KJ_REQUIRE(the_engine == nullptr, "one engine a process");
   the_engine = this;
   if (trace) v8::V8::SetFlagsFromString("--turbo-fast-api-calls");
+  v8::V8::SetFlagsFromString(v8_flags.data(), v8_flags.size());
   v8::V8::InitializePlatform(platform_.get());
   v8::V8::Initialize();
 
@@ -64,14 +65,14 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
   bool stopped = false;
   {
     const v8::TryCatch caught(isolate_);
-    const Trace::Carry carry(trace_, context);
+    const Trace::Carry carry(trace_, isolate_);
     body();
     stopped = caught.HasTerminated();
     if (caught.HasCaught() && !stopped) error = ScriptError{.text = describe(caught)};
   }
   if (!stopped) {
     const v8::TryCatch caught(isolate_);
-    const Trace::Microtasks each_its_own(trace_, context);
+    const Trace::Microtasks each_its_own(trace_, isolate_);
     isolate_->PerformMicrotaskCheckpoint();
     stopped = caught.HasTerminated();
   }

@@ -35,7 +35,7 @@ struct ScriptError {
 class Engine {
  public:
   /// Where there is a trace, V8 may call C++ straight from compiled code, for the tracer's hooks.
-  Engine(std::chrono::milliseconds script_limit, Trace trace);
+  Engine(std::chrono::milliseconds script_limit, const std::string& v8_flags, Trace trace);
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;

@@ -40,7 +40,7 @@ int serve(const Options& options) {
   std::optional<Tracing> tracing;
   if (options.trace_folder) tracing.emplace(*options.trace_folder, options.trace_when, options.trace_mode, options.trace_json);
   const Trace trace = tracing ? Trace(*tracing) : Trace();
-  Engine engine(options.script_limit, trace);
+  Engine engine(options.script_limit, options.v8_flags, trace);
   KJ_DEFER(if (tracing) tracing->unfollow());
   if (tracing) {
     engine.on_rejection = [&](const v8::PromiseRejectMessage& message) { tracing->note_rejection(message); };

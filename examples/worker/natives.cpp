@@ -46,9 +46,7 @@ class Call {
   /// The operation that this call begins, with the one thing about it that everybody wants to see.
   Resource begin(ResourceType type, std::string_view key, std::string_view value) const {
     static_cast<void>(request());  // throws before anything has begun
-    const Resource resource = trace().begin(type);
-    trace().annotate(resource, key, value);
-    return resource;
+    return trace().begin(type, key, value);
   }
   Resource begin(ResourceType type, std::string_view key, const kj::String& value) const {
     return begin(type, key, std::string_view(value.begin(), value.size()));
@@ -334,7 +332,7 @@ template <auto kFunction>
 void enter_native(const v8::FunctionCallbackInfo<v8::Value>& args) {
   Runtime& runtime = *static_cast<Runtime*>(args.Data().As<v8::External>()->Value());
   Call call(runtime, args);
-  const Trace::Caller caller(call.trace(), call.context());
+  const Trace::Caller caller(call.trace(), args.GetIsolate());
   auto thrown = kj::runCatchingExceptions([&] { kFunction(call); });
   if (const auto* exception = if_some(thrown)) {
     args.GetIsolate()->ThrowException(v8::Exception::TypeError(runtime.engine().string(exception->getDescription())));

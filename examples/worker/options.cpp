@@ -38,6 +38,7 @@ ParsedOptions parse_options(int argc, char** argv) {
       ->add_option("--script-limit", script_limit,
                    "Milliseconds that a script may run without a pause (5000); 0: no limit")
       ->check(CLI::NonNegativeNumber);
+  serve->add_option("--v8-flags", options.v8_flags, "Flags for V8, in one argument; it ignores those that it does not know");
   serve
       ->add_option("--grace", grace, "Milliseconds that requests in flight get when the server is asked to stop (5000)")
       ->check(CLI::NonNegativeNumber);

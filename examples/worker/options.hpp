@@ -24,6 +24,7 @@ struct Options {
   std::vector<std::pair<std::string, std::string>> env;  // members of `env`, in the order given
   std::chrono::milliseconds script_limit{5000};          // one uninterrupted stretch of JavaScript; 0: no limit
   std::chrono::milliseconds grace{5000};                 // for requests in flight when asked to stop
+  std::string v8_flags;                                  // as V8 writes them: "--no-opt --random-seed=1"
   std::optional<std::string> trace_folder;               // absent: no tracer and no hook exists
   TraceWhen trace_when = TraceWhen::kAll;
   TraceMode trace_mode = TraceMode::kFull;

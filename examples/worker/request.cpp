@@ -15,8 +15,8 @@ Request::Request(Engine& engine, kj::Timer& timer, Trace trace, std::uint32_t nu
     : trace_(trace),
       number_(number),
       root_(root),
-      aborted_(abort.promise.fork()),
       abort_(kj::mv(abort.fulfiller)),
+      aborted_(abort.promise.fork()),
       tasks_(*this),
       timers_(engine, timer, trace, number) {}
 

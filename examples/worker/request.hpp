@@ -81,8 +81,8 @@ class Request final : private kj::TaskSet::ErrorHandler {
   kj::AsyncInputStream* incoming_ = nullptr;
   std::uint32_t next_body_ = kIncomingBody + 1;
   kj::Canceler incoming_reads_;
-  kj::ForkedPromise<void> aborted_;
   kj::Own<kj::PromiseFulfiller<void>> abort_;
+  kj::ForkedPromise<void> aborted_;  // goes first: while it waits, KJ takes a stack trace where its fulfiller is dropped
   std::map<std::uint32_t, Body> bodies_;
   kj::TaskSet tasks_;
   Timers timers_;

@@ -241,7 +241,7 @@ void Runtime::run_microtask(void* runtime) {
   self.engine_.set_current_request(task.request);
   self.trace_.settle(task.resource, Outcome::kFulfilled);
   const Trace::Scope scope(self.trace_, task.resource);
-  const Trace::Carry carry(self.trace_, context);
+  const Trace::Carry carry(self.trace_, isolate);
   const v8::TryCatch caught(isolate);
   [[maybe_unused]] const auto result = task.callback.Get(isolate)->Call(context, v8::Undefined(isolate), 0, nullptr);
   if (caught.HasCaught() && !caught.HasTerminated())

@@ -89,7 +89,7 @@ class Server::Connection final : public kj::HttpService {
   kj::Promise<void> request(kj::HttpMethod method, kj::StringPtr url, const kj::HttpHeaders& headers,
                             kj::AsyncInputStream& body, Response& response) override {
     Runtime& runtime = server_.runtime_;
-    worker::Request& request = runtime.begin_request(carries(headers, "x-thence-trace"));
+    worker::Request& request = runtime.begin_request(runtime.trace() && carries(headers, "x-thence-trace"));
     auto sending = kj::heap<Sending>(
         Sending{.connection = *this, .response = response, .number = request.number(), .root = request.root()});
     Sending& state = *sending;
@@ -98,9 +98,11 @@ class Server::Connection final : public kj::HttpService {
     const kj::String whole = url.startsWith("/") ? kj::str("http://", host, url) : kj::str(url);
     const bool has_body = body.tryGetLength().orDefault(1) != 0;
     if (has_body) request.set_incoming_body(body);
-    runtime.trace().annotate(request.root(), "request", request.number());
-    runtime.trace().annotate(request.root(), "method", kj::str(method));
-    runtime.trace().annotate(request.root(), "url", whole);
+    if (const Trace trace = runtime.trace()) {
+      trace.annotate(request.root(), "request", request.number());
+      trace.annotate(request.root(), "method", kj::str(method));
+      trace.annotate(request.root(), "url", whole);
+    }
     const FlatHeaders flat = copy_headers(headers);  // they are gone as soon as the body is read
 
     kj::Promise<void> done =

@@ -26,8 +26,10 @@ std::uint32_t Timers::set(v8::Local<v8::Function> callback, double milliseconds,
   entry->delay = static_cast<std::int64_t>(milliseconds * 1000) * kj::MICROSECONDS;
   entry->repeat = repeat;
   entry->resource = trace_.begin(ResourceType::kTimer);
-  trace_.annotate(entry->resource, "delay", milliseconds);
-  if (repeat) trace_.annotate(entry->resource, "repeats", true);
+  if (trace_) {
+    trace_.annotate(entry->resource, "delay", milliseconds);
+    if (repeat) trace_.annotate(entry->resource, "repeats", true);
+  }
   Entry& stored = *entry;
   entries_[id] = kj::mv(entry);
   stored.task = run(id).eagerlyEvaluate(

@@ -113,8 +113,52 @@ Resource Tracing::resource_of(v8::Local<v8::Promise> promise) {
   return promises_ ? promises_->resource_of(promise) : Resource{};
 }
 
-void Tracing::flush_promises() {
+// ---- what Trace asks for
+
+Resource Tracing::begin_root(bool asked, thence::SourceSite site) {
+  const Resource root = tracer().begin_root(ResourceType::kRoot, {.asked = asked}, site);
+  if (light_) light_->note(root);
+  return root;
+}
+
+void Tracing::finish_root(Resource root) {
   if (promises_) promises_->flush();
+  tracer().destroy(root);
+  tracer().finish_root(root);
+}
+
+Resource Tracing::begin(ResourceType type) {
+  thence::CreateOptions options;
+  options.stack = script_stack();
+  return tracer().create(type, options);
+}
+
+Resource Tracing::begin(ResourceType type, std::string_view key, std::string_view value) {
+  const Resource resource = begin(type);
+  tracer().annotate(resource, key, value);
+  return resource;
+}
+
+Resource Tracing::begin_part(Resource whole, ResourceType type, std::string_view phase, thence::SourceSite site) {
+  thence::CreateOptions options;
+  options.trigger = whole;
+  const Resource part = tracer().create(type, options, site);
+  tracer().annotate(part, "phase", phase);
+  return part;
+}
+
+void Tracing::settle(Resource resource, Outcome outcome) { tracer().settle(resource, outcome); }
+void Tracing::settle_from_outside(Resource resource, Outcome outcome) {
+  tracer().settle(resource, outcome, thence::Actor::kExternal);
+}
+void Tracing::destroy(Resource resource) { tracer().destroy(resource); }
+void Tracing::link(Resource cause, Resource effect, thence::LinkKind kind) { tracer().link(cause, effect, kind); }
+void Tracing::enter(Resource resource, thence::Cause cause) { tracer().enter(resource, cause); }
+void Tracing::exit(Resource resource) { tracer().exit(resource); }
+
+v8::Local<v8::Value> Tracing::host_value(v8::Local<v8::Context> context) { return light_->host_value(context); }
+void Tracing::set_host_value(v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
+  light_->set_host_value(context, value);
 }
 
 }  // namespace worker

@@ -53,17 +53,44 @@ class Tracing {
   void note_rejection(const v8::PromiseRejectMessage& message);
 
   thence::Tracer& tracer() { return lane_.tracer(); }
-  /// The stack of the script that has called us.
-  thence::StackId script_stack();
   Resource resource_of(v8::Local<v8::Promise> promise);
-  void flush_promises();
+
+  // ---- what Trace asks for; out of line, so that its callers carry no more of it than the branch
+
+  Resource begin_root(bool asked, thence::SourceSite site);
+  void finish_root(Resource root);
+  Resource begin(ResourceType type);
+  Resource begin(ResourceType type, std::string_view key, std::string_view value);
+  Resource begin_part(Resource whole, ResourceType type, std::string_view phase, thence::SourceSite site);
+  template <class T>
+  [[gnu::noinline]] void annotate(Resource resource, std::string_view key, const T& value) {
+    tracer().annotate(resource, key, value);
+  }
+  void settle(Resource resource, Outcome outcome);
+  void settle_from_outside(Resource resource, Outcome outcome);
+  void destroy(Resource resource);
+  void link(Resource cause, Resource effect, thence::LinkKind kind);
+  void enter(Resource resource, thence::Cause cause);
+  void exit(Resource resource);
+  template <class T>
+  [[gnu::noinline]] kj::Promise<T> follow(kj::Promise<T> promise, Resource resource, thence::kj_adapter::WatchOptions options) {
+    return thence::kj_adapter::watched(tracer(), kj::mv(promise), resource, options);
+  }
+  template <class T>
+  [[gnu::noinline]] thence::kj_adapter::TracedFulfillerPair<T> promise_and_fulfiller(ResourceType type, thence::SourceSite site) {
+    return thence::kj_adapter::traced_promise_and_fulfiller<T>(tracer(), type, {}, site);
+  }
 
   using Light = thence::v8_adapter::LightTracerOf<thence::Tracer>;
   /// What carries the request through the script, in light mode; null before follow().
   Light* light() { return light_.get(); }
+  v8::Local<v8::Value> host_value(v8::Local<v8::Context> context);
+  void set_host_value(v8::Local<v8::Context> context, v8::Local<v8::Value> value);
 
  private:
   bool is_light() const { return mode_ == TraceMode::kLight; }
+  /// The stack of the script that has called us.
+  thence::StackId script_stack();
 
   using Promises = thence::v8_adapter::PromiseTracerOf<thence::Tracer>;
 
@@ -79,74 +106,61 @@ class Tracing {
 
 /// What happens, told to the tracer; nothing but a null check where there is none.
 ///   Threads   the KJ thread
-///   Cost      without --trace: one branch a call
+///   Cost      without --trace: one branch a call. With THENCE_ENABLED=0: nothing
 class Trace {
  public:
   Trace() = default;
   explicit Trace(Tracing& tracing) : tracing_(&tracing) {}
 
-  explicit operator bool() const { return tracing_ != nullptr; }
+  explicit operator bool() const { return thence::kEnabled && tracing_ != nullptr; }
 
   // ---- requests
 
   Resource begin_root(bool asked, thence::SourceSite site = thence::SourceSite::current()) const {
-    if (tracing_ == nullptr) return {};
-    const Resource root = tracing_->tracer().begin_root(ResourceType::kRoot, {.asked = asked}, site);
-    if (tracing_->light() != nullptr) tracing_->light()->note(root);
-    return root;
+    return *this ? tracing_->begin_root(asked, site) : Resource{};
   }
   /// The response is out and all that the script wanted to wait for is done.
   void finish_root(Resource root) const {
-    if (tracing_ == nullptr) return;
-    tracing_->flush_promises();
-    tracing_->tracer().destroy(root);
-    tracing_->tracer().finish_root(root);
+    if (*this) tracing_->finish_root(root);
   }
 
   // ---- operations
 
   /// An operation that the running script begins.
-  Resource begin(ResourceType type) const {
-    if (tracing_ == nullptr) return {};
-    thence::CreateOptions options;
-    options.stack = tracing_->script_stack();
-    return tracing_->tracer().create(type, options);
+  Resource begin(ResourceType type) const { return *this ? tracing_->begin(type) : Resource{}; }
+  Resource begin(ResourceType type, std::string_view key, std::string_view value) const {
+    return *this ? tracing_->begin(type, key, value) : Resource{};
   }
   /// A part of another operation.
   Resource begin_part(Resource whole, ResourceType type, std::string_view phase,
                       thence::SourceSite site = thence::SourceSite::current()) const {
-    if (tracing_ == nullptr) return {};
-    thence::CreateOptions options;
-    options.trigger = whole;
-    const Resource part = tracing_->tracer().create(type, options, site);
-    tracing_->tracer().annotate(part, "phase", phase);
-    return part;
+    return *this ? tracing_->begin_part(whole, type, phase, site) : Resource{};
   }
   template <class T>
   void annotate(Resource resource, std::string_view key, const T& value) const {
-    if (tracing_ != nullptr) tracing_->tracer().annotate(resource, key, value);
+    if (*this) tracing_->annotate(resource, key, value);
   }
   void annotate(Resource resource, std::string_view key, const kj::String& value) const {
-    annotate(resource, key, std::string_view(value.begin(), value.size()));
+    if (*this) tracing_->annotate(resource, key, std::string_view(value.begin(), value.size()));
   }
   void settle(Resource resource, Outcome outcome) const {
-    if (tracing_ != nullptr) tracing_->tracer().settle(resource, outcome);
+    if (*this) tracing_->settle(resource, outcome);
   }
   void settle_from_outside(Resource resource, Outcome outcome) const {
-    if (tracing_ != nullptr) tracing_->tracer().settle(resource, outcome, thence::Actor::kExternal);
+    if (*this) tracing_->settle_from_outside(resource, outcome);
   }
   void destroy(Resource resource) const {
-    if (tracing_ != nullptr) tracing_->tracer().destroy(resource);
+    if (*this) tracing_->destroy(resource);
   }
   void awaits(Resource cause, Resource effect) const {
-    if (tracing_ != nullptr) tracing_->tracer().link(cause, effect, thence::LinkKind::kAwaits);
+    if (*this) tracing_->link(cause, effect, thence::LinkKind::kAwaits);
   }
   /// One operation, seen from KJ and from JavaScript.
   void same(Resource one, Resource other) const {
-    if (tracing_ != nullptr) tracing_->tracer().link(one, other, thence::LinkKind::kBridge);
+    if (*this) tracing_->link(one, other, thence::LinkKind::kBridge);
   }
   Resource resource_of(v8::Local<v8::Promise> promise) const {
-    return tracing_ == nullptr ? Resource{} : tracing_->resource_of(promise);
+    return *this ? tracing_->resource_of(promise) : Resource{};
   }
 
   // ---- KJ's promises
@@ -154,38 +168,40 @@ class Trace {
   /// The promise's end is the resource's, and whatever consumes it runs in the resource's invocation.
   template <class T>
   kj::Promise<T> follow(kj::Promise<T> promise, Resource resource) const {
-    if (tracing_ == nullptr) return promise;
-    return thence::kj_adapter::watched(tracing_->tracer(), kj::mv(promise), resource,
-                                       {.source = thence::kj_adapter::Source::kOutside});
+    if (!*this) return promise;
+    return tracing_->follow(kj::mv(promise), resource, {.source = thence::kj_adapter::Source::kOutside});
   }
   /// What consumes this promise is no part of any request.
   template <class T>
   kj::Promise<T> end_of_request(kj::Promise<T> promise) const {
-    if (tracing_ == nullptr) return promise;
-    return thence::kj_adapter::watched(tracing_->tracer(), kj::mv(promise),
-                                       Resource{thence::ResourceId::kNone, thence::RootId::kUntraced},
-                                       {.ends_trace = true});
+    if (!*this) return promise;
+    return tracing_->follow(kj::mv(promise), {thence::ResourceId::kNone, thence::RootId::kUntraced}, {.ends_trace = true});
   }
   /// A promise that the script fulfils.
   template <class T>
   thence::kj_adapter::TracedFulfillerPair<T> promise_and_fulfiller(
       ResourceType type, thence::SourceSite site = thence::SourceSite::current()) const {
-    if (tracing_ == nullptr) {
-      auto pair = kj::newPromiseAndFulfiller<T>();
-      return {kj::mv(pair.promise), kj::mv(pair.fulfiller), {}};
-    }
-    return thence::kj_adapter::traced_promise_and_fulfiller<T>(tracing_->tracer(), type, {}, site);
+    if (*this) return tracing_->promise_and_fulfiller<T>(type, site);
+    auto pair = kj::newPromiseAndFulfiller<T>();
+    return {kj::mv(pair.promise), kj::mv(pair.fulfiller), {}};
   }
 
   /// A callback of `resource` runs from here to the end of the block.
   class [[nodiscard]] Scope {
    public:
-    Scope(const Trace& trace, Resource resource, thence::Cause cause = {}) {
-      if (trace) scope_.emplace(trace.tracing_->tracer(), resource, cause);
+    Scope(Trace trace, Resource resource, thence::Cause cause = {})
+        : tracing_(trace ? trace.tracing_ : nullptr), resource_(resource) {
+      if (tracing_ != nullptr) tracing_->enter(resource, cause);
     }
+    ~Scope() {
+      if (tracing_ != nullptr) tracing_->exit(resource_);
+    }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
 
    private:
-    std::optional<thence::CallbackScope<thence::Tracer>> scope_;
+    Tracing* tracing_;
+    Resource resource_;
   };
 
   // ---- through the script
@@ -194,11 +210,13 @@ class Trace {
   template <class Way>
   class [[nodiscard]] Through {
    public:
-    Through(const Trace& trace, v8::Local<v8::Context> context) {
-      if (trace && trace.tracing_->light() != nullptr) way_.emplace(*trace.tracing_->light(), context);
+    Through(Trace trace, v8::Isolate* isolate) {
+      if (trace.is_light()) go(*trace.tracing_->light(), isolate);
     }
 
    private:
+    [[gnu::noinline]] void go(Tracing::Light& light, v8::Isolate* isolate) { way_.emplace(light, isolate->GetCurrentContext()); }
+
     std::optional<Way> way_;
   };
   using Carry = Through<Tracing::Light::Carry>;
@@ -207,15 +225,17 @@ class Trace {
 
   /// The worker's own value in V8's continuation data, in which the tracer's may be too.
   v8::Local<v8::Value> continuation_value(v8::Isolate* isolate, v8::Local<v8::Context> context) const {
-    if (tracing_ != nullptr && tracing_->light() != nullptr) return tracing_->light()->host_value(context);
+    if (is_light()) return tracing_->host_value(context);
     return thence::v8_adapter::continuation_data(isolate, context);
   }
   void set_continuation_value(v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> value) const {
-    if (tracing_ != nullptr && tracing_->light() != nullptr) return tracing_->light()->set_host_value(context, value);
+    if (is_light()) return tracing_->set_host_value(context, value);
     thence::v8_adapter::set_continuation_data(isolate, context, value);
   }
 
  private:
+  bool is_light() const { return *this && tracing_->light() != nullptr; }
+
   Tracing* tracing_ = nullptr;
 };
 

@@ -327,7 +327,7 @@ class Start(unittest.TestCase):
     def test_help_names_every_option(self):
         code, out, _ = run_to_end("serve", "--help")
         self.assertEqual(code, 0)
-        for option in ("--host", "--port", "--kv", "--env", "--trace", "--trace-when", "--script-limit", "--grace"):
+        for option in ("--host", "--port", "--kv", "--env", "--trace", "--trace-when", "--script-limit", "--v8-flags", "--grace"):
             self.assertIn(option, out)
 
     def test_a_port_that_is_taken_is_an_error(self):
