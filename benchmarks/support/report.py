@@ -5,7 +5,8 @@
 
 results.json is a list of {"name", "ns", "floor_ns", "ratio", "of"}: the time of one operation, of one of what it is compared
 with, the median of the ratios of neighbouring batches, and what the ratio is to; "ratio_p10" and "ratio_p90" are the spread;
-"bytes", where something is written, what an operation leaves in a file. A name is "topic/what". What has no figure is not in
+"bytes", where something is written, what an operation leaves in a file; "unit", where "ns" and "floor_ns" hold something else than
+nanoseconds. A name is "topic/what". What has no figure is not in
 results.json but in the table, with the reason; FOLDER/left_out.txt has what was not run, a line each.
 """
 
@@ -53,6 +54,8 @@ def read(folder: pathlib.Path):
                 "ratio_p90": round(one["ratio_p90"], 4),
                 "of": one["label"].removeprefix("of "),
             }
+            if "unit" in one:
+                row["unit"] = one["unit"]
             if "bytes" in one:
                 row["bytes"] = round(one["bytes"], 2)
             rows.append(row)
@@ -91,15 +94,19 @@ def time_text(ns: float) -> str:
     return f"{ns:.2f} ns"
 
 
+def amount_text(row, key: str) -> str:
+    return f"{row[key]:,.0f} {row['unit']}" if "unit" in row else time_text(row[key])
+
+
 def ratio_text(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 100 else f"{ratio:.0f}"
 
 
 def title(topic: str, of: str, group) -> str:
-    floors = sorted(row["floor_ns"] for row in group)
-    span = time_text(floors[0])
-    if floors[-1] > 1.1 * floors[0]:
-        span += f" to {time_text(floors[-1])}"
+    floors = sorted(group, key=lambda row: row["floor_ns"])
+    span = amount_text(floors[0], "floor_ns")
+    if floors[-1]["floor_ns"] > 1.1 * floors[0]["floor_ns"]:
+        span += f" to {amount_text(floors[-1], 'floor_ns')}"
     return f"{topic}: multiples of {of} ({span})"
 
 
@@ -111,7 +118,7 @@ def table(rows, without, left_out) -> str:
             spread = f"{ratio_text(row['ratio_p10'])} .. {ratio_text(row['ratio_p90'])}"
             size = f"{row['bytes']:6.1f} B" if "bytes" in row else ""
             what = row["name"].split("/", 1)[-1]
-            lines.append(f"  {what:51}{time_text(row['ns']):>11}{ratio_text(row['ratio']):>8} x  {spread:16}{size}".rstrip())
+            lines.append(f"  {what:51}{amount_text(row, 'ns'):>11}{ratio_text(row['ratio']):>8} x  {spread:16}{size}".rstrip())
     if without or left_out:
         lines += ["", "Not measured:"]
         lines += [f"  {name}: {reason}" for name, reason in without]
@@ -146,7 +153,7 @@ def plot(rows, path: pathlib.Path) -> None:
             axes.barh(at, ratio - 1, left=1, height=0.62, color=COLOURS[kind_of(row)])
             spread = [max(row["ratio_p10"], limits[0]), max(row["ratio_p90"], limits[0])]
             axes.plot(spread, [at, at], color="#333333", linewidth=0.7)
-            figures = f"{ratio_text(row['ratio'])} x, {time_text(row['ns'])}"
+            figures = f"{ratio_text(row['ratio'])} x, {amount_text(row, 'ns')}"
             axes.text(1.04 * max(ratio, spread[1], 1), at, figures, fontsize=6.5, va="center")
         axes.set_ylim(len(group) - 0.4, -0.6)
         axes.set_yticks(range(len(group)), [row["name"].split("/", 1)[-1] for row in group], fontsize=7)
