@@ -240,6 +240,14 @@ class FrameWalker {
   [[nodiscard]] [[gnu::no_sanitize_address]] std::uintptr_t innermost_exit() const noexcept {
     return detail::load_word(reinterpret_cast<std::uintptr_t>(isolate_) + exit_offset_);
   }
+  /// The place in V8's built-in code that called the frame at `fp`; 0 where that was C++, or script.
+  [[nodiscard]] [[gnu::no_sanitize_address]] std::uintptr_t builtin_caller(std::uintptr_t fp) const noexcept {
+    const std::uintptr_t caller = caller_of(fp);
+    if (!is_on_stack(caller, fp)) return 0;
+    const auto marker = static_cast<std::intptr_t>(detail::load_word(caller - 8));
+    const std::uintptr_t return_address = detail::load_word(fp + 8);
+    return marker == entry_ || marker == construct_entry_ || !is_in_builtins(return_address) ? 0 : return_address;
+  }
   /// The frame that called the frame at `fp`, which must be on this thread's stack; 0 else.
   [[nodiscard]] [[gnu::no_sanitize_address]] std::uintptr_t caller_of(std::uintptr_t fp) const noexcept {
     if (!is_on_stack(fp, THENCE_V8_FRAME())) return 0;
@@ -623,6 +631,170 @@ class GcPauses {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/adapters/v8/hook_places.hpp ====
+// hook_places.hpp: what the place tells from which V8 calls a promise hook.
+//
+// A hook is told a promise, and not what becomes of it: resolve() is called alike for one that is fulfilled and one that is
+// rejected, init() alike for an await, which waits for the parent, and for the wrapper of an awaited plain value, which does not.
+// Waiting for the next hook call shows it, at a price. But V8 has each of these calls once in each built-in function that makes it,
+// and built-in functions never move: the hook's return address tells at once which one it was.
+//
+//   places.calibrate(isolate, context, walker);      // a script does each of these things, and its hooks note the places
+//   if (places.fulfils(hook)) ...                    // `hook`: the frame of the hook
+//
+// A place counts only if it is V8's built-in code and does one of these things alone. Where none is found (or frames cannot be read: see
+// FrameWalker), nothing is known, and the next hook call is waited for. A debugger makes V8 call the hooks from C++: no place either.
+// Layer: adapters/v8 (includes config/, V8).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace v8_adapter {
+
+/// What is known of a promise with a parent when its init hook is called.
+enum class ParentIs : std::uint8_t {
+  kUnknown,
+  kAwaited,  ///< the promise waits for it (then, await)
+  kOwner,    ///< the promise wraps an awaited value; its parent is the async function's own promise, and not waited for
+};
+
+/// The places of one isolate.
+///   Threads   the isolate's
+///   Cost      calibrate: one call of JavaScript, once; it leaves two reactions without effect to the next checkpoint. Then a few compares
+///   Errors    a place that is not known is none
+class HookPlaces {
+ public:
+  [[nodiscard]] bool is_calibrated() const noexcept { return is_calibrated_; }
+
+  /// Sets promise hooks on `context`, which must be ours alone, and clears them: V8 then needs those of other contexts set anew.
+  void calibrate(::v8::Isolate* isolate, ::v8::Local<::v8::Context> context, const FrameWalker& walker) {
+    if (is_calibrated_ || walker.problem() != nullptr) return;
+    const ::v8::HandleScope handles(isolate);
+    const ::v8::Context::Scope entered(context);
+    const NoMicrotasks no_microtasks(isolate, context);
+    const ::v8::TryCatch caught(isolate);
+    Noted noted{walker, {}};
+    ::v8::Local<::v8::String> source;
+    ::v8::Local<::v8::Script> script;
+    ::v8::Local<::v8::Value> factory;
+    ::v8::Local<::v8::Function> probe;
+    ::v8::Local<::v8::Value> made;
+    if (!::v8::String::NewFromUtf8(isolate, kScript.data(), ::v8::NewStringType::kNormal, static_cast<int>(kScript.size()))
+             .ToLocal(&source) ||
+        !::v8::Script::Compile(context, source).ToLocal(&script) || !script->Run(context).ToLocal(&factory) ||
+        !::v8::Function::New(context, &note, ::v8::External::New(isolate, &noted)).ToLocal(&probe)) {
+      return;
+    }
+    ::v8::Local<::v8::Value> arguments[] = {probe};
+    if (!factory.As<::v8::Function>()->Call(context, ::v8::Undefined(isolate), 1, arguments).ToLocal(&made)) return;
+    std::array<::v8::Local<::v8::Value>, 3> functions;
+    for (std::uint32_t i = 0; i < functions.size(); ++i)
+      if (!made.As<::v8::Object>()->Get(context, i).ToLocal(&functions[i])) return;
+    context->SetPromiseHooks(functions[0].As<::v8::Function>(), {}, {}, functions[1].As<::v8::Function>());
+    is_calibrated_ = !functions[2].As<::v8::Function>()->Call(context, ::v8::Undefined(isolate), 0, nullptr).IsEmpty();
+    context->SetPromiseHooks({}, {}, {}, {});
+    if (is_calibrated_) learn(noted);
+  }
+
+  /// Whether the resolve hook whose frame is at `hook` is called by what fulfils the promise, without fail and at once.
+  [[gnu::always_inline, nodiscard]] inline bool fulfils(std::uintptr_t hook) const noexcept {
+    return hook != 0 && place_of(hook) == fulfilling_;
+  }
+  [[gnu::always_inline, nodiscard]] inline ParentIs parent(std::uintptr_t hook) const noexcept {
+    const std::uintptr_t place = hook == 0 ? 0 : place_of(hook);
+    if (place == awaiting_[0] || place == awaiting_[1] || place == awaiting_[2]) return ParentIs::kAwaited;
+    return look_up(place);
+  }
+
+ private:
+  [[gnu::noinline, nodiscard]] ParentIs look_up(std::uintptr_t place) const noexcept {
+    if (std::find(awaiting_.begin(), awaiting_.end(), place) != awaiting_.end()) return ParentIs::kAwaited;
+    return std::find(wrapping_.begin(), wrapping_.end(), place) != wrapping_.end() ? ParentIs::kOwner : ParentIs::kUnknown;
+  }
+
+  static constexpr std::uintptr_t kNowhere = 1;  // no return address
+
+  enum What : unsigned { kAwaits, kWraps, kFulfils, kRejects, kWhats };
+  static constexpr std::size_t kMaxPlaces = 8;
+  using Places = std::array<std::uintptr_t, kMaxPlaces>;
+
+  struct Noted {
+    const FrameWalker& walker;
+    std::array<Places, kWhats> places;
+  };
+
+  /// The four ways of await are built-in functions of their own. Nothing settles `never`; of what is left to a checkpoint none has an effect.
+  static constexpr std::string_view kScript = R"js((probe) => {
+    var own, fulfil, reject;
+    const never = new Promise(() => {});
+    const kept = new Promise((resolve) => { fulfil = resolve });
+    const broken = new Promise((_, refuse) => { reject = refuse });
+    broken.then(undefined, () => {});
+    return [
+      (promise, parent) => {
+        if (parent === undefined) own = promise;
+        else if (parent === never) probe(0);
+        else if (parent === own) probe(1);
+      },
+      (promise) => {
+        if (promise === kept) probe(2);
+        else if (promise === broken) probe(3);
+      },
+      () => {
+        (async () => { await never })();
+        (async () => { try { await never } catch {} })();
+        never.then();
+        (async function* () { await never })().next();
+        (async function* () { try { await never } catch {} })().next();
+        (async () => { await 0 })();
+        (async () => { try { await 0 } catch {} })();
+        fulfil();
+        reject();
+      }];
+  })js";
+
+  static void note(const ::v8::FunctionCallbackInfo<::v8::Value>& info) {
+    auto& noted = *static_cast<Noted*>(info.Data().As<::v8::External>()->Value());
+    Places& places = noted.places[info[0].As<::v8::Uint32>()->Value()];
+    const FrameWalker& walker = noted.walker;
+    const std::uintptr_t place = walker.builtin_caller(walker.caller_of(walker.innermost_exit()));
+    const auto free = std::find_if(places.begin(), places.end(), [&](std::uintptr_t one) { return one == 0 || one == place; });
+    if (free != places.end()) *free = place;
+  }
+
+  void learn(const Noted& noted) noexcept {
+    const auto learn_one = [&](What what, std::uintptr_t place) {
+      if (place == 0) return kNowhere;
+      for (unsigned other = 0; other < kWhats; ++other)
+        if (other != what && std::find(noted.places[other].begin(), noted.places[other].end(), place) != noted.places[other].end())
+          return kNowhere;
+      return place;
+    };
+    fulfilling_ = learn_one(kFulfils, noted.places[kFulfils][0]);
+    for (std::size_t i = 0; i < kMaxPlaces; ++i) {
+      awaiting_[i] = learn_one(kAwaits, noted.places[kAwaits][i]);
+      wrapping_[i] = learn_one(kWraps, noted.places[kWraps][i]);
+    }
+  }
+
+  [[gnu::always_inline, nodiscard]] static inline std::uintptr_t place_of(std::uintptr_t hook) noexcept {
+    return detail::load_word(hook + 8);
+  }
+  static constexpr Places nowhere() noexcept {
+    Places places{};
+    places.fill(kNowhere);
+    return places;
+  }
+
+  bool is_calibrated_ = false;
+  std::uintptr_t fulfilling_ = kNowhere;
+  Places awaiting_ = nowhere();
+  Places wrapping_ = nowhere();
+};
+
+}  // namespace v8_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/adapters/v8/hook_script.hpp ====
 // hook_script.hpp: the promise hooks of the context way, as V8 runs them.
 //
@@ -632,8 +804,9 @@ class GcPauses {
 // the script gets hold of it). The script uses no property of any built-in object, so that a program may patch or break
 // Object, Array, Function or Promise as it likes.
 //
-// The outcome of a promise is not known when its resolve hook is called (it is pending still): the promise is held and handed
-// to the next call, which looks at its state. Hooks call native functions directly: a helper would be one more frame.
+// The outcome of a promise is not written on it yet when its resolve hook is called: it is known by the place of the call
+// (hook_places.hpp), or the promise is held and handed to the next call, which looks at its state. Hooks call native functions
+// directly: a helper would be one more frame.
 //
 // Layer: adapters/v8 (includes config/).
 
@@ -644,10 +817,17 @@ namespace v8_adapter {
 /// The name under which the hooks' own frames appear to V8; frames of this script are no part of any stack in a trace.
 inline constexpr std::string_view kHookScriptName = "thence:promise-hooks";
 
-/// What native.init answers.
+/// What native.init answers: one of the first three, or some of the others, which is a stamp as well.
 inline constexpr int kStamp = 0;       ///< the promise's stamp is in `shared`
 inline constexpr int kDoNotStamp = 1;  ///< nothing is recorded now
 inline constexpr int kAskSlowly = 2;   ///< something is needed that a fast call must not do
+inline constexpr int kStampWide = 4;   ///< the stamp has high bits
+inline constexpr int kKeepParent = 8;  ///< the next init may have to look at this one's parent
+
+/// What native.resolve answers: none, or some.
+inline constexpr int kNeverWaited = 1;  ///< for its parent
+inline constexpr int kHold = 2;         ///< the next call looks at its state
+inline constexpr int kLeft = 4;         ///< its callback ends with it: after() has nothing to say
 
 /// The words of `shared`, an Int32Array over memory that both sides know: a stamp for a new promise, and, once a number has
 /// high bits (until then they are zero, and not written), those of what a hook hands on.
@@ -656,22 +836,31 @@ enum SharedWord : unsigned {
 };
 
 /// (native, block, shared) => [init, before, after, resolve, take, identify]
-///   native.init(block, parent, grandparent, held); native.initSlowly(the same, lastParent)
-///   native.before(block, id, root, parent, held), native.after(block, id, root, held),
-///   native.resolve(block, id, root, held) -> not 0: it never waited for its parent; an id of -1: a promise that was never seen
-///   #parent is 0: none (known); -1: its first callback has begun
+///   native.init(block, parent, grandparent); native.initSlowly(the same, lastParent)
+///   native.before(block, id, root, parent), native.after(block, id, root); an id of -1: a promise that was never seen
+///   native.resolve(block, id, root); native.close(block, held) -> not 0: `open` is to be made anew
+///   #parent is 0: none (known); -1: its first callback has begun; below: one that it may not wait for (PackedParent)
 /// Written for V8's optimiser: `var` needs no check for use before its definition, and a field that is a small integer from the
 /// first is read without one. A derived class that returns an object makes none of its own. `open` is kept young (initSlowly
-/// makes it anew): V8 has nothing to remember about a young object that another one is stored in.
+/// makes it anew): V8 has nothing to remember about a young object that another one is stored in. `holds`: open.held is a promise.
 inline constexpr std::string_view kHookScript = R"js((native, block, shared) => {
   'use strict';
-  var wide = false, open = { held: undefined, lastParent: undefined };
+  var rare = false, wide = false, holds = false, left = -1, open = { held: undefined, lastParent: undefined };
+  var close = () => {
+    if (holds === false) return;
+    var last = open.held;
+    holds = false;
+    rare = wide;
+    open.held = undefined;
+    if (native.close(block, last) !== 0) open = { held: undefined, lastParent: open.lastParent };
+  };
   class Identity extends null { constructor(object) { return object } }
   class Wide extends Identity {
     #high = 0; #parentHigh = 0;
     constructor(promise, high, parentHigh) { super(promise); this.#high = high; this.#parentHigh = parentHigh }
     static high(promise) { return #high in promise ? promise.#high : 0 }
     static parentHigh(promise) { return #high in promise ? promise.#parentHigh : 0 }
+    static forgetParent(promise) { if (#high in promise) promise.#parentHigh = 0 }
   }
   class Stamp extends Identity {
     #id = 0; #root = 0; #parent = 0;
@@ -679,64 +868,90 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
     static hooks() {
       return [
         (promise, parent) => {
-          var parentId = 0, grandparent = 0;
-          if (parent !== undefined && #id in parent) {
+          var parentId = 0, grandparent = 0, isKnown = parent !== undefined && #id in parent;
+          if (isKnown) {
             parentId = parent.#id;
             grandparent = parent.#parent;
-            if (wide === true) shared[6] = Wide.high(parent);
-          } else if (wide === true) {
-            shared[6] = 0;
           }
-          var last = open.held;
-          if (last !== undefined) open.held = undefined;
-          var answer = native.init(block, parentId, grandparent, last);
+          if (rare === true) {
+            close();
+            if (wide === true) shared[6] = isKnown ? Wide.high(parent) : 0;
+          }
+          var answer = native.init(block, parentId, grandparent);
           if (answer !== 0) {
             if (answer === 1) return;
-            answer = native.initSlowly(block, parentId, grandparent, last, open.lastParent);
-            open = { held: undefined, lastParent: open.lastParent };
-            if (answer !== 0) return;
-            if (shared[4] !== 0) parent.#parent = 0;
+            if (answer === 2) {
+              answer = native.initSlowly(block, parentId, grandparent, open.lastParent);
+              open = { held: undefined, lastParent: open.lastParent };
+              if (answer === 1) return;
+              if (shared[4] !== 0) {
+                parent.#parent = 0;
+                if (wide === true) Wide.forgetParent(parent);
+              }
+            }
+            if ((answer & 4) !== 0) {
+              rare = wide = true;
+              new Wide(promise, shared[3], shared[6]);
+            }
+            if ((answer & 8) !== 0) open.lastParent = parent;
           }
           new Stamp(promise, shared[0], shared[1], shared[2]);
-          if (shared[3] !== 0 || shared[6] !== 0) {
-            wide = true;
-            new Wide(promise, shared[3], shared[6]);
-          }
-          if (parent !== undefined) open.lastParent = parent;
         },
         (promise) => {
-          var last = open.held;
-          if (last !== undefined) open.held = undefined;
-          if (#id in promise) {
-            if (wide === true) {
+          var known = #id in promise;
+          if (rare === true) {
+            close();
+            if (wide === true && known) {
               shared[5] = Wide.high(promise);
               shared[6] = Wide.parentHigh(promise);
             }
-            native.before(block, promise.#id, promise.#root, promise.#parent, last);
+          }
+          if (known) {
+            native.before(block, promise.#id, promise.#root, promise.#parent);
             promise.#parent = -1;
           } else {
-            native.before(block, -1, 0, 0, last);
+            native.before(block, -1, 0, 0);
           }
         },
         (promise) => {
-          var last = open.held;
-          if (last !== undefined) open.held = undefined;
-          if (#id in promise) {
-            if (wide === true) shared[5] = Wide.high(promise);
-            native.after(block, promise.#id, promise.#root, last);
+          var known = #id in promise;
+          if (known && promise.#id === left) {
+            left = -1;
+            return;
+          }
+          if (rare === true) {
+            close();
+            if (wide === true && known) shared[5] = Wide.high(promise);
+          }
+          if (known) {
+            native.after(block, promise.#id, promise.#root);
           } else {
-            native.after(block, -1, 0, last);
+            native.after(block, -1, 0);
           }
         },
         (promise) => {
           if (!(#id in promise)) return;
-          var last = open.held;
-          if (wide === true) shared[5] = Wide.high(promise);
-          if (native.resolve(block, promise.#id, promise.#root, last) !== 0) promise.#parent = 0;
-          open.held = promise;
+          if (rare === true) {
+            close();
+            if (wide === true) shared[5] = Wide.high(promise);
+          }
+          var answer = native.resolve(block, promise.#id, promise.#root);
+          if (answer !== 0) {
+            if ((answer & 1) !== 0) {
+              promise.#parent = 0;
+              if (wide === true) Wide.forgetParent(promise);
+            }
+            if ((answer & 2) !== 0) {
+              open.held = promise;
+              rare = holds = true;
+            }
+            if ((answer & 4) !== 0) left = promise.#id;
+          }
         },
         () => {
           var last = open.held;
+          holds = false;
+          rare = wide;
           open = { held: undefined, lastParent: undefined };
           return last;
         },
@@ -807,6 +1022,19 @@ struct PackedResource {
   }
 };
 
+/// The parent of a promise, by the low bits of its id, and what is known of it.
+struct PackedParent {
+  static constexpr std::int32_t kBegun = -1;  ///< its settling was the cause of a callback already
+  [[nodiscard]] static constexpr std::int32_t of(ResourceId parent, bool is_awaited) noexcept {
+    const std::int32_t low = PackedResource::low_of(parent);
+    return is_awaited || parent == ResourceId::kNone ? low : kBegun - 1 - low;
+  }
+  /// The low bits again.
+  [[nodiscard]] static constexpr std::int32_t low_of(std::int32_t packed) noexcept {
+    return packed >= 0 ? packed : kBegun - 1 - packed;
+  }
+};
+
 }  // namespace v8_adapter
 }  // namespace THENCE_ABI
 }  // namespace thence
@@ -841,6 +1069,8 @@ struct PromiseCounts {
   std::uint64_t links_unsure = 0;  ///< an await of a thenable or a chain of then(): no link, rather than a wrong one
   std::uint64_t outcomes_unknown = 0;   ///< settled, and the promise could not be looked at
   std::uint64_t settles_withdrawn = 0;  ///< resolved with another promise: not settled yet
+  std::uint64_t places_verified = 0;    ///< StackOptions::verify: fulfilled by the hook's place, and looked at afterwards
+  std::uint64_t places_wrong = 0;       ///< of them, those that were not fulfilled
 };
 
 /// The outcome of a promise that is settled.
@@ -862,6 +1092,7 @@ struct OpenEnds {
     Actor by = Actor::kUnknown;
     ResourceId settler = ResourceId::kNone;
     bool is_held = false;
+    bool is_known = false;  ///< and recorded: this is to verify it
   } held;
   /// A promise with a parent that it waits for, or does not.
   struct Undecided {
@@ -895,15 +1126,17 @@ class PromiseEvents {
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
   /// Whether what runs now is a promise's callback that is known.
   [[nodiscard]] bool runs_promise() const noexcept {
-    if (depth_ == 0 || tracer_ == nullptr) return false;
-    const Resource innermost = entered_[depth_ - 1].promise;
+    if (innermost_ == entered_.data() || tracer_ == nullptr) return false;
+    const Resource innermost = innermost_->promise;
     return !(innermost == Resource{}) && tracer_->current() == innermost;
   }
   [[nodiscard]] const PromiseCounts& counts() const noexcept { return counts_; }
+  PromiseEvents(const PromiseEvents&) = delete;
+  PromiseEvents& operator=(const PromiseEvents&) = delete;
 
   /// The isolate goes on under another tracer, or under none.
   void rebind(TracerType* tracer) noexcept {
-    while (depth_ != 0) leave_innermost();
+    while (innermost_ != entered_.data()) leave_innermost();
     beyond_ = 0;
     tracer_ = tracer;
     last_created_ = at_enter_ = kNobodyKnows;
@@ -928,44 +1161,43 @@ class PromiseEvents {
     return false;
   }
 
-  /// init. The resource to keep on the promise; nothing to keep where its root is kNone and its id is.
-  [[gnu::always_inline]] inline Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived,
+  /// init, under a tracer. The resource to keep on the promise; nothing to keep where its root is kNone and its id is. `waits`: it is
+  /// known to wait for its parent; else that shows in the next call.
+  [[gnu::always_inline]] inline Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, bool waits,
                                                 StackId stack) noexcept {
     decide(open);
-    if (!is_active()) return {};
-    const Ticks now = tracer_->now();
-    const Resource promise = tracer_->at(now).create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+    Resource promise;
+    if (parent == ResourceId::kNone) {
+      promise = tracer_->create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+    } else if (waits) {
+      promise = tracer_->create_awaiting(ResourceType::kJsPromise, parent, stack);
+    } else {
+      promise = create_undecided(open, parent, parent_is_derived, stack);
+    }
     if (!promise) return promise;
     ++counts_.created;
     last_created_ = promise.id;
-    if (parent != ResourceId::kNone) {
-      const bool is_younger = depth_ == 0 || number(parent) > number(at_enter_);
-      // Member by member, here and below: a temporary is stored in words and loaded in pairs of them, which waits for the store.
-      OpenEnds::Undecided& undecided = open.undecided;
-      undecided.promise = promise;
-      undecided.created = now;
-      undecided.parent = parent;
-      undecided.parent_is_derived = parent_is_derived;
-      undecided.parent_is_younger = is_younger;
-    }
     return promise;
   }
 
-  /// before. `promise` is empty where it was never seen. `frame`: an address in the calling frame, on the stack.
-  [[gnu::always_inline]] inline void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent,
+  /// before. `promise` is empty where it was never seen. `is_reaction`: this is what it waited for its parent to do, and with it
+  /// fulfilled it is over. `frame`: an address in the calling frame, on the stack.
+  [[gnu::always_inline]] inline void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction,
                                              std::uintptr_t frame) noexcept {
     decide(open);
     leave_those_below(frame);
     if (!is_active()) return;
-    if (!is_known) ++counts_.unknown_entered;
-    if (depth_ == kMaxDepth) {
+    if (!is_known) [[unlikely]] ++counts_.unknown_entered;
+    if (innermost_ == &entered_.back()) [[unlikely]] {
       ++counts_.too_deep;
       ++beyond_;
       return;
     }
-    Entered& entered = entered_[depth_++];
-    entered.promise = promise;
-    entered.frame = frame;
+    ++innermost_;
+    innermost_->promise.id = promise.id;
+    innermost_->promise.root = promise.root;
+    innermost_->frame = frame;
+    innermost_->is_reaction = is_reaction;
     at_enter_ = last_created_;
     tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
   }
@@ -973,14 +1205,14 @@ class PromiseEvents {
   /// after.
   [[gnu::always_inline]] inline void exited(OpenEnds& open, Resource promise) noexcept {
     decide(open);
-    if (depth_ != 0 && entered_[depth_ - 1].promise == promise) [[likely]]
+    if (innermost_->promise == promise && innermost_ != entered_.data()) [[likely]]
       return leave_innermost();
     exited_out_of_turn(promise);
   }
   [[gnu::noinline]] void exited_out_of_turn(Resource promise) noexcept {
-    std::size_t at = depth_;
-    while (at != 0 && !(entered_[at - 1].promise == promise)) --at;
-    if (at == 0) {
+    Entered* at = innermost_;
+    while (at != entered_.data() && !(at->promise == promise)) --at;
+    if (at == entered_.data()) {
       if (beyond_ != 0) {
         --beyond_;
       } else if (is_active()) {
@@ -988,28 +1220,47 @@ class PromiseEvents {
       }
       return;
     }
-    while (depth_ > at) {
+    while (innermost_ != at) {
       ++counts_.exits_missed;
       leave_innermost();
     }
     leave_innermost();
   }
 
-  /// resolve. Held until the next call, which says what has become of it (settled or not). True: it is the wrapper of an
-  /// awaited value, and never waited for its parent.
-  [[gnu::always_inline]] inline bool resolved(OpenEnds& open, Resource promise) noexcept {
+  /// resolve of a promise that V8 fulfils without fail and at once, where that is all there is to say. False: resolved() says more.
+  /// A reaction is fulfilled as the last thing of its callback; nothing of the script's or the host's runs from there to after(): both are
+  /// one moment, and said here. `ends`: this was one.
+  [[gnu::always_inline]] inline bool fulfilled(const OpenEnds& open, Resource promise, bool& ends) noexcept {
+    if (open.undecided.promise || tracer_ == nullptr) [[unlikely]] return false;
+    ends = innermost_->promise.id == promise.id && innermost_->is_reaction;
+    if (ends) {
+      if (!tracer_->settle_and_exit(promise, Outcome::kFulfilled)) [[unlikely]] return false;
+      --innermost_;
+      at_enter_ = kNobodyKnows;
+      return true;
+    }
+    if (tracer_->current().id == ResourceId::kNone) [[unlikely]] return false;
+    tracer_->settle(promise, Outcome::kFulfilled);
+    return true;
+  }
+  /// resolve. `fulfils`: without fail and at once. Else it is held until the next call, which says what has become of it (settled or not).
+  /// True: it is the wrapper of an awaited value, and never waited for its parent.
+  bool resolved(OpenEnds& open, Resource promise, bool fulfils) noexcept {
     const bool is_wrapper = promise && open.undecided.promise.id == promise.id;
-    if (is_wrapper) [[unlikely]]
-      open.undecided.promise = {};
+    if (is_wrapper) open.undecided.promise = {};
     decide(open);
     if (!is_active() || !promise) return is_wrapper;
     const Resource current = tracer_->current();
     Actor by = Actor::kExternal;
     if (current) {
       by = Actor::kInvocation;
-    } else if (current.root == RootId::kUntraced || depth_ != 0 ||
+    } else if (current.root == RootId::kUntraced || innermost_ != entered_.data() ||
                ::v8::MicrotasksScope::IsRunningMicrotasks(isolate_)) {
       by = Actor::kUnknown;  // something runs, but it is not known
+    }
+    if (fulfils) {
+      tracer_->settle(promise, Outcome::kFulfilled, by, current.id);
+      return is_wrapper;
     }
     OpenEnds::Held& held = open.held;
     held.promise = promise;
@@ -1023,7 +1274,11 @@ class PromiseEvents {
   /// The held promise is in `state` now. Pending: it was only resolved with another.
   void settled(OpenEnds& open, ::v8::Promise::PromiseState state) noexcept {
     if (!open.held.is_held) return;
-    if (state == ::v8::Promise::kPending) {
+    if (open.held.is_known) {
+      ++counts_.places_verified;
+      if (state != ::v8::Promise::kFulfilled) ++counts_.places_wrong;
+      open.held.is_known = false;
+    } else if (state == ::v8::Promise::kPending) {
       ++counts_.settles_withdrawn;
     } else {
       record_held(open.held, outcome_of(state));
@@ -1033,9 +1288,11 @@ class PromiseEvents {
   /// The held promise cannot be looked at.
   void settled_somehow(OpenEnds& open) noexcept {
     if (!open.held.is_held) return;
-    ++counts_.outcomes_unknown;
-    record_held(open.held, Outcome::kUnknown);
-    open.held.is_held = false;
+    if (!open.held.is_known) {
+      ++counts_.outcomes_unknown;
+      record_held(open.held, Outcome::kUnknown);
+    }
+    open.held.is_held = open.held.is_known = false;
   }
 
   /// What waits for a next call that may not come is said now.
@@ -1046,15 +1303,31 @@ class PromiseEvents {
 
   /// Callbacks whose frames are gone: the stack has shrunk to `frame`, and no after came for them.
   [[gnu::always_inline]] inline void leave_those_below(std::uintptr_t frame) noexcept {
-    if (depth_ != 0 && entered_[depth_ - 1].frame <= frame) [[unlikely]]
+    if (innermost_->frame <= frame) [[unlikely]]
       leave_all_below(frame);
   }
 
  private:
   struct Entered {
     Resource promise;
-    std::uintptr_t frame;
+    std::uintptr_t frame = ~std::uintptr_t{0};
+    bool is_reaction = false;
   };
+
+  [[gnu::noinline]] Resource create_undecided(OpenEnds& open, ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
+    const Ticks now = tracer_->now();
+    const Resource promise = tracer_->at(now).create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+    if (!promise) return promise;
+    const bool nothing_runs = innermost_ == entered_.data();
+    // Member by member, here and below: a temporary is stored in words and loaded in pairs of them, which waits for the store.
+    OpenEnds::Undecided& undecided = open.undecided;
+    undecided.promise = promise;
+    undecided.created = now;
+    undecided.parent = parent;
+    undecided.parent_is_derived = parent_is_derived;
+    undecided.parent_is_younger = nothing_runs || number(parent) > number(at_enter_);
+    return promise;
+  }
 
   [[gnu::noinline]] void link_undecided(OpenEnds& open) noexcept {
     if (tracer_ != nullptr) {
@@ -1065,14 +1338,14 @@ class PromiseEvents {
   }
 
   [[gnu::noinline, gnu::cold]] void leave_all_below(std::uintptr_t frame) noexcept {
-    while (depth_ != 0 && entered_[depth_ - 1].frame <= frame) {
+    while (innermost_->frame <= frame) {
       ++counts_.exits_missed;
       leave_innermost();
     }
   }
 
   [[gnu::always_inline]] inline void leave_innermost() noexcept {
-    const Entered& left = entered_[--depth_];
+    const Entered& left = *innermost_--;
     at_enter_ = kNobodyKnows;
     // Tracing stopped and began again in between: the tracer does not know of it any more.
     if (tracer_ != nullptr && tracer_->depth() != 0) tracer_->exit(left.promise);
@@ -1088,10 +1361,10 @@ class PromiseEvents {
   TracerType* tracer_;
   ResourceId last_created_ = ResourceId::kNone;
   ResourceId at_enter_ = kNobodyKnows;  // the last promise created before the running invocation began
-  std::size_t depth_ = 0;
   std::size_t beyond_ = 0;
   PromiseCounts counts_;
-  std::array<Entered, kMaxDepth> entered_{};
+  std::array<Entered, kMaxDepth + 1> entered_{};  // [0] is below all
+  Entered* innermost_ = entered_.data();
 };
 
 }  // namespace v8_adapter
@@ -1127,7 +1400,9 @@ struct StackOptions {
   std::size_t entries =
       1 << 13;  ///< distinct stacks kept between two collections; when full, all are forgotten (counted)
   std::size_t words = 1 << 17;  ///< raw words kept for them (8 bytes each), likewise
-  bool verify = false;  ///< V8 is asked at every hit too, and wrong ones are counted. For tests: it costs as kEvery
+  /// V8 is asked at every hit too, and wrong ones are counted; by context hooks, what their places tell as well (PromiseCounts). For
+  /// tests: it costs as kEvery.
+  bool verify = false;
 };
 
 struct StackCounts {
@@ -1172,13 +1447,15 @@ class ScriptStacks {
   /// Why fingerprints were asked for and are not used; empty otherwise.
   [[nodiscard]] std::string_view why() const noexcept { return why_ == nullptr ? std::string_view{} : why_; }
   [[nodiscard]] const StackCounts& counts() const noexcept { return counts_; }
+  [[nodiscard]] bool verifies() const noexcept { return options_.verify; }
+  [[nodiscard]] const FrameWalker& walker() const noexcept { return walker_; }
 
   /// Before the first capture; runs JavaScript in `context`. Does nothing the second time.
   void calibrate(::v8::Local<::v8::Context> context) {
-    if (mode_ != StackMode::kFingerprint || is_calibrated_) return;
+    if (is_calibrated_) return;
     is_calibrated_ = true;
     walker_.calibrate(context);
-    if (walker_.problem() == nullptr) return;
+    if (mode_ != StackMode::kFingerprint || walker_.problem() == nullptr) return;
     why_ = walker_.problem();
     mode_ = StackMode::kEvery;
   }
@@ -1569,7 +1846,7 @@ class BasicPromiseTracer {
 
  private:
   /// How often the hooks renew what they keep in V8's young generation.
-  static constexpr std::uint32_t kInitsUntilRenewal = 4096;
+  static constexpr std::uint32_t kHoldsUntilRenewal = 4096;
 
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
@@ -1605,15 +1882,6 @@ class BasicPromiseTracer {
     return block_->words[word];
   }
 
-  /// What the last hook call left open is closed first, apart from what a hook then does: neither has to keep the other's
-  /// arguments over a call.
-  [[gnu::always_inline, nodiscard]] inline bool has_open_ends() const noexcept {
-    return open_.held.is_held || open_.undecided.promise.id != ResourceId::kNone;
-  }
-  [[gnu::always_inline]] inline void close(Value held) noexcept {
-    look_at_held(held);
-    events_.decide(open_);
-  }
   void look_at_held(Value held) noexcept {
     if (!open_.held.is_held) return;
     if (held->IsUndefined()) [[unlikely]] {
@@ -1623,56 +1891,75 @@ class BasicPromiseTracer {
     }
   }
 
-  [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
-    const Resource resource = events_.created(open_, parent, parent_is_derived, stack);
-    if (!resource && resource.root == RootId::kNone) return kDoNotStamp;
+  static std::int32_t close_fast(Native, double block, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
+    return self == nullptr ? 0 : self->close(held);
+  }
+  static void close_slowly(const Info& info) {
+    if (BasicPromiseTracer* const self = owner_of(info)) info.GetReturnValue().Set(self->close(info[1]));
+  }
+  [[gnu::noinline]] std::int32_t close(Value held) noexcept {
+    look_at_held(held);
+    if (--holds_until_renewal_ != 0) return 0;
+    holds_until_renewal_ = kHoldsUntilRenewal;
+    return 1;
+  }
+
+  /// `hook`: the init hook's frame.
+  [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, std::uintptr_t hook,
+                                                              StackId stack) noexcept {
+    bool waits = false;
+    if (parent != ResourceId::kNone) {
+      const ParentIs is = places_.parent(hook);
+      waits = is == ParentIs::kAwaited;
+      if (is == ParentIs::kOwner) {
+        parent = ResourceId::kNone;
+        block_->words[kSharedParentHigh] = 0;
+      }
+    }
+    const Resource resource = events_.created(open_, parent, parent_is_derived, waits, stack);
+    if (!resource && resource.root == RootId::kNone) [[unlikely]]
+      return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
     block_->words[kSharedRoot] = packed.root;
-    block_->words[kSharedParent] = PackedResource::low_of(parent);
-    block_->words[kSharedHigh] = packed.high;
-    return kStamp;
+    block_->words[kSharedParent] = PackedParent::of(parent, waits);
+    std::int32_t answer = kStamp;
+    if ((packed.high | shared(kSharedParentHigh)) != 0) [[unlikely]] {
+      block_->words[kSharedHigh] = packed.high;
+      answer |= kStampWide;
+    }
+    if (parent != ResourceId::kNone && !waits) [[unlikely]] answer |= kKeepParent;
+    return answer;
   }
 
-  static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent, Value held) {
+  static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return kDoNotStamp;
     ++self->fast_calls_;
-    // The caller is the hook's own code: what called the hook is the caller's caller.
-    const std::uintptr_t hooked = detail::load_word(THENCE_V8_FRAME());
-    if (self->has_open_ends()) return self->init_closing(parent, grandparent, held, hooked);
-    return self->init(parent, grandparent, hooked);
+    return self->init(parent, grandparent, detail::load_word(THENCE_V8_FRAME()));
   }
-  [[gnu::noinline]] std::int32_t init_closing(std::int32_t parent, std::int32_t grandparent, Value held,
-                                              std::uintptr_t hooked) noexcept {
-    look_at_held(held);
+  [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
+    if (events_.tracer() == nullptr) [[unlikely]]
+      return kDoNotStamp;
     if (events_.must_decide_chain(open_, PackedResource::id_of(parent, shared(kSharedParentHigh)))) [[unlikely]]
       return kAskSlowly;
-    events_.decide(open_);
-    return init(parent, grandparent, hooked);
-  }
-  [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hooked) noexcept {
-    if (!events_.is_active()) [[unlikely]]
-      return can_pause() ? kAskSlowly : kDoNotStamp;
-    if (inits_until_renewal_-- == 0) [[unlikely]]
-      return kAskSlowly;
-    const StackId stack = stacks_.look_up(hooked);
+    // What called the hook is the stack.
+    const StackId stack = stacks_.look_up(hook);
     if (stack == ScriptStacks::kUnseen) [[unlikely]]
       return kAskSlowly;
-    return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, stack);
+    return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, hook, stack);
   }
   /// The same call where it is no fast one: it has arguments to take apart once more anyway.
   static void init_normally(const Info& info) { info.GetReturnValue().Set(static_cast<std::int32_t>(kAskSlowly)); }
   static void init_slowly(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
-    self->inits_until_renewal_ = kInitsUntilRenewal;
-    self->look_at_held(info[3]);
     const ResourceId parent = PackedResource::id_of(integer(info, 1), self->shared(kSharedParentHigh));
     bool parent_is_derived = integer(info, 2) != 0;
     self->block_->words[kSharedForgetParent] = 0;
     if (self->events_.must_decide_chain(self->open_, parent) &&
-        !self->events_.decide_chain(self->open_, state_of(info[4]))) {
+        !self->events_.decide_chain(self->open_, state_of(info[3]))) {
       self->block_->words[kSharedForgetParent] = 1;
       parent_is_derived = false;
     }
@@ -1681,7 +1968,7 @@ class BasicPromiseTracer {
       return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
     }
     const StackId stack = self->stacks_.capture(*self->events_.tracer(), self->script_id_);
-    info.GetReturnValue().Set(self->stamp(parent, parent_is_derived, stack));
+    info.GetReturnValue().Set(self->stamp(parent, parent_is_derived, self->calling_hook(), stack));
   }
   [[nodiscard]] static ParentState state_of(Value promise) noexcept {
     if (!promise->IsPromise()) return {};
@@ -1689,62 +1976,71 @@ class BasicPromiseTracer {
     return {it->State() == ::v8::Promise::kPending, it->HasHandler()};
   }
 
-  static void before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent, Value held) {
+  static void before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return;
     ++self->fast_calls_;
-    if (self->has_open_ends()) return self->before_closing(id, root, parent, held, THENCE_V8_FRAME());
     self->before(id, root, parent, THENCE_V8_FRAME());
   }
   static void before_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) {
-      self->before_closing(integer(info, 1), integer(info, 2), integer(info, 3), info[4], THENCE_V8_FRAME());
+      self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME());
     }
   }
-  [[gnu::noinline]] void before_closing(std::int32_t id, std::int32_t root, std::int32_t parent, Value held,
-                                        std::uintptr_t frame) noexcept {
-    close(held);
-    before(id, root, parent, frame);
-  }
   [[gnu::noinline]] void before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
-    events_.entered(open_, handed(id, root), id >= 0,
-                    parent >= 0 ? PackedResource::id_of(parent, shared(kSharedParentHigh)) : ResourceId::kNone, frame);
+    const bool has_begun = parent == PackedParent::kBegun;
+    const ResourceId waited_for =
+        has_begun ? ResourceId::kNone : PackedResource::id_of(PackedParent::low_of(parent), shared(kSharedParentHigh));
+    events_.entered(open_, handed(id, root), id >= 0, waited_for, parent > 0, frame);
   }
 
-  static void after_fast(Native, double block, std::int32_t id, std::int32_t root, Value held) {
+  static void after_fast(Native, double block, std::int32_t id, std::int32_t root) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return;
     ++self->fast_calls_;
-    if (self->has_open_ends()) return self->after_closing(id, root, held);
     self->after(id, root);
   }
   static void after_slowly(const Info& info) {
-    if (BasicPromiseTracer* const self = owner_of(info)) self->after_closing(integer(info, 1), integer(info, 2), info[3]);
-  }
-  [[gnu::noinline]] void after_closing(std::int32_t id, std::int32_t root, Value held) noexcept {
-    close(held);
-    after(id, root);
+    if (BasicPromiseTracer* const self = owner_of(info)) self->after(integer(info, 1), integer(info, 2));
   }
   [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept { events_.exited(open_, handed(id, root)); }
 
-  static std::int32_t resolve_fast(Native, double block, std::int32_t id, std::int32_t root, Value held) {
+  /// `kVerifies`: what the place tells is compared with what the promise has become by the next call.
+  template <bool kVerifies>
+  static std::int32_t resolve_fast(Native, double block, std::int32_t id, std::int32_t root) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    if (self->has_open_ends()) return self->resolve_closing(id, root, held);
-    return self->resolve(id, root);
+    if (!self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()))) [[unlikely]] return self->resolve(id, root, false);
+    return self->template fulfil<kVerifies>(id, root);
   }
+  template <bool kVerifies>
   static void resolve_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) {
-      info.GetReturnValue().Set(self->resolve_closing(integer(info, 1), integer(info, 2), info[3]));
+      const bool fulfils = self->places_.fulfils(self->calling_hook());
+      const std::int32_t id = integer(info, 1);
+      const std::int32_t root = integer(info, 2);
+      info.GetReturnValue().Set(fulfils ? self->template fulfil<kVerifies>(id, root) : self->resolve(id, root, false));
     }
   }
-  [[gnu::noinline, nodiscard]] std::int32_t resolve_closing(std::int32_t id, std::int32_t root, Value held) noexcept {
-    look_at_held(held);
-    return resolve(id, root);
+  template <bool kVerifies>
+  [[gnu::noinline, nodiscard]] std::int32_t fulfil(std::int32_t id, std::int32_t root) noexcept {
+    const Resource promise = handed(id, root);
+    bool ends;
+    if (!events_.fulfilled(open_, promise, ends)) [[unlikely]] return resolve(id, root, true);
+    if constexpr (kVerifies) open_.held.is_known = open_.held.is_held = true;
+    return (ends ? kLeft : 0) | (kVerifies ? kHold : 0);
   }
-  [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root) noexcept {
-    return events_.resolved(open_, handed(id, root)) ? 1 : 0;
+  [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, bool fulfils) noexcept {
+    const Resource promise = handed(id, root);
+    const bool never_waited = events_.resolved(open_, promise, fulfils);
+    return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold);
+  }
+
+  /// The frame of the hook that a slow call comes from.
+  [[nodiscard]] std::uintptr_t calling_hook() const noexcept {
+    const FrameWalker& walker = stacks_.walker();
+    return walker.problem() == nullptr ? walker.caller_of(walker.innermost_exit()) : 0;
   }
 
   /// The resource that a hook handed on.
@@ -1782,12 +2078,14 @@ class BasicPromiseTracer {
       return made->GetFunction(context).ToLocal(&function) &&
              native->CreateDataProperty(context, text(name), function).FromMaybe(false);
     };
+    static const FastFunction fast_close = fast_function(&close_fast);
     static const FastFunction fast_init = fast_function(&init_fast);
     static const FastFunction fast_before = fast_function(&before_fast);
     static const FastFunction fast_after = fast_function(&after_fast);
-    static const FastFunction fast_resolve = fast_function(&resolve_fast);
-    if (!add("init", &init_normally, &fast_init) || !add("before", &before_slowly, &fast_before) ||
-        !add("after", &after_slowly, &fast_after) || !add("resolve", &resolve_slowly, &fast_resolve) ||
+    const bool verifies = stacks_.verifies();
+    static const FastFunction fast_resolve[] = {fast_function(&resolve_fast<false>), fast_function(&resolve_fast<true>)};
+    if (!add("close", &close_slowly, &fast_close) || !add("init", &init_normally, &fast_init) || !add("before", &before_slowly, &fast_before) ||
+        !add("after", &after_slowly, &fast_after) || !add("resolve", verifies ? &resolve_slowly<true> : &resolve_slowly<false>, &fast_resolve[verifies ? 1 : 0]) ||
         !add("initSlowly", &init_slowly, nullptr)) {
       return false;
     }
@@ -1818,6 +2116,7 @@ class BasicPromiseTracer {
 
   void hook(::v8::Local<::v8::Context> context) noexcept {
     if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(&isolate_hook);
+    if (!places_.is_calibrated()) places_.calibrate(isolate_, own_context_.Get(isolate_), stacks_.walker());
     context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_),
                              functions_[kAfterHook].Get(isolate_), functions_[kResolveHook].Get(isolate_));
   }
@@ -1969,7 +2268,7 @@ class BasicPromiseTracer {
         self->look_at_held(held);
         const Stamp stamp = self->read_stamp(promise);
         const bool is_known = !stamp.object.IsEmpty();
-        self->events_.entered(self->open_, stamp.resource, is_known, stamp.parent, THENCE_V8_FRAME());
+        self->events_.entered(self->open_, stamp.resource, is_known, stamp.parent, false, THENCE_V8_FRAME());
         if (is_known && !stamp.has_begun) stamp.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate, -1));
         break;
       }
@@ -1981,7 +2280,7 @@ class BasicPromiseTracer {
         const Stamp stamp = self->read_stamp(promise);
         self->look_at_held(held);
         if (stamp.object.IsEmpty()) break;
-        if (self->events_.resolved(self->open_, stamp.resource)) {
+        if (self->events_.resolved(self->open_, stamp.resource, false)) {
           stamp.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate, 0));
         }
         self->held_.Reset(isolate, promise);
@@ -2002,7 +2301,7 @@ class BasicPromiseTracer {
     }
     if (!events_.is_active()) return pause();
     const StackId stack = stacks_.capture(*events_.tracer(), 0);
-    const Resource resource = events_.created(open_, parent_id, parent_is_derived, stack);
+    const Resource resource = events_.created(open_, parent_id, parent_is_derived, false, stack);
     if (!resource && resource.root == RootId::kNone) return;
     write_stamp(promise, resource, parent_id);
     if (parent->IsPromise()) last_parent_.Reset(isolate_, parent);
@@ -2049,7 +2348,8 @@ class BasicPromiseTracer {
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
   std::shared_ptr<::v8::BackingStore> shared_memory_;
   Block* block_ = nullptr;
-  std::uint32_t inits_until_renewal_ = kInitsUntilRenewal;
+  HookPlaces places_;
+  std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
   int script_id_ = 0;
   // the isolate way
   ::v8::Global<::v8::Private> key_;

@@ -163,6 +163,47 @@ TEST_CASE("the events of one moment bear its time, and say what the plain calls 
   CHECK(traced.one().ticks == 900);
 }
 
+TEST_CASE("what is created waiting, and what a callback ends with, are two events of one moment each") {
+  Traced<> traced;
+  auto& tracer = traced.tracer;
+  const Resource worker = tracer.begin_root();
+  const Resource waited = tracer.create(ResourceType::kFetch);
+  tracer.enter(worker);
+  traced.drained();
+  const auto check_two = [&](Resource of, EventKind first, std::uint64_t other_of_first, EventKind second, std::uint64_t other_of_second) {
+    const std::vector<Raw> raws = traced.drained();
+    REQUIRE(raws.size() == 2);
+    CHECK(raws[0].kind == first);
+    CHECK(raws[0].other == other_of_first);
+    CHECK(raws[1].kind == second);
+    CHECK(raws[1].other == other_of_second);
+    for (const Raw& raw : raws) {
+      CHECK(raw.resource == number(of.id));
+      CHECK(raw.root == number(worker.root));
+      CHECK(raw.ticks == traced.time);
+    }
+  };
+  traced.time = 500;
+  const Resource made = tracer.create_awaiting(ResourceType::kJsPromise, waited.id, StackId::kNone);
+  CHECK(made.root == worker.root);
+  check_two(made, EventKind::kCreated, number(worker.id), EventKind::kLinked, number(waited.id));
+
+  CHECK_FALSE(tracer.settle_and_exit(made, Outcome::kFulfilled));  // it is not the innermost
+  CHECK(traced.drained().empty());
+  traced.time = 600;
+  tracer.enter(made);
+  traced.drained();
+  traced.time = 700;
+  CHECK(tracer.settle_and_exit(made, Outcome::kFulfilled));
+  CHECK(tracer.current() == worker);
+  check_two(made, EventKind::kSettled, number(made.id), EventKind::kExited, 0);
+
+  tracer.set_epoch(0);
+  CHECK_FALSE(tracer.create_awaiting(ResourceType::kJsPromise, waited.id, StackId::kNone));
+  CHECK_FALSE(tracer.settle_and_exit(worker, Outcome::kFulfilled));
+  CHECK(traced.drained().empty());
+}
+
 /// A counter that cannot be trusted on this machine: what it counts must never be seen.
 struct Untrusted {
   static std::uint64_t system;

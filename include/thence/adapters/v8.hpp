@@ -5,6 +5,7 @@
 
 #include "thence/adapters/v8/frame_walker.hpp"
 #include "thence/adapters/v8/gc_pauses.hpp"
+#include "thence/adapters/v8/hook_places.hpp"
 #include "thence/adapters/v8/hook_script.hpp"
 #include "thence/adapters/v8/light_tracer.hpp"
 #include "thence/adapters/v8/packed_resource.hpp"

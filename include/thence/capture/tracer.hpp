@@ -159,6 +159,20 @@ class BasicTracer {
     return create_when(Now{}, type, CreateOptions{}, site);
   }
 
+  /// The same, and that it cannot go on before `awaited` settles: create() and link() of one moment.
+  template <ResourceTypeEnum Type>
+  [[gnu::always_inline]] inline Resource create_awaiting(Type type, ResourceId awaited, StackId stack) noexcept {
+    // GCC would leave this body out of line; clang 14 takes the attribute only where a lambda's noexcept cannot follow.
+    return when_on([](BasicTracer& self, auto path, TypeId of, ResourceId by, StackId where) __attribute__((always_inline)) -> Resource {
+      const RootId root = self.top_->root;
+      if (root == RootId::kUntraced) [[unlikely]] return {ResourceId::kNone, RootId::kUntraced};
+      const At now{static_cast<Ticks>(self.ticks_of(path, Now{}))};
+      const Resource made = self.record_created(path, now, of, self.top_->id, root, where);
+      self.record(now, made, EventKind::kLinked, static_cast<std::uint8_t>(LinkKind::kAwaits), number(by));
+      return made;
+    }, type_id(type), awaited, stack);
+  }
+
   /// It can run now; who made it so is the current invocation, or the outside world where nothing runs. Where something
   /// untraced runs it is unknown.
   void schedule(Resource resource) noexcept { schedule_when(Now{}, resource); }
@@ -175,6 +189,19 @@ class BasicTracer {
   void settle(Resource resource, Outcome outcome) noexcept { settle_when(Now{}, resource, outcome); }
   void settle(Resource resource, Outcome outcome, Actor by, ResourceId settler = ResourceId::kNone) noexcept {
     settle_when(Now{}, resource, outcome, by, settler);
+  }
+
+  /// Its callback settles it as the last thing it does: settle() and exit() of one moment. False, and nothing is recorded, where it
+  /// is not the innermost.
+  [[gnu::always_inline]] inline bool settle_and_exit(Resource resource, Outcome outcome) noexcept {
+    return when_on([](BasicTracer& self, auto path, ResourceId id, RootId root, Outcome how) noexcept -> bool {
+      if (self.top_->id != id || id == ResourceId::kNone) [[unlikely]] return false;
+      --self.top_;
+      const At now{static_cast<Ticks>(self.ticks_of(path, Now{}))};
+      self.record(path, now, {id, root}, EventKind::kSettled, settled_flags(how, Actor::kInvocation), number(id));
+      self.record(now, {id, root}, EventKind::kExited, 0, 0);
+      return true;
+    }, resource.id, resource.root, outcome);
   }
 
   void destroy(Resource resource) noexcept { record(Now{}, resource, EventKind::kDestroyed, 0, 0); }
@@ -643,12 +670,15 @@ class NullTracer {
   constexpr Resource create(Type, CreateOptions = {}, SourceSite = {}) noexcept { return {}; }
   template <ResourceTypeEnum Type>
   constexpr Resource create(Type, SourceSite) noexcept { return {}; }
+  template <ResourceTypeEnum Type>
+  constexpr Resource create_awaiting(Type, ResourceId, StackId) noexcept { return {}; }
   constexpr void schedule(Resource) noexcept {}
   constexpr void schedule(Resource, Actor) noexcept {}
   constexpr void enter(Resource, Cause = {}) noexcept {}
   constexpr void exit(Resource) noexcept {}
   constexpr void settle(Resource, Outcome) noexcept {}
   constexpr void settle(Resource, Outcome, Actor, ResourceId = ResourceId::kNone) noexcept {}
+  constexpr bool settle_and_exit(Resource, Outcome) noexcept { return false; }
   constexpr void destroy(Resource) noexcept {}
   constexpr void link(Resource, Resource, LinkKind = LinkKind::kAwaits) noexcept {}
   struct Moment {

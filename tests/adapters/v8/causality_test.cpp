@@ -369,6 +369,49 @@ TEST_CASE("an awaited thenable waits for itself also in a function that was resu
 )");
 }
 
+TEST_CASE("what a thenable does after it has resolved is still its callback's") {
+  expect_graph(R"js(name((async () => { await {then(done) { done(1); name(new Promise(() => {}), 'late') }} })(), 'f'))js", {},
+               R"(
+    f created
+    1 created
+    2 created
+    2 awaits 1
+    1 entered
+    1 fulfilled by 1
+    late created in 1
+    1 exited
+    2 entered after 1
+    f fulfilled by 2
+    2 fulfilled by 2
+    2 exited
+)");
+}
+
+TEST_CASE("what a subclass's resolving function does after it has resolved is still the callback's") {
+  expect_graph(R"js(
+    let armed = false;
+    class Late extends Promise {
+      constructor(executor) {
+        super((resolve, reject) => executor((value) => {
+          resolve(value);
+          if (armed) name(new Promise(() => {}), 'late');
+        }, reject));
+      }
+    }
+    name(name(new Late((resolve) => resolve()), 'p').then(() => { armed = true }), 'q');
+  )js",
+               {},
+               R"(
+    p created
+    p fulfilled by outside
+    q created
+    q entered
+    q fulfilled by q
+    late created in q
+    q exited
+)");
+}
+
 TEST_CASE("a promise resolved with a promise is settled later, once, by the reaction to it") {
   expect_graph(R"js(name(new Promise((resolve) => resolve(host('inner'))), 'outer').then(() => {}))js", {"inner"},
                R"(

@@ -34,6 +34,12 @@ class NotingTracer {
     note("created", made);
     return made;
   }
+  template <class Type>
+  Resource create_awaiting(Type type, ResourceId awaited, thence::StackId) noexcept {
+    const Resource made = create(type, {});
+    link({awaited, root_}, made, thence::LinkKind::kAwaits);
+    return made;
+  }
   void enter(Resource resource, thence::Cause cause = {}) noexcept {
     current_.push_back(resource);
     note("entered", resource);
@@ -45,7 +51,16 @@ class NotingTracer {
     CHECK(current_.back() == resource);
     current_.pop_back();
   }
+  bool settle_and_exit(Resource resource, thence::Outcome outcome) noexcept {
+    if (!(current() == resource) || !resource) return false;
+    settle(resource, outcome, thence::Actor::kInvocation, resource.id);
+    exit(resource);
+    return true;
+  }
   NotingTracer& at(thence::Ticks) noexcept { return *this; }
+  void settle(Resource resource, thence::Outcome outcome) noexcept {
+    settle(resource, outcome, thence::Actor::kInvocation, current().id);
+  }
   void settle(Resource resource, thence::Outcome, thence::Actor, ResourceId by) noexcept {
     note("settled", resource);
     events.back() += " by " + std::to_string(thence::number(by));
@@ -143,8 +158,8 @@ TEST_CASE("a callback whose end was never told is left when the stack has shrunk
   v8a::PromiseEvents<NotingTracer> events{isolate.get(), &tracer};
   v8a::OpenEnds open;
   const Resource a = resource(1, 0), b = resource(2, 0);
-  events.entered(open, a, true, ResourceId::kNone, 1000);
-  events.entered(open, b, true, ResourceId::kNone, 1000);  // where a was: a is gone
+  events.entered(open, a, true, ResourceId::kNone, false, 1000);
+  events.entered(open, b, true, ResourceId::kNone, false, 1000);  // where a was: a is gone
   CHECK(events.counts().exits_missed == 1);
   CHECK(tracer.current() == b);
   events.exited(open, b);
@@ -158,8 +173,8 @@ TEST_CASE("a callback inside of another is no missed end, and the outer's end ta
   v8a::PromiseEvents<NotingTracer> events{isolate.get(), &tracer};
   v8a::OpenEnds open;
   const Resource a = resource(1, 0), b = resource(2, 0);
-  events.entered(open, a, true, ResourceId::kNone, 2000);
-  events.entered(open, b, true, ResourceId::kNone, 1000);  // deeper: another queue's microtasks
+  events.entered(open, a, true, ResourceId::kNone, false, 2000);
+  events.entered(open, b, true, ResourceId::kNone, false, 1000);  // deeper: another queue's microtasks
   CHECK(events.counts().exits_missed == 0);
   events.exited(open, a);
   CHECK(events.counts().exits_missed == 1);
@@ -174,8 +189,8 @@ TEST_CASE("the end of a checkpoint leaves every callback that began in it") {
   NotingTracer tracer;
   v8a::PromiseEvents<NotingTracer> events{isolate.get(), &tracer};
   v8a::OpenEnds open;
-  events.entered(open, resource(1, 0), true, ResourceId::kNone, 5000);
-  events.entered(open, resource(2, 0), true, ResourceId::kNone, 1000);
+  events.entered(open, resource(1, 0), true, ResourceId::kNone, false, 5000);
+  events.entered(open, resource(2, 0), true, ResourceId::kNone, false, 1000);
   events.leave_those_below(3000);
   CHECK(tracer.current() == resource(1, 0));
   CHECK(events.counts().exits_missed == 1);
@@ -188,7 +203,7 @@ TEST_CASE("callbacks nested beyond what is kept are counted and not entered, and
   v8a::OpenEnds open;
   constexpr std::uint64_t kDepth = v8a::PromiseEvents<NotingTracer>::kMaxDepth;
   for (std::uint64_t n = 1; n <= kDepth + 3; ++n)
-    events.entered(open, resource(n, 0), true, ResourceId::kNone, 100'000 - n);
+    events.entered(open, resource(n, 0), true, ResourceId::kNone, false, 100'000 - n);
   CHECK(events.counts().too_deep == 3);
   for (std::uint64_t n = kDepth + 3; n >= 1; --n) events.exited(open, resource(n, 0));
   CHECK(tracer.depth() == 0);
@@ -199,7 +214,7 @@ TEST_CASE("a held promise that cannot be looked at is settled, its outcome unkno
   NotingTracer tracer;
   v8a::PromiseEvents<NotingTracer> events{isolate.get(), &tracer};
   v8a::OpenEnds open;
-  (void)events.resolved(open, resource(1, 0));
+  (void)events.resolved(open, resource(1, 0), false);
   events.settled_somehow(open);
   events.settled_somehow(open);
   CHECK(events.counts().outcomes_unknown == 1);

@@ -111,6 +111,10 @@ TEST_CASE("no stack that is found by its words differs from V8's own answer") {
     CHECK(counts.wrong == 0);
     CHECK(counts.verified > counts.captures / 2);
     CHECK(counts.emptied > 0);
+    const v8a::PromiseCounts& promises = program.promises->counts();
+    CHECK(promises.places_wrong == 0);
+    CHECK((promises.places_verified > promises.created / 2) == (hooks == v8a::Hooks::kContext));
+    WARN("outcomes told by the hook's place " << promises.places_verified << ", wrong " << promises.places_wrong);
     WARN("captures " << counts.captures << ", compared " << counts.verified << ", wrong " << counts.wrong
                      << ", uncacheable " << counts.uncacheable << ", by fast calls " << program.promises->fast_calls());
   }

@@ -121,6 +121,14 @@ class FrameWalker {
   [[nodiscard]] [[gnu::no_sanitize_address]] std::uintptr_t innermost_exit() const noexcept {
     return detail::load_word(reinterpret_cast<std::uintptr_t>(isolate_) + exit_offset_);
   }
+  /// The place in V8's built-in code that called the frame at `fp`; 0 where that was C++, or script.
+  [[nodiscard]] [[gnu::no_sanitize_address]] std::uintptr_t builtin_caller(std::uintptr_t fp) const noexcept {
+    const std::uintptr_t caller = caller_of(fp);
+    if (!is_on_stack(caller, fp)) return 0;
+    const auto marker = static_cast<std::intptr_t>(detail::load_word(caller - 8));
+    const std::uintptr_t return_address = detail::load_word(fp + 8);
+    return marker == entry_ || marker == construct_entry_ || !is_in_builtins(return_address) ? 0 : return_address;
+  }
   /// The frame that called the frame at `fp`, which must be on this thread's stack; 0 else.
   [[nodiscard]] [[gnu::no_sanitize_address]] std::uintptr_t caller_of(std::uintptr_t fp) const noexcept {
     if (!is_on_stack(fp, THENCE_V8_FRAME())) return 0;

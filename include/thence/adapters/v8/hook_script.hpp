@@ -7,8 +7,9 @@
 // the script gets hold of it). The script uses no property of any built-in object, so that a program may patch or break
 // Object, Array, Function or Promise as it likes.
 //
-// The outcome of a promise is not known when its resolve hook is called (it is pending still): the promise is held and handed
-// to the next call, which looks at its state. Hooks call native functions directly: a helper would be one more frame.
+// The outcome of a promise is not written on it yet when its resolve hook is called: it is known by the place of the call
+// (hook_places.hpp), or the promise is held and handed to the next call, which looks at its state. Hooks call native functions
+// directly: a helper would be one more frame.
 //
 // Layer: adapters/v8 (includes config/).
 #pragma once
@@ -24,10 +25,17 @@ namespace v8_adapter {
 /// The name under which the hooks' own frames appear to V8; frames of this script are no part of any stack in a trace.
 inline constexpr std::string_view kHookScriptName = "thence:promise-hooks";
 
-/// What native.init answers.
+/// What native.init answers: one of the first three, or some of the others, which is a stamp as well.
 inline constexpr int kStamp = 0;       ///< the promise's stamp is in `shared`
 inline constexpr int kDoNotStamp = 1;  ///< nothing is recorded now
 inline constexpr int kAskSlowly = 2;   ///< something is needed that a fast call must not do
+inline constexpr int kStampWide = 4;   ///< the stamp has high bits
+inline constexpr int kKeepParent = 8;  ///< the next init may have to look at this one's parent
+
+/// What native.resolve answers: none, or some.
+inline constexpr int kNeverWaited = 1;  ///< for its parent
+inline constexpr int kHold = 2;         ///< the next call looks at its state
+inline constexpr int kLeft = 4;         ///< its callback ends with it: after() has nothing to say
 
 /// The words of `shared`, an Int32Array over memory that both sides know: a stamp for a new promise, and, once a number has
 /// high bits (until then they are zero, and not written), those of what a hook hands on.
@@ -36,22 +44,31 @@ enum SharedWord : unsigned {
 };
 
 /// (native, block, shared) => [init, before, after, resolve, take, identify]
-///   native.init(block, parent, grandparent, held); native.initSlowly(the same, lastParent)
-///   native.before(block, id, root, parent, held), native.after(block, id, root, held),
-///   native.resolve(block, id, root, held) -> not 0: it never waited for its parent; an id of -1: a promise that was never seen
-///   #parent is 0: none (known); -1: its first callback has begun
+///   native.init(block, parent, grandparent); native.initSlowly(the same, lastParent)
+///   native.before(block, id, root, parent), native.after(block, id, root); an id of -1: a promise that was never seen
+///   native.resolve(block, id, root); native.close(block, held) -> not 0: `open` is to be made anew
+///   #parent is 0: none (known); -1: its first callback has begun; below: one that it may not wait for (PackedParent)
 /// Written for V8's optimiser: `var` needs no check for use before its definition, and a field that is a small integer from the
 /// first is read without one. A derived class that returns an object makes none of its own. `open` is kept young (initSlowly
-/// makes it anew): V8 has nothing to remember about a young object that another one is stored in.
+/// makes it anew): V8 has nothing to remember about a young object that another one is stored in. `holds`: open.held is a promise.
 inline constexpr std::string_view kHookScript = R"js((native, block, shared) => {
   'use strict';
-  var wide = false, open = { held: undefined, lastParent: undefined };
+  var rare = false, wide = false, holds = false, left = -1, open = { held: undefined, lastParent: undefined };
+  var close = () => {
+    if (holds === false) return;
+    var last = open.held;
+    holds = false;
+    rare = wide;
+    open.held = undefined;
+    if (native.close(block, last) !== 0) open = { held: undefined, lastParent: open.lastParent };
+  };
   class Identity extends null { constructor(object) { return object } }
   class Wide extends Identity {
     #high = 0; #parentHigh = 0;
     constructor(promise, high, parentHigh) { super(promise); this.#high = high; this.#parentHigh = parentHigh }
     static high(promise) { return #high in promise ? promise.#high : 0 }
     static parentHigh(promise) { return #high in promise ? promise.#parentHigh : 0 }
+    static forgetParent(promise) { if (#high in promise) promise.#parentHigh = 0 }
   }
   class Stamp extends Identity {
     #id = 0; #root = 0; #parent = 0;
@@ -59,64 +76,90 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
     static hooks() {
       return [
         (promise, parent) => {
-          var parentId = 0, grandparent = 0;
-          if (parent !== undefined && #id in parent) {
+          var parentId = 0, grandparent = 0, isKnown = parent !== undefined && #id in parent;
+          if (isKnown) {
             parentId = parent.#id;
             grandparent = parent.#parent;
-            if (wide === true) shared[6] = Wide.high(parent);
-          } else if (wide === true) {
-            shared[6] = 0;
           }
-          var last = open.held;
-          if (last !== undefined) open.held = undefined;
-          var answer = native.init(block, parentId, grandparent, last);
+          if (rare === true) {
+            close();
+            if (wide === true) shared[6] = isKnown ? Wide.high(parent) : 0;
+          }
+          var answer = native.init(block, parentId, grandparent);
           if (answer !== 0) {
             if (answer === 1) return;
-            answer = native.initSlowly(block, parentId, grandparent, last, open.lastParent);
-            open = { held: undefined, lastParent: open.lastParent };
-            if (answer !== 0) return;
-            if (shared[4] !== 0) parent.#parent = 0;
+            if (answer === 2) {
+              answer = native.initSlowly(block, parentId, grandparent, open.lastParent);
+              open = { held: undefined, lastParent: open.lastParent };
+              if (answer === 1) return;
+              if (shared[4] !== 0) {
+                parent.#parent = 0;
+                if (wide === true) Wide.forgetParent(parent);
+              }
+            }
+            if ((answer & 4) !== 0) {
+              rare = wide = true;
+              new Wide(promise, shared[3], shared[6]);
+            }
+            if ((answer & 8) !== 0) open.lastParent = parent;
           }
           new Stamp(promise, shared[0], shared[1], shared[2]);
-          if (shared[3] !== 0 || shared[6] !== 0) {
-            wide = true;
-            new Wide(promise, shared[3], shared[6]);
-          }
-          if (parent !== undefined) open.lastParent = parent;
         },
         (promise) => {
-          var last = open.held;
-          if (last !== undefined) open.held = undefined;
-          if (#id in promise) {
-            if (wide === true) {
+          var known = #id in promise;
+          if (rare === true) {
+            close();
+            if (wide === true && known) {
               shared[5] = Wide.high(promise);
               shared[6] = Wide.parentHigh(promise);
             }
-            native.before(block, promise.#id, promise.#root, promise.#parent, last);
+          }
+          if (known) {
+            native.before(block, promise.#id, promise.#root, promise.#parent);
             promise.#parent = -1;
           } else {
-            native.before(block, -1, 0, 0, last);
+            native.before(block, -1, 0, 0);
           }
         },
         (promise) => {
-          var last = open.held;
-          if (last !== undefined) open.held = undefined;
-          if (#id in promise) {
-            if (wide === true) shared[5] = Wide.high(promise);
-            native.after(block, promise.#id, promise.#root, last);
+          var known = #id in promise;
+          if (known && promise.#id === left) {
+            left = -1;
+            return;
+          }
+          if (rare === true) {
+            close();
+            if (wide === true && known) shared[5] = Wide.high(promise);
+          }
+          if (known) {
+            native.after(block, promise.#id, promise.#root);
           } else {
-            native.after(block, -1, 0, last);
+            native.after(block, -1, 0);
           }
         },
         (promise) => {
           if (!(#id in promise)) return;
-          var last = open.held;
-          if (wide === true) shared[5] = Wide.high(promise);
-          if (native.resolve(block, promise.#id, promise.#root, last) !== 0) promise.#parent = 0;
-          open.held = promise;
+          if (rare === true) {
+            close();
+            if (wide === true) shared[5] = Wide.high(promise);
+          }
+          var answer = native.resolve(block, promise.#id, promise.#root);
+          if (answer !== 0) {
+            if ((answer & 1) !== 0) {
+              promise.#parent = 0;
+              if (wide === true) Wide.forgetParent(promise);
+            }
+            if ((answer & 2) !== 0) {
+              open.held = promise;
+              rare = holds = true;
+            }
+            if ((answer & 4) !== 0) left = promise.#id;
+          }
         },
         () => {
           var last = open.held;
+          holds = false;
+          rare = wide;
           open = { held: undefined, lastParent: undefined };
           return last;
         },

@@ -53,6 +53,19 @@ struct PackedResource {
   }
 };
 
+/// The parent of a promise, by the low bits of its id, and what is known of it.
+struct PackedParent {
+  static constexpr std::int32_t kBegun = -1;  ///< its settling was the cause of a callback already
+  [[nodiscard]] static constexpr std::int32_t of(ResourceId parent, bool is_awaited) noexcept {
+    const std::int32_t low = PackedResource::low_of(parent);
+    return is_awaited || parent == ResourceId::kNone ? low : kBegun - 1 - low;
+  }
+  /// The low bits again.
+  [[nodiscard]] static constexpr std::int32_t low_of(std::int32_t packed) noexcept {
+    return packed >= 0 ? packed : kBegun - 1 - packed;
+  }
+};
+
 }  // namespace v8_adapter
 }  // namespace THENCE_ABI
 }  // namespace thence

@@ -41,6 +41,8 @@ struct PromiseCounts {
   std::uint64_t links_unsure = 0;  ///< an await of a thenable or a chain of then(): no link, rather than a wrong one
   std::uint64_t outcomes_unknown = 0;   ///< settled, and the promise could not be looked at
   std::uint64_t settles_withdrawn = 0;  ///< resolved with another promise: not settled yet
+  std::uint64_t places_verified = 0;    ///< StackOptions::verify: fulfilled by the hook's place, and looked at afterwards
+  std::uint64_t places_wrong = 0;       ///< of them, those that were not fulfilled
 };
 
 /// The outcome of a promise that is settled.
@@ -62,6 +64,7 @@ struct OpenEnds {
     Actor by = Actor::kUnknown;
     ResourceId settler = ResourceId::kNone;
     bool is_held = false;
+    bool is_known = false;  ///< and recorded: this is to verify it
   } held;
   /// A promise with a parent that it waits for, or does not.
   struct Undecided {
@@ -95,15 +98,17 @@ class PromiseEvents {
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
   /// Whether what runs now is a promise's callback that is known.
   [[nodiscard]] bool runs_promise() const noexcept {
-    if (depth_ == 0 || tracer_ == nullptr) return false;
-    const Resource innermost = entered_[depth_ - 1].promise;
+    if (innermost_ == entered_.data() || tracer_ == nullptr) return false;
+    const Resource innermost = innermost_->promise;
     return !(innermost == Resource{}) && tracer_->current() == innermost;
   }
   [[nodiscard]] const PromiseCounts& counts() const noexcept { return counts_; }
+  PromiseEvents(const PromiseEvents&) = delete;
+  PromiseEvents& operator=(const PromiseEvents&) = delete;
 
   /// The isolate goes on under another tracer, or under none.
   void rebind(TracerType* tracer) noexcept {
-    while (depth_ != 0) leave_innermost();
+    while (innermost_ != entered_.data()) leave_innermost();
     beyond_ = 0;
     tracer_ = tracer;
     last_created_ = at_enter_ = kNobodyKnows;
@@ -128,44 +133,43 @@ class PromiseEvents {
     return false;
   }
 
-  /// init. The resource to keep on the promise; nothing to keep where its root is kNone and its id is.
-  [[gnu::always_inline]] inline Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived,
+  /// init, under a tracer. The resource to keep on the promise; nothing to keep where its root is kNone and its id is. `waits`: it is
+  /// known to wait for its parent; else that shows in the next call.
+  [[gnu::always_inline]] inline Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, bool waits,
                                                 StackId stack) noexcept {
     decide(open);
-    if (!is_active()) return {};
-    const Ticks now = tracer_->now();
-    const Resource promise = tracer_->at(now).create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+    Resource promise;
+    if (parent == ResourceId::kNone) {
+      promise = tracer_->create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+    } else if (waits) {
+      promise = tracer_->create_awaiting(ResourceType::kJsPromise, parent, stack);
+    } else {
+      promise = create_undecided(open, parent, parent_is_derived, stack);
+    }
     if (!promise) return promise;
     ++counts_.created;
     last_created_ = promise.id;
-    if (parent != ResourceId::kNone) {
-      const bool is_younger = depth_ == 0 || number(parent) > number(at_enter_);
-      // Member by member, here and below: a temporary is stored in words and loaded in pairs of them, which waits for the store.
-      OpenEnds::Undecided& undecided = open.undecided;
-      undecided.promise = promise;
-      undecided.created = now;
-      undecided.parent = parent;
-      undecided.parent_is_derived = parent_is_derived;
-      undecided.parent_is_younger = is_younger;
-    }
     return promise;
   }
 
-  /// before. `promise` is empty where it was never seen. `frame`: an address in the calling frame, on the stack.
-  [[gnu::always_inline]] inline void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent,
+  /// before. `promise` is empty where it was never seen. `is_reaction`: this is what it waited for its parent to do, and with it
+  /// fulfilled it is over. `frame`: an address in the calling frame, on the stack.
+  [[gnu::always_inline]] inline void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction,
                                              std::uintptr_t frame) noexcept {
     decide(open);
     leave_those_below(frame);
     if (!is_active()) return;
-    if (!is_known) ++counts_.unknown_entered;
-    if (depth_ == kMaxDepth) {
+    if (!is_known) [[unlikely]] ++counts_.unknown_entered;
+    if (innermost_ == &entered_.back()) [[unlikely]] {
       ++counts_.too_deep;
       ++beyond_;
       return;
     }
-    Entered& entered = entered_[depth_++];
-    entered.promise = promise;
-    entered.frame = frame;
+    ++innermost_;
+    innermost_->promise.id = promise.id;
+    innermost_->promise.root = promise.root;
+    innermost_->frame = frame;
+    innermost_->is_reaction = is_reaction;
     at_enter_ = last_created_;
     tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
   }
@@ -173,14 +177,14 @@ class PromiseEvents {
   /// after.
   [[gnu::always_inline]] inline void exited(OpenEnds& open, Resource promise) noexcept {
     decide(open);
-    if (depth_ != 0 && entered_[depth_ - 1].promise == promise) [[likely]]
+    if (innermost_->promise == promise && innermost_ != entered_.data()) [[likely]]
       return leave_innermost();
     exited_out_of_turn(promise);
   }
   [[gnu::noinline]] void exited_out_of_turn(Resource promise) noexcept {
-    std::size_t at = depth_;
-    while (at != 0 && !(entered_[at - 1].promise == promise)) --at;
-    if (at == 0) {
+    Entered* at = innermost_;
+    while (at != entered_.data() && !(at->promise == promise)) --at;
+    if (at == entered_.data()) {
       if (beyond_ != 0) {
         --beyond_;
       } else if (is_active()) {
@@ -188,28 +192,47 @@ class PromiseEvents {
       }
       return;
     }
-    while (depth_ > at) {
+    while (innermost_ != at) {
       ++counts_.exits_missed;
       leave_innermost();
     }
     leave_innermost();
   }
 
-  /// resolve. Held until the next call, which says what has become of it (settled or not). True: it is the wrapper of an
-  /// awaited value, and never waited for its parent.
-  [[gnu::always_inline]] inline bool resolved(OpenEnds& open, Resource promise) noexcept {
+  /// resolve of a promise that V8 fulfils without fail and at once, where that is all there is to say. False: resolved() says more.
+  /// A reaction is fulfilled as the last thing of its callback; nothing of the script's or the host's runs from there to after(): both are
+  /// one moment, and said here. `ends`: this was one.
+  [[gnu::always_inline]] inline bool fulfilled(const OpenEnds& open, Resource promise, bool& ends) noexcept {
+    if (open.undecided.promise || tracer_ == nullptr) [[unlikely]] return false;
+    ends = innermost_->promise.id == promise.id && innermost_->is_reaction;
+    if (ends) {
+      if (!tracer_->settle_and_exit(promise, Outcome::kFulfilled)) [[unlikely]] return false;
+      --innermost_;
+      at_enter_ = kNobodyKnows;
+      return true;
+    }
+    if (tracer_->current().id == ResourceId::kNone) [[unlikely]] return false;
+    tracer_->settle(promise, Outcome::kFulfilled);
+    return true;
+  }
+  /// resolve. `fulfils`: without fail and at once. Else it is held until the next call, which says what has become of it (settled or not).
+  /// True: it is the wrapper of an awaited value, and never waited for its parent.
+  bool resolved(OpenEnds& open, Resource promise, bool fulfils) noexcept {
     const bool is_wrapper = promise && open.undecided.promise.id == promise.id;
-    if (is_wrapper) [[unlikely]]
-      open.undecided.promise = {};
+    if (is_wrapper) open.undecided.promise = {};
     decide(open);
     if (!is_active() || !promise) return is_wrapper;
     const Resource current = tracer_->current();
     Actor by = Actor::kExternal;
     if (current) {
       by = Actor::kInvocation;
-    } else if (current.root == RootId::kUntraced || depth_ != 0 ||
+    } else if (current.root == RootId::kUntraced || innermost_ != entered_.data() ||
                ::v8::MicrotasksScope::IsRunningMicrotasks(isolate_)) {
       by = Actor::kUnknown;  // something runs, but it is not known
+    }
+    if (fulfils) {
+      tracer_->settle(promise, Outcome::kFulfilled, by, current.id);
+      return is_wrapper;
     }
     OpenEnds::Held& held = open.held;
     held.promise = promise;
@@ -223,7 +246,11 @@ class PromiseEvents {
   /// The held promise is in `state` now. Pending: it was only resolved with another.
   void settled(OpenEnds& open, ::v8::Promise::PromiseState state) noexcept {
     if (!open.held.is_held) return;
-    if (state == ::v8::Promise::kPending) {
+    if (open.held.is_known) {
+      ++counts_.places_verified;
+      if (state != ::v8::Promise::kFulfilled) ++counts_.places_wrong;
+      open.held.is_known = false;
+    } else if (state == ::v8::Promise::kPending) {
       ++counts_.settles_withdrawn;
     } else {
       record_held(open.held, outcome_of(state));
@@ -233,9 +260,11 @@ class PromiseEvents {
   /// The held promise cannot be looked at.
   void settled_somehow(OpenEnds& open) noexcept {
     if (!open.held.is_held) return;
-    ++counts_.outcomes_unknown;
-    record_held(open.held, Outcome::kUnknown);
-    open.held.is_held = false;
+    if (!open.held.is_known) {
+      ++counts_.outcomes_unknown;
+      record_held(open.held, Outcome::kUnknown);
+    }
+    open.held.is_held = open.held.is_known = false;
   }
 
   /// What waits for a next call that may not come is said now.
@@ -246,15 +275,31 @@ class PromiseEvents {
 
   /// Callbacks whose frames are gone: the stack has shrunk to `frame`, and no after came for them.
   [[gnu::always_inline]] inline void leave_those_below(std::uintptr_t frame) noexcept {
-    if (depth_ != 0 && entered_[depth_ - 1].frame <= frame) [[unlikely]]
+    if (innermost_->frame <= frame) [[unlikely]]
       leave_all_below(frame);
   }
 
  private:
   struct Entered {
     Resource promise;
-    std::uintptr_t frame;
+    std::uintptr_t frame = ~std::uintptr_t{0};
+    bool is_reaction = false;
   };
+
+  [[gnu::noinline]] Resource create_undecided(OpenEnds& open, ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
+    const Ticks now = tracer_->now();
+    const Resource promise = tracer_->at(now).create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+    if (!promise) return promise;
+    const bool nothing_runs = innermost_ == entered_.data();
+    // Member by member, here and below: a temporary is stored in words and loaded in pairs of them, which waits for the store.
+    OpenEnds::Undecided& undecided = open.undecided;
+    undecided.promise = promise;
+    undecided.created = now;
+    undecided.parent = parent;
+    undecided.parent_is_derived = parent_is_derived;
+    undecided.parent_is_younger = nothing_runs || number(parent) > number(at_enter_);
+    return promise;
+  }
 
   [[gnu::noinline]] void link_undecided(OpenEnds& open) noexcept {
     if (tracer_ != nullptr) {
@@ -265,14 +310,14 @@ class PromiseEvents {
   }
 
   [[gnu::noinline, gnu::cold]] void leave_all_below(std::uintptr_t frame) noexcept {
-    while (depth_ != 0 && entered_[depth_ - 1].frame <= frame) {
+    while (innermost_->frame <= frame) {
       ++counts_.exits_missed;
       leave_innermost();
     }
   }
 
   [[gnu::always_inline]] inline void leave_innermost() noexcept {
-    const Entered& left = entered_[--depth_];
+    const Entered& left = *innermost_--;
     at_enter_ = kNobodyKnows;
     // Tracing stopped and began again in between: the tracer does not know of it any more.
     if (tracer_ != nullptr && tracer_->depth() != 0) tracer_->exit(left.promise);
@@ -288,10 +333,10 @@ class PromiseEvents {
   TracerType* tracer_;
   ResourceId last_created_ = ResourceId::kNone;
   ResourceId at_enter_ = kNobodyKnows;  // the last promise created before the running invocation began
-  std::size_t depth_ = 0;
   std::size_t beyond_ = 0;
   PromiseCounts counts_;
-  std::array<Entered, kMaxDepth> entered_{};
+  std::array<Entered, kMaxDepth + 1> entered_{};  // [0] is below all
+  Entered* innermost_ = entered_.data();
 };
 
 }  // namespace v8_adapter

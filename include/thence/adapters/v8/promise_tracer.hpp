@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "thence/adapters/v8/gc_pauses.hpp"
+#include "thence/adapters/v8/hook_places.hpp"
 #include "thence/adapters/v8/hook_script.hpp"
 #include "thence/adapters/v8/packed_resource.hpp"
 #include "thence/adapters/v8/promise_events.hpp"
@@ -224,7 +225,7 @@ class BasicPromiseTracer {
 
  private:
   /// How often the hooks renew what they keep in V8's young generation.
-  static constexpr std::uint32_t kInitsUntilRenewal = 4096;
+  static constexpr std::uint32_t kHoldsUntilRenewal = 4096;
 
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
@@ -260,15 +261,6 @@ class BasicPromiseTracer {
     return block_->words[word];
   }
 
-  /// What the last hook call left open is closed first, apart from what a hook then does: neither has to keep the other's
-  /// arguments over a call.
-  [[gnu::always_inline, nodiscard]] inline bool has_open_ends() const noexcept {
-    return open_.held.is_held || open_.undecided.promise.id != ResourceId::kNone;
-  }
-  [[gnu::always_inline]] inline void close(Value held) noexcept {
-    look_at_held(held);
-    events_.decide(open_);
-  }
   void look_at_held(Value held) noexcept {
     if (!open_.held.is_held) return;
     if (held->IsUndefined()) [[unlikely]] {
@@ -278,56 +270,75 @@ class BasicPromiseTracer {
     }
   }
 
-  [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
-    const Resource resource = events_.created(open_, parent, parent_is_derived, stack);
-    if (!resource && resource.root == RootId::kNone) return kDoNotStamp;
+  static std::int32_t close_fast(Native, double block, Value held) {
+    BasicPromiseTracer* const self = owner_of(block);
+    return self == nullptr ? 0 : self->close(held);
+  }
+  static void close_slowly(const Info& info) {
+    if (BasicPromiseTracer* const self = owner_of(info)) info.GetReturnValue().Set(self->close(info[1]));
+  }
+  [[gnu::noinline]] std::int32_t close(Value held) noexcept {
+    look_at_held(held);
+    if (--holds_until_renewal_ != 0) return 0;
+    holds_until_renewal_ = kHoldsUntilRenewal;
+    return 1;
+  }
+
+  /// `hook`: the init hook's frame.
+  [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, std::uintptr_t hook,
+                                                              StackId stack) noexcept {
+    bool waits = false;
+    if (parent != ResourceId::kNone) {
+      const ParentIs is = places_.parent(hook);
+      waits = is == ParentIs::kAwaited;
+      if (is == ParentIs::kOwner) {
+        parent = ResourceId::kNone;
+        block_->words[kSharedParentHigh] = 0;
+      }
+    }
+    const Resource resource = events_.created(open_, parent, parent_is_derived, waits, stack);
+    if (!resource && resource.root == RootId::kNone) [[unlikely]]
+      return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
     block_->words[kSharedRoot] = packed.root;
-    block_->words[kSharedParent] = PackedResource::low_of(parent);
-    block_->words[kSharedHigh] = packed.high;
-    return kStamp;
+    block_->words[kSharedParent] = PackedParent::of(parent, waits);
+    std::int32_t answer = kStamp;
+    if ((packed.high | shared(kSharedParentHigh)) != 0) [[unlikely]] {
+      block_->words[kSharedHigh] = packed.high;
+      answer |= kStampWide;
+    }
+    if (parent != ResourceId::kNone && !waits) [[unlikely]] answer |= kKeepParent;
+    return answer;
   }
 
-  static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent, Value held) {
+  static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return kDoNotStamp;
     ++self->fast_calls_;
-    // The caller is the hook's own code: what called the hook is the caller's caller.
-    const std::uintptr_t hooked = detail::load_word(THENCE_V8_FRAME());
-    if (self->has_open_ends()) return self->init_closing(parent, grandparent, held, hooked);
-    return self->init(parent, grandparent, hooked);
+    return self->init(parent, grandparent, detail::load_word(THENCE_V8_FRAME()));
   }
-  [[gnu::noinline]] std::int32_t init_closing(std::int32_t parent, std::int32_t grandparent, Value held,
-                                              std::uintptr_t hooked) noexcept {
-    look_at_held(held);
+  [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
+    if (events_.tracer() == nullptr) [[unlikely]]
+      return kDoNotStamp;
     if (events_.must_decide_chain(open_, PackedResource::id_of(parent, shared(kSharedParentHigh)))) [[unlikely]]
       return kAskSlowly;
-    events_.decide(open_);
-    return init(parent, grandparent, hooked);
-  }
-  [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hooked) noexcept {
-    if (!events_.is_active()) [[unlikely]]
-      return can_pause() ? kAskSlowly : kDoNotStamp;
-    if (inits_until_renewal_-- == 0) [[unlikely]]
-      return kAskSlowly;
-    const StackId stack = stacks_.look_up(hooked);
+    // What called the hook is the stack.
+    const StackId stack = stacks_.look_up(hook);
     if (stack == ScriptStacks::kUnseen) [[unlikely]]
       return kAskSlowly;
-    return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, stack);
+    return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, hook, stack);
   }
   /// The same call where it is no fast one: it has arguments to take apart once more anyway.
   static void init_normally(const Info& info) { info.GetReturnValue().Set(static_cast<std::int32_t>(kAskSlowly)); }
   static void init_slowly(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
-    self->inits_until_renewal_ = kInitsUntilRenewal;
-    self->look_at_held(info[3]);
     const ResourceId parent = PackedResource::id_of(integer(info, 1), self->shared(kSharedParentHigh));
     bool parent_is_derived = integer(info, 2) != 0;
     self->block_->words[kSharedForgetParent] = 0;
     if (self->events_.must_decide_chain(self->open_, parent) &&
-        !self->events_.decide_chain(self->open_, state_of(info[4]))) {
+        !self->events_.decide_chain(self->open_, state_of(info[3]))) {
       self->block_->words[kSharedForgetParent] = 1;
       parent_is_derived = false;
     }
@@ -336,7 +347,7 @@ class BasicPromiseTracer {
       return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
     }
     const StackId stack = self->stacks_.capture(*self->events_.tracer(), self->script_id_);
-    info.GetReturnValue().Set(self->stamp(parent, parent_is_derived, stack));
+    info.GetReturnValue().Set(self->stamp(parent, parent_is_derived, self->calling_hook(), stack));
   }
   [[nodiscard]] static ParentState state_of(Value promise) noexcept {
     if (!promise->IsPromise()) return {};
@@ -344,62 +355,71 @@ class BasicPromiseTracer {
     return {it->State() == ::v8::Promise::kPending, it->HasHandler()};
   }
 
-  static void before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent, Value held) {
+  static void before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return;
     ++self->fast_calls_;
-    if (self->has_open_ends()) return self->before_closing(id, root, parent, held, THENCE_V8_FRAME());
     self->before(id, root, parent, THENCE_V8_FRAME());
   }
   static void before_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) {
-      self->before_closing(integer(info, 1), integer(info, 2), integer(info, 3), info[4], THENCE_V8_FRAME());
+      self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME());
     }
   }
-  [[gnu::noinline]] void before_closing(std::int32_t id, std::int32_t root, std::int32_t parent, Value held,
-                                        std::uintptr_t frame) noexcept {
-    close(held);
-    before(id, root, parent, frame);
-  }
   [[gnu::noinline]] void before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
-    events_.entered(open_, handed(id, root), id >= 0,
-                    parent >= 0 ? PackedResource::id_of(parent, shared(kSharedParentHigh)) : ResourceId::kNone, frame);
+    const bool has_begun = parent == PackedParent::kBegun;
+    const ResourceId waited_for =
+        has_begun ? ResourceId::kNone : PackedResource::id_of(PackedParent::low_of(parent), shared(kSharedParentHigh));
+    events_.entered(open_, handed(id, root), id >= 0, waited_for, parent > 0, frame);
   }
 
-  static void after_fast(Native, double block, std::int32_t id, std::int32_t root, Value held) {
+  static void after_fast(Native, double block, std::int32_t id, std::int32_t root) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return;
     ++self->fast_calls_;
-    if (self->has_open_ends()) return self->after_closing(id, root, held);
     self->after(id, root);
   }
   static void after_slowly(const Info& info) {
-    if (BasicPromiseTracer* const self = owner_of(info)) self->after_closing(integer(info, 1), integer(info, 2), info[3]);
-  }
-  [[gnu::noinline]] void after_closing(std::int32_t id, std::int32_t root, Value held) noexcept {
-    close(held);
-    after(id, root);
+    if (BasicPromiseTracer* const self = owner_of(info)) self->after(integer(info, 1), integer(info, 2));
   }
   [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept { events_.exited(open_, handed(id, root)); }
 
-  static std::int32_t resolve_fast(Native, double block, std::int32_t id, std::int32_t root, Value held) {
+  /// `kVerifies`: what the place tells is compared with what the promise has become by the next call.
+  template <bool kVerifies>
+  static std::int32_t resolve_fast(Native, double block, std::int32_t id, std::int32_t root) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    if (self->has_open_ends()) return self->resolve_closing(id, root, held);
-    return self->resolve(id, root);
+    if (!self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()))) [[unlikely]] return self->resolve(id, root, false);
+    return self->template fulfil<kVerifies>(id, root);
   }
+  template <bool kVerifies>
   static void resolve_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) {
-      info.GetReturnValue().Set(self->resolve_closing(integer(info, 1), integer(info, 2), info[3]));
+      const bool fulfils = self->places_.fulfils(self->calling_hook());
+      const std::int32_t id = integer(info, 1);
+      const std::int32_t root = integer(info, 2);
+      info.GetReturnValue().Set(fulfils ? self->template fulfil<kVerifies>(id, root) : self->resolve(id, root, false));
     }
   }
-  [[gnu::noinline, nodiscard]] std::int32_t resolve_closing(std::int32_t id, std::int32_t root, Value held) noexcept {
-    look_at_held(held);
-    return resolve(id, root);
+  template <bool kVerifies>
+  [[gnu::noinline, nodiscard]] std::int32_t fulfil(std::int32_t id, std::int32_t root) noexcept {
+    const Resource promise = handed(id, root);
+    bool ends;
+    if (!events_.fulfilled(open_, promise, ends)) [[unlikely]] return resolve(id, root, true);
+    if constexpr (kVerifies) open_.held.is_known = open_.held.is_held = true;
+    return (ends ? kLeft : 0) | (kVerifies ? kHold : 0);
   }
-  [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root) noexcept {
-    return events_.resolved(open_, handed(id, root)) ? 1 : 0;
+  [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, bool fulfils) noexcept {
+    const Resource promise = handed(id, root);
+    const bool never_waited = events_.resolved(open_, promise, fulfils);
+    return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold);
+  }
+
+  /// The frame of the hook that a slow call comes from.
+  [[nodiscard]] std::uintptr_t calling_hook() const noexcept {
+    const FrameWalker& walker = stacks_.walker();
+    return walker.problem() == nullptr ? walker.caller_of(walker.innermost_exit()) : 0;
   }
 
   /// The resource that a hook handed on.
@@ -437,12 +457,14 @@ class BasicPromiseTracer {
       return made->GetFunction(context).ToLocal(&function) &&
              native->CreateDataProperty(context, text(name), function).FromMaybe(false);
     };
+    static const FastFunction fast_close = fast_function(&close_fast);
     static const FastFunction fast_init = fast_function(&init_fast);
     static const FastFunction fast_before = fast_function(&before_fast);
     static const FastFunction fast_after = fast_function(&after_fast);
-    static const FastFunction fast_resolve = fast_function(&resolve_fast);
-    if (!add("init", &init_normally, &fast_init) || !add("before", &before_slowly, &fast_before) ||
-        !add("after", &after_slowly, &fast_after) || !add("resolve", &resolve_slowly, &fast_resolve) ||
+    const bool verifies = stacks_.verifies();
+    static const FastFunction fast_resolve[] = {fast_function(&resolve_fast<false>), fast_function(&resolve_fast<true>)};
+    if (!add("close", &close_slowly, &fast_close) || !add("init", &init_normally, &fast_init) || !add("before", &before_slowly, &fast_before) ||
+        !add("after", &after_slowly, &fast_after) || !add("resolve", verifies ? &resolve_slowly<true> : &resolve_slowly<false>, &fast_resolve[verifies ? 1 : 0]) ||
         !add("initSlowly", &init_slowly, nullptr)) {
       return false;
     }
@@ -473,6 +495,7 @@ class BasicPromiseTracer {
 
   void hook(::v8::Local<::v8::Context> context) noexcept {
     if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(&isolate_hook);
+    if (!places_.is_calibrated()) places_.calibrate(isolate_, own_context_.Get(isolate_), stacks_.walker());
     context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_),
                              functions_[kAfterHook].Get(isolate_), functions_[kResolveHook].Get(isolate_));
   }
@@ -624,7 +647,7 @@ class BasicPromiseTracer {
         self->look_at_held(held);
         const Stamp stamp = self->read_stamp(promise);
         const bool is_known = !stamp.object.IsEmpty();
-        self->events_.entered(self->open_, stamp.resource, is_known, stamp.parent, THENCE_V8_FRAME());
+        self->events_.entered(self->open_, stamp.resource, is_known, stamp.parent, false, THENCE_V8_FRAME());
         if (is_known && !stamp.has_begun) stamp.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate, -1));
         break;
       }
@@ -636,7 +659,7 @@ class BasicPromiseTracer {
         const Stamp stamp = self->read_stamp(promise);
         self->look_at_held(held);
         if (stamp.object.IsEmpty()) break;
-        if (self->events_.resolved(self->open_, stamp.resource)) {
+        if (self->events_.resolved(self->open_, stamp.resource, false)) {
           stamp.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate, 0));
         }
         self->held_.Reset(isolate, promise);
@@ -657,7 +680,7 @@ class BasicPromiseTracer {
     }
     if (!events_.is_active()) return pause();
     const StackId stack = stacks_.capture(*events_.tracer(), 0);
-    const Resource resource = events_.created(open_, parent_id, parent_is_derived, stack);
+    const Resource resource = events_.created(open_, parent_id, parent_is_derived, false, stack);
     if (!resource && resource.root == RootId::kNone) return;
     write_stamp(promise, resource, parent_id);
     if (parent->IsPromise()) last_parent_.Reset(isolate_, parent);
@@ -704,7 +727,8 @@ class BasicPromiseTracer {
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
   std::shared_ptr<::v8::BackingStore> shared_memory_;
   Block* block_ = nullptr;
-  std::uint32_t inits_until_renewal_ = kInitsUntilRenewal;
+  HookPlaces places_;
+  std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
   int script_id_ = 0;
   // the isolate way
   ::v8::Global<::v8::Private> key_;

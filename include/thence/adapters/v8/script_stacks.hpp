@@ -45,7 +45,9 @@ struct StackOptions {
   std::size_t entries =
       1 << 13;  ///< distinct stacks kept between two collections; when full, all are forgotten (counted)
   std::size_t words = 1 << 17;  ///< raw words kept for them (8 bytes each), likewise
-  bool verify = false;  ///< V8 is asked at every hit too, and wrong ones are counted. For tests: it costs as kEvery
+  /// V8 is asked at every hit too, and wrong ones are counted; by context hooks, what their places tell as well (PromiseCounts). For
+  /// tests: it costs as kEvery.
+  bool verify = false;
 };
 
 struct StackCounts {
@@ -90,13 +92,15 @@ class ScriptStacks {
   /// Why fingerprints were asked for and are not used; empty otherwise.
   [[nodiscard]] std::string_view why() const noexcept { return why_ == nullptr ? std::string_view{} : why_; }
   [[nodiscard]] const StackCounts& counts() const noexcept { return counts_; }
+  [[nodiscard]] bool verifies() const noexcept { return options_.verify; }
+  [[nodiscard]] const FrameWalker& walker() const noexcept { return walker_; }
 
   /// Before the first capture; runs JavaScript in `context`. Does nothing the second time.
   void calibrate(::v8::Local<::v8::Context> context) {
-    if (mode_ != StackMode::kFingerprint || is_calibrated_) return;
+    if (is_calibrated_) return;
     is_calibrated_ = true;
     walker_.calibrate(context);
-    if (walker_.problem() == nullptr) return;
+    if (mode_ != StackMode::kFingerprint || walker_.problem() == nullptr) return;
     why_ = walker_.problem();
     mode_ = StackMode::kEvery;
   }
