@@ -85,35 +85,93 @@ class FrameWalker {
     bool complete = false;  ///< the words tell the innermost `frames` frames
   };
 
-  /// The words of the frames that called the frame at `fp`. Complete when all frames are told, or at least `wanted` of JavaScript's.
+  /// The words of the frames that called the frame at `fp`: return addresses, each with what it tells of its frame (Kind), and after an
+  /// interpreted frame's its bytecode array and offset. Complete when all frames are told, or at least `wanted` of JavaScript's.
   [[nodiscard]] [[gnu::no_sanitize_address]] Walk walk(std::uintptr_t fp, std::size_t wanted,
                                                        std::span<std::uint64_t, kMaxWords> words) const noexcept {
-    std::uint64_t* next = words.data();
-    const bool complete = each_word(fp, wanted, [&next, end = next + kMaxWords](std::uint64_t word) {
-      if (next == end) return false;
-      *next++ = word;
-      return true;
-    });
-    return {static_cast<std::size_t>(next - words.data()), complete};
+    std::size_t script_frames = 0;
+    std::size_t count = 0;
+    if (!is_on_stack(fp, THENCE_V8_FRAME())) return {};
+    for (std::size_t physical = 0; physical < kMaxPhysicalFrames && count + 3 <= kMaxWords; ++physical) {
+      const std::uintptr_t return_address = detail::load_word(fp + 8);
+      const std::uintptr_t caller = detail::load_word(fp);
+      if (!is_on_stack(caller, fp)) return {count, false};
+      fp = caller;
+      std::uint64_t& word = words[count++];
+      word = return_address;
+      const auto marker = static_cast<std::intptr_t>(detail::load_word(fp - 8));
+      if ((marker & 1) != 0) {  // a context: a frame of JavaScript
+        if (is_in_builtins(return_address)) {
+          if (is_interpreted(return_address)) {
+            const std::uintptr_t array = detail::load_word(fp + bytecode_array_);
+            const std::uintptr_t offset = detail::load_word(fp + bytecode_offset_);
+            if (is_heap_object(array) && is_bytecode_offset(offset)) {
+              word |= kInterpreted;
+              words[count++] = array;
+              words[count++] = offset;
+            }
+            if (interpreter_return_ != 0) ++script_frames;
+          }
+        } else {
+          ++script_frames;
+        }
+        if (script_frames != wanted) continue;
+        word |= kLast;
+        return {count, true};
+      }
+      if (marker == entry_ || marker == construct_entry_) {
+        const std::uintptr_t before = detail::load_word(fp - exit_slot_);
+        word |= kEntry;
+        if (before == 0) {
+          word |= kLast;
+          return {count, true};
+        }
+        if (!is_on_stack(before, fp)) return {count, false};
+        fp = before;
+        continue;
+      }
+      if (is_wasm(marker)) return {count, false};  // its code is freed at times of its own
+    }
+    return {count, false};
   }
 
-  /// Whether walk() would be complete, with just these words. No word is stored.
-  [[nodiscard]] [[gnu::no_sanitize_address]] bool matches(std::uintptr_t fp, std::size_t wanted,
-                                                          std::span<const std::uint64_t> words) const noexcept {
-    const std::uint64_t* next = words.data();
-    const std::uint64_t* const end = next + words.size();
-    return each_word(fp, wanted, [&next, end](std::uint64_t word) { return next != end && *next++ == word; }) && next == end;
+  /// Whether the frame at `fp` is on the stack of the calling thread.
+  [[gnu::always_inline, nodiscard]] inline bool is_here(std::uintptr_t fp) const noexcept {
+    return is_on_stack(fp, THENCE_V8_FRAME());
+  }
+  /// Matches no frames.
+  static constexpr std::uint64_t kNoWords = 0;
+  /// Whether walk() would be complete, with just these words, which a complete one gave, for a frame that is_here(). No word is stored;
+  /// a frame that returns to where the one before did is of the same kind, and that is not asked again.
+  [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline bool matches(std::uintptr_t fp,
+                                                                                     const std::uint64_t* next) const noexcept {
+    for (;;) {
+      const std::uint64_t word = *next++;
+      const std::uintptr_t return_address = detail::load_word(fp + 8);
+      fp = detail::load_word(fp);
+      if (word == return_address) continue;
+      if ((word & ~kKinds) != return_address) return false;
+      if ((word & kInterpreted) != 0) {
+        if (detail::load_word(fp + bytecode_array_) != next[0] || detail::load_word(fp + bytecode_offset_) != next[1]) return false;
+        next += 2;
+      }
+      if ((word & kEntry) != 0) {
+        const std::uintptr_t before = detail::load_word(fp - exit_slot_);
+        if ((word & kLast) != 0) return before == 0;
+        if (!is_on_stack(before, fp)) return false;
+        fp = before;
+        continue;
+      }
+      if ((word & kLast) != 0) return true;
+    }
   }
 
-  /// A number that differs for most stacks, from the innermost frames alone.
-  [[nodiscard]] [[gnu::no_sanitize_address]] std::uint64_t clue(std::uintptr_t fp) const noexcept {
-    if (!is_on_stack(fp, THENCE_V8_FRAME())) return 0;
+  /// A number that differs for most stacks, from the innermost frames alone, for a frame of V8's that is_here().
+  [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline std::uint64_t clue(std::uintptr_t fp) const noexcept {
     const std::uintptr_t caller = detail::load_word(fp);
     std::uint64_t mixed = detail::load_word(fp + 8) ^ fp << 8;
-    if (is_on_stack(caller, fp)) {
-      mixed += detail::load_word(caller + 8) << 5;
-      mixed ^= detail::load_word(caller + bytecode_offset_) >> 25;
-    }
+    mixed += detail::load_word(caller + 8) << 5;
+    mixed ^= detail::load_word(caller + bytecode_offset_) >> 25;
     return mixed * 0x9E3779B97F4A7C15u;
   }
 
@@ -163,43 +221,13 @@ class FrameWalker {
     [[nodiscard]] bool has(std::uintptr_t address) const noexcept { return address >= begin && address < end; }
   };
 
-  /// Hands the words one by one to `take`, until it answers false. True: complete.
-  template <class Take>
-  [[nodiscard]] [[gnu::no_sanitize_address]] bool each_word(std::uintptr_t fp, std::size_t wanted,
-                                                            Take&& take) const noexcept {
-    std::size_t script_frames = 0;
-    if (!is_on_stack(fp, THENCE_V8_FRAME())) return false;
-    for (std::size_t physical = 0; physical < kMaxPhysicalFrames; ++physical) {
-      const std::uintptr_t return_address = detail::load_word(fp + 8);
-      const std::uintptr_t caller = detail::load_word(fp);
-      if (!is_on_stack(caller, fp) || !take(return_address)) return false;
-      fp = caller;
-      const auto marker = static_cast<std::intptr_t>(detail::load_word(fp - 8));
-      if ((marker & 1) != 0) {  // a context: a frame of JavaScript
-        if (is_in_builtins(return_address)) {
-          if (is_interpreted(return_address)) {
-            const std::uintptr_t array = detail::load_word(fp + bytecode_array_);
-            const std::uintptr_t offset = detail::load_word(fp + bytecode_offset_);
-            if (is_heap_object(array) && is_bytecode_offset(offset) && (!take(array) || !take(offset))) return false;
-            if (interpreter_return_ != 0) ++script_frames;
-          }
-        } else {
-          ++script_frames;
-        }
-        if (script_frames == wanted) return true;
-        continue;
-      }
-      if (marker == entry_ || marker == construct_entry_) {
-        const std::uintptr_t before = detail::load_word(fp - exit_slot_);
-        if (before == 0) return true;
-        if (!is_on_stack(before, fp)) return false;
-        fp = before;
-        continue;
-      }
-      if (is_wasm(marker)) return false;  // its code is freed at times of its own
-    }
-    return false;
-  }
+  /// What a return address has told of its frame, in the bits that no address has.
+  enum Kind : std::uint64_t {
+    kInterpreted = std::uint64_t{1} << 61,  ///< its bytecode array and offset follow
+    kEntry = std::uint64_t{1} << 62,        ///< C++ called JavaScript here
+    kLast = std::uint64_t{1} << 63,         ///< nothing further out is told
+    kKinds = kInterpreted | kEntry | kLast,
+  };
 
   [[nodiscard]] bool is_on_stack(std::uintptr_t fp, std::uintptr_t above) const noexcept {
     return fp > above && fp < stack_top_ && fp % sizeof(void*) == 0;

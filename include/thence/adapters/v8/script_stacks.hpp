@@ -118,6 +118,7 @@ class ScriptStacks {
     const StackId found = find(fp);
     if (options_.verify) {
       expected_ = found;
+      if (found != kUnseen) walk_.complete = true;
       return kUnseen;
     }
     if (found == kUnseen) return kUnseen;
@@ -169,6 +170,11 @@ class ScriptStacks {
     StackId id = StackId::kNone;
   };
 
+  struct Recent {
+    const std::uint64_t* words = &FrameWalker::kNoWords;
+    StackId id = StackId::kNone;
+  };
+
   static void after_gc(::v8::Isolate*, ::v8::GCType type, ::v8::GCCallbackFlags, void* data) {
     if (!may_move_code(type)) return;
     auto& self = *static_cast<ScriptStacks*>(data);
@@ -181,6 +187,7 @@ class ScriptStacks {
     expected_ = kUnseen;
     if (used_entries_ == 0) return;
     std::fill_n(table_.get(), options_.entries, Entry{});
+    recent_.fill(Recent{});
     used_entries_ = used_words_ = 0;
   }
 
@@ -195,13 +202,15 @@ class ScriptStacks {
 
   /// The same place shows mostly the same stack as before: its words are compared while the frames are walked, and neither
   /// copied nor hashed.
-  [[nodiscard]] StackId find(std::uintptr_t fp) noexcept {
-    std::uint32_t& recent = recent_[walker_.clue(fp) >> (64 - kRecentBits)];
-    const Entry& guess = table_[recent];
-    if (guess.words != 0 && walker_.matches(fp, options_.frames, {words_.get() + guess.first_word, guess.words})) {
-      walk_ = {guess.words, true};
-      return guess.id;
+  [[gnu::no_sanitize_address]] [[nodiscard]] StackId find(std::uintptr_t fp) noexcept {
+    if (!walker_.is_here(fp)) [[unlikely]] {
+      walk_ = {};
+      return kUnseen;
     }
+    Recent& recent = recent_[walker_.clue(fp) >> (64 - kRecentBits)];
+    return walker_.matches(fp, recent.words) ? recent.id : find_in_table(fp, recent);
+  }
+  [[gnu::noinline, nodiscard]] StackId find_in_table(std::uintptr_t fp, Recent& recent) noexcept {
     walk_ = walker_.walk(fp, options_.frames, buffer_);
     if (!walk_.complete) return kUnseen;
     hash_ = hash_of({buffer_.data(), walk_.words});
@@ -210,7 +219,7 @@ class ScriptStacks {
       const Entry& entry = table_[at];
       if (entry.hash == hash_ && entry.words == walk_.words &&
           std::equal(buffer_.data(), buffer_.data() + walk_.words, words_.get() + entry.first_word)) {
-        recent = static_cast<std::uint32_t>(at);
+        recent = {words_.get() + entry.first_word, entry.id};
         return entry.id;
       }
     }
@@ -278,7 +287,7 @@ class ScriptStacks {
   StackId expected_ = kUnseen;  // verify: what the cache said, until V8 has said it too
   std::array<std::uint64_t, FrameWalker::kMaxWords> buffer_{};
   static constexpr unsigned kRecentBits = 6;
-  std::array<std::uint32_t, std::size_t{1} << kRecentBits> recent_{};  // entries seen last, by clue; any entry will do
+  std::array<Recent, std::size_t{1} << kRecentBits> recent_{};  // stacks seen last, by clue
   std::unique_ptr<Entry[]> table_;
   std::unique_ptr<std::uint64_t[]> words_;
   std::size_t used_entries_ = 0;
