@@ -1987,8 +1987,17 @@ class BasicPromiseTracer {
       return kAskSlowly;
     return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, hook, stack);
   }
-  /// The same call where it is no fast one: it has arguments to take apart once more anyway.
-  static void init_normally(const Info& info) { info.GetReturnValue().Set(static_cast<std::int32_t>(kAskSlowly)); }
+  /// The same call where it is no fast one: the hook's place and its stack are asked as in init_slowly(), the last parent's state is not there.
+  static void init_normally(const Info& info) {
+    BasicPromiseTracer* const self = owner_of(info);
+    std::int32_t answer = kDoNotStamp;
+    if (self != nullptr) {
+      const ResourceId parent = PackedResource::id_of(integer(info, 1), self->shared(kSharedParentHigh));
+      answer = self->events_.must_decide_chain(self->open_, parent) ? kAskSlowly
+                                                                    : self->init_in_slow_call(parent, integer(info, 2) != 0);
+    }
+    info.GetReturnValue().Set(answer);
+  }
   static void init_slowly(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
@@ -2000,12 +2009,15 @@ class BasicPromiseTracer {
       self->block_->words[kSharedForgetParent] = 1;
       parent_is_derived = false;
     }
-    if (!self->events_.is_active()) {
-      self->pause();
-      return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
+    info.GetReturnValue().Set(self->init_in_slow_call(parent, parent_is_derived));
+  }
+  [[nodiscard]] std::int32_t init_in_slow_call(ResourceId parent, bool parent_is_derived) noexcept {
+    if (!events_.is_active()) {
+      pause();
+      return kDoNotStamp;
     }
-    const StackId stack = self->stacks_.capture(*self->events_.tracer(), self->script_id_);
-    info.GetReturnValue().Set(self->stamp(parent, parent_is_derived, self->calling_hook(), stack));
+    const StackId stack = stacks_.capture(*events_.tracer(), script_id_);
+    return stamp(parent, parent_is_derived, calling_hook(), stack);
   }
   [[nodiscard]] static ParentState state_of(Value promise) noexcept {
     if (!promise->IsPromise()) return {};
