@@ -392,6 +392,40 @@ TEST_CASE("a range set holds what was put in, in as few ranges as there are gaps
   }
 }
 
+TEST_CASE("roots that are open stay so, each with what was heard of it, while others among them are closed") {
+  RootBook book(RootLimits{.settle_ns = 10});
+  const auto event = [](EventKind kind, std::uint64_t root, std::uint64_t time) {
+    TraceEvent made;
+    made.kind = kind;
+    made.root = static_cast<RootId>(root);
+    made.time = static_cast<Timestamp>(time);
+    return made;
+  };
+  for (std::uint64_t root = 1; root <= 60; ++root) REQUIRE(book.admit(event(EventKind::kEntered, root, root)));
+  for (std::uint64_t root = 1; root <= 60; ++root) REQUIRE(book.admit(event(EventKind::kExited, root, 60 + root)));
+  std::vector<std::uint64_t> closed, expected;
+  const auto close = [&](std::uint64_t time) {
+    book.close_due(static_cast<Timestamp>(time), [&](RootId root, SealReason reason) {
+      CHECK(reason == SealReason::kFinished);
+      closed.push_back(number(root));
+    });
+  };
+  for (const std::uint64_t step : {3u, 2u, 1u}) {  // every third one, then those left with an even number, then the rest
+    for (std::uint64_t root = step; root <= 60; root += step) {
+      if (std::find(closed.begin(), closed.end(), root) == closed.end()) {
+        REQUIRE(book.admit(event(EventKind::kRootFinished, root, 1'000)));
+        expected.push_back(root);
+      }
+    }
+    close(1'009);
+    REQUIRE(closed.size() < expected.size());
+    close(1'010);
+    REQUIRE(closed == expected);
+    for (const std::uint64_t root : closed) REQUIRE(!book.admit(event(EventKind::kExited, root, 1'005)));
+    REQUIRE(book.open() == 60 - closed.size());
+  }
+}
+
 TEST_CASE("a sink that cannot be written tells the host once, and does not stop it") {
   struct FullDisk : IgnoringSink {
     FileBytes bytes{"/dev/full", 64};

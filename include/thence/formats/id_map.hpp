@@ -26,7 +26,7 @@ inline namespace THENCE_ABI {
 
 /// 64-bit keys other than 0 to 32-bit places.
 ///   Threads   one.
-///   Cost      O(1) expected; at most three quarters full.
+///   Cost      O(1) expected; at most half full, so that what is not there is known after three looks.
 ///   When full it doubles.
 ///   Errors    std::bad_alloc.
 class IdMap {
@@ -45,7 +45,7 @@ class IdMap {
 
   /// `key` must not be there yet.
   void insert(std::uint64_t key, std::uint32_t place) {
-    if ((size_ + 1) * 4 > slots_.size() * 3) grow();
+    if ((size_ + 1) * 2 > slots_.size()) grow();
     put(key, place);
     ++size_;
   }

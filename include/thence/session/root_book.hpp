@@ -4,57 +4,61 @@
 // A root is closed when the host has said that it is done and nothing of it runs; when it was answered and a grace has passed;
 // or when nothing was heard of it for long, because its end was lost. Numbers of closed roots are kept as ranges, whose count
 // depends on the roots that are open, not on those that were.
-// Layer: session (includes core/ only).
+// Layer: session (includes formats/, core/).
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
-#include <map>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/formats/id_map.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
 
 /// A set of numbers that holds few ranges.
+///   Cost      contains: O(1) beyond the last range, else O(log ranges); insert: O(1) at the last range's end, else O(ranges)
 class RangeSet {
  public:
-  [[nodiscard]] bool contains(std::uint64_t value) const {
-    auto after = ranges_.upper_bound(value);
-    return after != ranges_.begin() && value < (--after)->second;
+  [[nodiscard]] bool contains(std::uint64_t value) const noexcept {
+    const std::size_t after = first_after(value);
+    return after != 0 && value < ranges_[after - 1].end;
   }
   void insert(std::uint64_t value) {
-    auto after = ranges_.upper_bound(value);
-    if (after != ranges_.begin()) {
-      auto before = std::prev(after);
-      if (value < before->second) return;
-      if (value == before->second) {
-        before->second = value + 1;
-        if (after != ranges_.end() && after->first == value + 1) {
-          before->second = after->second;
-          ranges_.erase(after);
-        }
-        return;
-      }
+    const std::size_t after = first_after(value);
+    const bool meets_next = after != ranges_.size() && ranges_[after].begin == value + 1;
+    if (after != 0 && value <= ranges_[after - 1].end) {
+      Range& before = ranges_[after - 1];
+      if (value < before.end) return;
+      before.end = meets_next ? ranges_[after].end : value + 1;
+      if (meets_next) ranges_.erase(place(after));
+    } else if (meets_next) {
+      ranges_[after].begin = value;
+    } else {
+      ranges_.insert(place(after), {value, value + 1});
     }
-    if (after != ranges_.end() && after->first == value + 1) {
-      const std::uint64_t end = after->second;
-      ranges_.erase(after);
-      ranges_.emplace(value, end);
-      return;
-    }
-    ranges_.emplace(value, value + 1);
   }
   [[nodiscard]] std::size_t ranges() const noexcept { return ranges_.size(); }
 
  private:
-  std::map<std::uint64_t, std::uint64_t> ranges_;  // begin -> end
+  struct Range {
+    std::uint64_t begin, end;
+  };
+
+  /// The first range that begins beyond `value`. Mostly there is none: what is asked for is young.
+  [[nodiscard]] std::size_t first_after(std::uint64_t value) const noexcept {
+    if (ranges_.empty() || ranges_.back().begin <= value) return ranges_.size();
+    const auto found = std::upper_bound(ranges_.begin(), ranges_.end(), value,
+                                        [](std::uint64_t wanted, const Range& range) { return wanted < range.begin; });
+    return static_cast<std::size_t>(found - ranges_.begin());
+  }
+  [[nodiscard]] std::vector<Range>::iterator place(std::size_t at) { return ranges_.begin() + static_cast<std::ptrdiff_t>(at); }
+
+  std::vector<Range> ranges_;  // in order
 };
 
 struct RootLimits {
@@ -74,20 +78,8 @@ class RootBook {
   /// False: the event's root was closed before; it is to be counted, not kept.
   bool admit(const TraceEvent& event) {
     if (event.root == RootId::kNone) return true;
-    if (event.root != last_root_ || last_ == nullptr) {
-      const auto found = open_.find(event.root);
-      if (found != open_.end()) {
-        last_ = &found->second;
-      } else {
-        if (sealed_.contains(number(event.root))) {
-          ++after_seal_;
-          return false;
-        }
-        last_ = &open_[event.root];
-      }
-      last_root_ = event.root;
-    }
-    OpenRoot& root = *last_;
+    if (event.root != last_root_ && !find_or_open(event.root)) [[unlikely]] return false;
+    OpenRoot& root = open_[last_];
     if (ns_between(root.last_event, event.time) > 0) root.last_event = event.time;
     switch (event.kind) {
       case EventKind::kCreated:
@@ -145,6 +137,7 @@ class RootBook {
 
  private:
   struct OpenRoot {
+    RootId id = RootId::kNone;
     ResourceId resource = ResourceId::kNone;
     Timestamp last_event = {};
     Timestamp answered_at = {};
@@ -154,31 +147,64 @@ class RootBook {
     bool finished = false;
   };
 
+  /// Makes `id` the last root; it is opened if need be. False: it was closed before.
+  [[gnu::noinline]] bool find_or_open(RootId id) {
+    if (const std::uint32_t known = places_.find(number(id)); known != IdMap::kAbsent) {
+      last_ = known;
+      last_root_ = id;
+      return true;
+    }
+    if (sealed_.contains(number(id))) {
+      ++after_seal_;
+      return false;
+    }
+    last_ = open_.size();
+    open_.emplace_back().id = id;
+    places_.insert(number(id), static_cast<std::uint32_t>(last_));
+    last_root_ = id;
+    return true;
+  }
+
   /// In the order of their numbers, whatever the table's is.
   template <class Due, class Seal>
   void close_if(Due&& due, Seal& seal) {
     due_.clear();
-    for (const auto& [id, root] : open_) {
+    for (std::size_t at = 0; at != open_.size();) {
       SealReason reason{};
-      if (due(root, reason)) due_.emplace_back(id, reason);
+      if (due(open_[at], reason)) {
+        due_.emplace_back(open_[at].id, reason);
+        remove(at);
+      } else {
+        ++at;
+      }
     }
+    if (!due_.empty()) last_root_ = RootId::kNone;
     std::sort(due_.begin(), due_.end());
     for (const auto& [id, reason] : due_) {
-      open_.erase(id);
       sealed_.insert(number(id));
       ++sealed_count_;
       if (reason == SealReason::kAbandoned) ++abandoned_;
       seal(id, reason);
     }
-    last_ = nullptr;
+  }
+  /// The last one takes its place.
+  void remove(std::size_t at) {
+    places_.erase(number(open_[at].id));
+    if (at + 1 != open_.size()) {
+      open_[at] = open_.back();
+      places_.erase(number(open_[at].id));
+      places_.insert(number(open_[at].id), static_cast<std::uint32_t>(at));
+    }
+    open_.pop_back();
   }
 
   RootLimits limits_;
-  std::unordered_map<RootId, OpenRoot> open_;
+  std::vector<OpenRoot> open_;
+  IdMap places_;  // in it
   RangeSet sealed_;
   std::vector<std::pair<RootId, SealReason>> due_;
-  RootId last_root_ = RootId::kNone;
-  OpenRoot* last_ = nullptr;
+  RootId last_root_ = RootId::kNone;  // the last event's
+  std::size_t last_ = 0;              // its place
   std::uint64_t sealed_count_ = 0;
   std::uint64_t abandoned_ = 0;
   std::uint64_t after_seal_ = 0;
