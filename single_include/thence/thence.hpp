@@ -2834,6 +2834,24 @@ class EventArena {
   std::size_t used_ = 0;
 };
 
+/// Events that go to the sinks together.
+class DrainBatch {
+ public:
+  static constexpr std::size_t kEvents = 256;
+
+  /// Room for one more, whose content is an earlier one's.
+  [[nodiscard]] TraceEvent& add() noexcept { return events_[size_++]; }
+  void remove_last() noexcept { --size_; }
+  void clear() noexcept { size_ = 0; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] bool full() const noexcept { return size_ == kEvents; }
+  [[nodiscard]] std::span<const TraceEvent> events() const noexcept { return {events_.get(), size_}; }
+
+ private:
+  std::unique_ptr<TraceEvent[]> events_ = std::make_unique<TraceEvent[]>(kEvents);
+  std::size_t size_ = 0;
+};
+
 /// The records of one lane that were not handed on yet: as the ring had them, in order of time, and decoded one by one.
 ///   Threads   one
 ///   Cost      add: a copy of the record; next: its decoding
@@ -2846,6 +2864,12 @@ class LaneReader {
   template <class ToTime>
   void add(const RecordView& record, ToTime&& to_time) {
     const Event& head = record.head();
+    if (is_plain(head.kind()) && (count_of(head.time()) >= newest_ || empty())) [[likely]] {
+      ++records_;
+      newest_ = count_of(head.time());
+      append(head);
+      return;
+    }
     if (head.kind() == EventKind::kPayload) return;  // the tail of a record whose head is gone
     if (head.kind() == EventKind::kLost) [[unlikely]] count_loss(head, to_time);
     push(record);
@@ -2858,49 +2882,48 @@ class LaneReader {
     add(RecordView(&head, 0, 0), to_time);
   }
 
-  [[nodiscard]] bool empty() const noexcept { return taken_ == slots_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return taken_ == end_; }
   /// When the next one was made.
   [[nodiscard]] Ticks front() const noexcept { return slots_[taken_].time(); }
 
-  /// Takes the next one: decodes it to `event`, which is as it was made, and what it points to into `arena`.
+  /// Takes the next one: decodes it to `event`, all of which is written, and what it points to into `arena`. `time` is front()'s.
   /// `to_time(Ticks)`, `stack(StackId) -> StackId` and `redact(key, value) -> string_view` are the session's.
   template <class ToTime, class Stack, class Redact>
-  [[gnu::always_inline]] inline void next(TraceEvent& event, EventArena& arena, ToTime&& to_time, Stack&& stack, Redact&& redact) {
+  [[gnu::always_inline]] inline void next(TraceEvent& event, Timestamp time, EventArena& arena, ToTime&& to_time, Stack&& stack,
+                                          Redact&& redact) {
     const Event& head = slots_[taken_];
-    event.lane = lane_;
-    event.kind = head.kind();
-    event.time = to_time(head.time());
-    switch (head.kind()) {
-      case EventKind::kAnnotated: {
-        const RecordView record(slots_.data(), ~std::uint64_t{0}, taken_);
-        event.resource = head.resource();
-        event.root = head.root();
-        event.annotation = decode_annotation(record, arena, redact);
-        taken_ += payload_slots(head);
-        break;
-      }
-      case EventKind::kCounter:
-        event.counter = static_cast<CounterId>(number(head.resource()));
-        event.annotation = keep(arena, {}, number_value(static_cast<ValueKind>(head.flags()), head.other));
-        break;
-      case EventKind::kLost:
-        event.loss = new (arena.take(sizeof(LossRange))) LossRange(loss_of(head, to_time));
-        break;
-      default:
-        event.flags = head.flags();
-        event.resource = head.resource();
-        event.other = head.other_id();
-        event.root = head.root();
-        event.type = head.type();
-        if (head.stack() != StackId::kNone) event.stack = stack(head.stack());
-        break;
+    const EventKind kind = head.kind();
+    if (is_plain(kind)) [[likely]] {
+      event = {.time = time,
+               .resource = head.resource(),
+               .other = head.other_id(),
+               .root = head.root(),
+               .lane = lane_,
+               .stack = head.stack() == StackId::kNone ? StackId::kNone : stack(head.stack()),
+               .type = head.type(),
+               .kind = kind,
+               .flags = head.flags()};
+      ++taken_;
+      return;
     }
-    ++taken_;
+    event = {.time = time, .lane = lane_, .kind = kind};
+    if (kind == EventKind::kCounter) {
+      event.counter = static_cast<CounterId>(number(head.resource()));
+      event.annotation = keep(arena, {}, number_value(static_cast<ValueKind>(head.flags()), head.other));
+    } else if (kind == EventKind::kLost) {
+      event.loss = new (arena.take(sizeof(LossRange))) LossRange(loss_of(head, to_time));
+    } else {
+      event.resource = head.resource();
+      event.root = head.root();
+      event.annotation = decode_annotation(RecordView(slots_.data(), ~std::uint64_t{0}, taken_), arena, redact);
+    }
+    taken_ += 1 + payload_slots(head);
   }
   /// The memory of what was taken may be used again.
   void recycle() {
-    if (taken_ * 2 < slots_.size()) return;  // not worth moving the rest
-    slots_.erase(slots_.begin(), slots_.begin() + static_cast<std::ptrdiff_t>(taken_));
+    if (taken_ * 2 < end_) return;  // not worth moving the rest
+    std::copy(place(taken_), place(end_), slots_.begin());
+    end_ -= taken_;
     taken_ = 0;
   }
 
@@ -2909,32 +2932,43 @@ class LaneReader {
   [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
 
  private:
+  /// All of the record is in its head, and its fields are those of a TraceEvent.
+  [[nodiscard]] static constexpr bool is_plain(EventKind kind) noexcept {
+    constexpr auto bit = [](EventKind one) { return std::uint64_t{1} << static_cast<unsigned>(one); };
+    constexpr std::uint64_t kOthers =
+        bit(EventKind::kPayload) | bit(EventKind::kLost) | bit(EventKind::kAnnotated) | bit(EventKind::kCounter);
+    return (kOthers >> (static_cast<unsigned>(kind) % 64) & 1) == 0;
+  }
+
   /// At its place in time: an adapter may record a moment a little after it (Tracer::at).
-  [[gnu::always_inline]] inline void push(const RecordView& record) {
+  [[gnu::noinline]] void push(const RecordView& record) {
     ++records_;
     const Event& head = record.head();
-    if (count_of(head.time()) >= newest_ || empty()) [[likely]] {
+    if (count_of(head.time()) >= newest_ || empty()) {
       newest_ = count_of(head.time());
-      slots_.push_back(head);
-      if (head.kind() == EventKind::kAnnotated) {
-        for (std::size_t slot = 1; slot <= payload_slots(head); ++slot) slots_.push_back(record.slot(slot));
-      }
+      for (std::size_t slot = 0; slot <= payload_slots(head); ++slot) append(record.slot(slot));
       return;
     }
     insert(record);
   }
   [[gnu::noinline]] void insert(const RecordView& record) {
     const Event head = record.head();
-    std::size_t at = slots_.size();
+    std::size_t at = end_;
     for (std::size_t before = at; before-- > taken_;) {
       if (slots_[before].kind() == EventKind::kPayload) continue;
       if (slots_[before].ticks <= head.ticks) break;
       at = before;
     }
     const std::size_t count = 1 + payload_slots(head);
-    slots_.insert(slots_.begin() + static_cast<std::ptrdiff_t>(at), count, head);
-    for (std::size_t slot = 1; slot < count; ++slot) slots_[at + slot] = record.slot(slot);
+    for (std::size_t slot = 0; slot < count; ++slot) append(record.slot(slot));
+    std::rotate(place(at), place(end_ - count), place(end_));
   }
+  [[gnu::always_inline]] inline void append(const Event& slot) {
+    if (end_ == slots_.size()) [[unlikely]] grow();
+    slots_[end_++] = slot;
+  }
+  [[gnu::noinline]] void grow() { slots_.resize(std::max<std::size_t>(256, slots_.size() * 2)); }
+  [[nodiscard]] std::vector<Event>::iterator place(std::size_t at) { return slots_.begin() + static_cast<std::ptrdiff_t>(at); }
 
   template <class ToTime>
   [[nodiscard]] static LossRange loss_of(const Event& head, ToTime& to_time) {
@@ -2993,8 +3027,9 @@ class LaneReader {
   }
 
   LaneId lane_;
-  std::vector<Event> slots_;
+  std::vector<Event> slots_;  // those from `taken_` to `end_` are waiting
   std::size_t taken_ = 0;
+  std::size_t end_ = 0;
   std::uint64_t newest_ = 0;  // ticks of the last record
   std::string payload_;
   std::uint64_t marked_lost_ = 0;
@@ -4253,7 +4288,6 @@ class BasicSession final : private ForkAware {
     link_->set_sampling(options_.sampling);
     if (options_.process_name.empty()) options_.process_name = program_invocation_short_name;
     static_cast<void>(::getrandom(&salt_, sizeof salt_, 0));
-    batch_.reserve(kBatch);
     watch_forks();
   }
   BasicSession(const BasicSession&) = delete;
@@ -4390,7 +4424,6 @@ class BasicSession final : private ForkAware {
   using Ring = typename TracerType::Ring;
   using PolicyType = typename Ring::OverflowPolicyType;
   using StorageType = std::remove_reference_t<decltype(std::declval<Ring&>().storage())>;
-  static constexpr std::size_t kBatch = 256;
   static constexpr std::size_t kRetiredSummaries = 1024;
 
   struct FedSink {
@@ -4574,22 +4607,22 @@ class BasicSession final : private ForkAware {
       }
       if (first == nullptr) return;
       // The earliest lane goes on until another lane's turn.
-      emit(*first, until);
+      emit(*first, earliest, until);
     }
   }
 
-  /// Hands on what `lane` has up to `until`, at least one event.
-  void emit(detail::LaneState<Policies>& lane, Timestamp until) {
+  /// Hands on what `lane` has up to `until`: the event at `time`, which is its next one, and those after it.
+  void emit(detail::LaneState<Policies>& lane, Timestamp time, Timestamp until) {
     LaneReader& reader = lane.reader;
     do {
-      TraceEvent& event = batch_.emplace_back();
+      TraceEvent& event = batch_.add();
       reader.next(
-          event, arena_, to_time(), [&](StackId stack) { return session_stack(lane, stack); },
+          event, time, arena_, to_time(), [&](StackId stack) { return session_stack(lane, stack); },
           [this](std::string_view key, std::string_view value) {
             return options_.redact ? options_.redact(key, value, redacted_) : value;
           });
       if (!roots_.admit(event)) [[unlikely]] {
-        batch_.pop_back();
+        batch_.remove_last();
         continue;
       }
       if (event.time < last_time_) [[unlikely]] {
@@ -4601,12 +4634,12 @@ class BasicSession final : private ForkAware {
       ++totals_.events;
       if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
         const TraceEvent first_of_type = event;
-        batch_.pop_back();
+        batch_.remove_last();
         define_type(first_of_type.type);
-        batch_.push_back(first_of_type);
+        batch_.add() = first_of_type;
       }
-      if (batch_.size() == kBatch) hand_over();
-    } while (!reader.empty() && converter_.to_timestamp(reader.front()) <= until);
+      if (batch_.full()) hand_over();
+    } while (!reader.empty() && (time = converter_.to_timestamp(reader.front())) <= until);
   }
 
   void seal(RootId root, SealReason reason) { seal(root, reason, last_time_); }
@@ -4617,8 +4650,8 @@ class BasicSession final : private ForkAware {
     event.flags = static_cast<std::uint8_t>(reason);
     event.time = std::max(at, last_time_);
     last_time_ = event.time;
-    batch_.push_back(event);
-    if (batch_.size() == kBatch) hand_over();
+    batch_.add() = event;
+    if (batch_.full()) hand_over();
   }
 
   void define_type(TypeId type) {
@@ -4631,7 +4664,7 @@ class BasicSession final : private ForkAware {
 
   void hand_over() {
     if (batch_.empty()) return;
-    each_sink([this](AnySink& sink) { sink.take(batch_); });
+    each_sink([this](AnySink& sink) { sink.take(batch_.events()); });
     batch_.clear();
     arena_.clear();
   }
@@ -4826,7 +4859,7 @@ class BasicSession final : private ForkAware {
   StackResolver resolver_;
   RootBook roots_;
   std::bitset<65536> types_;
-  std::vector<TraceEvent> batch_;
+  DrainBatch batch_;
   EventArena arena_;  // what the batch points to
   std::string redacted_;
   Timestamp last_time_ = {};

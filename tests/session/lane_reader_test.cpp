@@ -30,7 +30,7 @@ struct RingAndReader {
   }
   TraceEvent next() {
     TraceEvent event;
-    reader.next(event, arena, time, [](StackId stack) { return stack; }, [](std::string_view, std::string_view text) { return text; });
+    reader.next(event, time(reader.front()), arena, time, [](StackId stack) { return stack; }, [](std::string_view, std::string_view text) { return text; });
     return event;
   }
   static Timestamp time(Ticks ticks) { return static_cast<Timestamp>(count_of(ticks)); }

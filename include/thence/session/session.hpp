@@ -169,7 +169,6 @@ class BasicSession final : private ForkAware {
     link_->set_sampling(options_.sampling);
     if (options_.process_name.empty()) options_.process_name = program_invocation_short_name;
     static_cast<void>(::getrandom(&salt_, sizeof salt_, 0));
-    batch_.reserve(kBatch);
     watch_forks();
   }
   BasicSession(const BasicSession&) = delete;
@@ -306,7 +305,6 @@ class BasicSession final : private ForkAware {
   using Ring = typename TracerType::Ring;
   using PolicyType = typename Ring::OverflowPolicyType;
   using StorageType = std::remove_reference_t<decltype(std::declval<Ring&>().storage())>;
-  static constexpr std::size_t kBatch = 256;
   static constexpr std::size_t kRetiredSummaries = 1024;
 
   struct FedSink {
@@ -490,22 +488,22 @@ class BasicSession final : private ForkAware {
       }
       if (first == nullptr) return;
       // The earliest lane goes on until another lane's turn.
-      emit(*first, until);
+      emit(*first, earliest, until);
     }
   }
 
-  /// Hands on what `lane` has up to `until`, at least one event.
-  void emit(detail::LaneState<Policies>& lane, Timestamp until) {
+  /// Hands on what `lane` has up to `until`: the event at `time`, which is its next one, and those after it.
+  void emit(detail::LaneState<Policies>& lane, Timestamp time, Timestamp until) {
     LaneReader& reader = lane.reader;
     do {
-      TraceEvent& event = batch_.emplace_back();
+      TraceEvent& event = batch_.add();
       reader.next(
-          event, arena_, to_time(), [&](StackId stack) { return session_stack(lane, stack); },
+          event, time, arena_, to_time(), [&](StackId stack) { return session_stack(lane, stack); },
           [this](std::string_view key, std::string_view value) {
             return options_.redact ? options_.redact(key, value, redacted_) : value;
           });
       if (!roots_.admit(event)) [[unlikely]] {
-        batch_.pop_back();
+        batch_.remove_last();
         continue;
       }
       if (event.time < last_time_) [[unlikely]] {
@@ -517,12 +515,12 @@ class BasicSession final : private ForkAware {
       ++totals_.events;
       if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
         const TraceEvent first_of_type = event;
-        batch_.pop_back();
+        batch_.remove_last();
         define_type(first_of_type.type);
-        batch_.push_back(first_of_type);
+        batch_.add() = first_of_type;
       }
-      if (batch_.size() == kBatch) hand_over();
-    } while (!reader.empty() && converter_.to_timestamp(reader.front()) <= until);
+      if (batch_.full()) hand_over();
+    } while (!reader.empty() && (time = converter_.to_timestamp(reader.front())) <= until);
   }
 
   void seal(RootId root, SealReason reason) { seal(root, reason, last_time_); }
@@ -533,8 +531,8 @@ class BasicSession final : private ForkAware {
     event.flags = static_cast<std::uint8_t>(reason);
     event.time = std::max(at, last_time_);
     last_time_ = event.time;
-    batch_.push_back(event);
-    if (batch_.size() == kBatch) hand_over();
+    batch_.add() = event;
+    if (batch_.full()) hand_over();
   }
 
   void define_type(TypeId type) {
@@ -547,7 +545,7 @@ class BasicSession final : private ForkAware {
 
   void hand_over() {
     if (batch_.empty()) return;
-    each_sink([this](AnySink& sink) { sink.take(batch_); });
+    each_sink([this](AnySink& sink) { sink.take(batch_.events()); });
     batch_.clear();
     arena_.clear();
   }
@@ -742,7 +740,7 @@ class BasicSession final : private ForkAware {
   StackResolver resolver_;
   RootBook roots_;
   std::bitset<65536> types_;
-  std::vector<TraceEvent> batch_;
+  DrainBatch batch_;
   EventArena arena_;  // what the batch points to
   std::string redacted_;
   Timestamp last_time_ = {};
