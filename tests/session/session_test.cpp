@@ -2,6 +2,7 @@
 #include "thence/session/session.hpp"
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -424,6 +425,39 @@ TEST_CASE("roots that are open stay so, each with what was heard of it, while ot
     for (const std::uint64_t root : closed) REQUIRE(!book.admit(event(EventKind::kExited, root, 1'005)));
     REQUIRE(book.open() == 60 - closed.size());
   }
+}
+
+TEST_CASE("a file's bytes leave in order, in pieces that end at multiples of the buffer") {
+  int ends[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0, ends) == 0);  // each write stays a piece of its own
+  FileBytes bytes(ends[0], "socket", 64);
+  std::string written, read;
+  std::size_t flushed = 0, at_multiples = 0;
+  const auto receive = [&] {
+    char piece[4096];
+    for (ssize_t count; (count = ::recv(ends[1], piece, sizeof piece, 0)) > 0;) {
+      read.append(piece, static_cast<std::size_t>(count));
+      at_multiples += read.size() % 64 == 0 ? 1 : 0;
+    }
+  };
+  std::uint64_t seed = 3;
+  for (int n = 0; n < 500; ++n) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    const std::string piece(static_cast<std::size_t>(seed >> 33) % (n % 10 == 0 ? 300 : 40), static_cast<char>('a' + n % 26));
+    REQUIRE(bytes.write(std::as_bytes(std::span(piece))));
+    written += piece;
+    REQUIRE(bytes.bytes_written() == written.size());
+    receive();
+    REQUIRE(read.size() == std::max(flushed, written.size() / 64 * 64));
+    if (n % 50 != 49) continue;
+    REQUIRE(bytes.flush());  // what is left goes out as it is
+    receive();
+    REQUIRE(read == written);
+    flushed = read.size();
+  }
+  CHECK(at_multiples > 100);
+  ::close(ends[0]);
+  ::close(ends[1]);
 }
 
 TEST_CASE("a sink that cannot be written tells the host once, and does not stop it") {
