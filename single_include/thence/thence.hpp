@@ -5228,8 +5228,8 @@ struct Life {
   bool resolved = false;        ///< locked in to another: still pending
   bool destroyed = false;
   bool finished = false;        ///< a root's work is done
-  std::uint32_t running = 0;    ///< invocations that were entered and not exited
   bool ran = false;             ///< at least one invocation has exited
+  std::uint32_t running = 0;    ///< invocations that were entered and not exited
 
   /// The one rule of both formats: settled, destroyed or finished, or of a type that runs once and has run; and no
   /// invocation of it running. Everything else is open.
@@ -8149,13 +8149,13 @@ class PerfettoEncoder {
     std::uint32_t next_free = kNone;
   };
 
-  struct OpenResource {
+  /// At full speed those of the last 10 ms are more than a core's caches hold: two lines of cache each, and no third.
+  struct alignas(32) OpenResource {
     std::uint64_t id = 0;  // 0: free
     std::uint64_t created_at = 0;
     std::uint64_t settled_at = 0;
-    std::uint64_t finished_at = 0;
+    std::uint64_t busy_until = 0;  // its last exit, or its finish if that is later
     std::uint64_t destroyed_at = 0;
-    std::uint64_t last_exit = 0;
     std::uint64_t settler = 0;
     std::uint32_t settled_on = 0;
     std::uint32_t destroyed_on = 0;
@@ -8168,12 +8168,13 @@ class PerfettoEncoder {
     Life life;
     Outcome outcome = Outcome::kUnknown;
     Actor settled_by = Actor::kUnknown;
-    bool settle_held = false;     // the settling is said by the end of the slice
-    bool destroy_written = false;  // the destruction is a record already
-    bool queued = false;
-    bool shown = true;  // it has a slice
-    bool annotated = false;
+    bool settle_held : 1 = false;      // the settling is said by the end of the slice
+    bool destroy_written : 1 = false;  // the destruction is a record already
+    bool queued : 1 = false;
+    bool shown : 1 = true;  // it has a slice
+    bool annotated : 1 = false;
   };
+  static_assert(sizeof(OpenResource) == 96);
 
   /// What was heard of a resource before its creation, for as long as that may come late.
   struct Early {
@@ -8187,7 +8188,6 @@ class PerfettoEncoder {
 
   /// A wake for which the invocation that it leads to is awaited. With flows it has been written; else it is held.
   struct Wake {
-    std::uint64_t resource = 0;  // 0: free
     std::uint64_t root = 0;
     std::uint64_t at = 0;
     std::uint64_t waker = 0;
@@ -8248,8 +8248,11 @@ class PerfettoEncoder {
 
   /// Events come in runs of one lane.
   [[gnu::always_inline]] inline std::uint32_t lane_index(LaneId id) {
-    if (last_lane_ < lanes_.size() && lanes_[last_lane_].id == id) [[likely]] return last_lane_;
-    return last_lane_ = find_lane(id);
+    if (last_lane_key_ != number(id) + std::uint64_t{1}) [[unlikely]] {
+      last_lane_ = find_lane(id);
+      last_lane_key_ = number(id) + std::uint64_t{1};
+    }
+    return last_lane_;
   }
   [[gnu::noinline]] std::uint32_t find_lane(LaneId id) {
     const std::uint32_t found = lane_by_id_.find(number(id) + 1);
@@ -8285,9 +8288,11 @@ class PerfettoEncoder {
     });
   }
 
-  void describe_lane(Lane& lane) {
+  [[gnu::always_inline]] inline void describe_lane(Lane& lane) {
     writer_.prepare(lane.sequence);
-    if (lane.generation == writer_.generation(lane.sequence)) [[likely]] return;
+    if (lane.generation != writer_.generation(lane.sequence)) [[unlikely]] describe_lane_anew(lane);
+  }
+  [[gnu::noinline]] void describe_lane_anew(Lane& lane) {
     lane.generation = writer_.generation(lane.sequence);
     lane.announce = true;
     describe_lane_track(lane, lane.sequence);
@@ -8322,8 +8327,15 @@ class PerfettoEncoder {
   }
 
   /// Makes the track of a resource ready for an event and returns its uuid.
-  std::uint64_t describe_track(const OpenResource& resource) {
+  [[gnu::always_inline]] inline std::uint64_t describe_track(const OpenResource& resource) {
     writer_.prepare(async_);
+    if (const std::uint32_t now = writer_.generation(async_); resource.generation == now && announced_ == now) [[likely]] {
+      // Its slice has begun there.
+      return resource.track == kNone ? slots_[roots_[resource.root].slot].main.uuid : tracks_[resource.track].uuid;
+    }
+    return describe_track_anew(resource);
+  }
+  [[gnu::noinline]] std::uint64_t describe_track_anew(const OpenResource& resource) {
     announce_trace();
     Slot& slot = slots_[roots_[resource.root].slot];
     describe_slot(slot);
@@ -8422,12 +8434,12 @@ class PerfettoEncoder {
     });
   }
 
-  void announce_lane(Lane& lane, std::uint64_t time) {
+  [[gnu::always_inline]] inline void announce_lane(Lane& lane, std::uint64_t time) {
     if (!lane.announce) [[likely]] return;
     lane.announce = false;
     write_lane(lane, time, lane.sequence);
   }
-  void write_lane(Lane& lane, std::uint64_t time, std::uint32_t sequence) {
+  [[gnu::noinline]] void write_lane(Lane& lane, std::uint64_t time, std::uint32_t sequence) {
     Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, sequence == lane.sequence ? 0 : lane.uuid);
     put_name(packet, Word::kLane);
     put_category(packet, Category::kThence);
@@ -8548,7 +8560,11 @@ class PerfettoEncoder {
     if (!options_.track_per_resource && pool.first != kNone && tracks_[pool.first].free_since + options_.quarantine_ns <= time) {
       const std::uint32_t index = pool.first;
       pool.first = tracks_[index].next_free;
-      if (pool.first == kNone) pool.last = kNone;
+      if (pool.first == kNone) {
+        pool.last = kNone;
+      } else {
+        prefetch(&tracks_[pool.first]);
+      }
       tracks_[index].next_free = kNone;
       return index;
     }
@@ -8588,7 +8604,16 @@ class PerfettoEncoder {
     pool.last = index;
   }
 
-  [[nodiscard]] std::uint32_t find_root(RootId id) const noexcept { return root_by_id_.find(number(id) + 1); }
+  [[nodiscard]] std::uint32_t find_root(RootId id) noexcept {
+    // Events come in runs of one root.
+    if (last_root_key_ != number(id) + 1) {
+      const std::uint32_t index = root_by_id_.find(number(id) + 1);
+      if (index == kNone) return kNone;
+      last_root_key_ = number(id) + 1;
+      last_root_ = index;
+    }
+    return last_root_;
+  }
 
   /// That of an event of `resource`, which mostly is the resource's own; nullptr: nothing was created of it.
   Root* root_at(const OpenResource* resource, RootId id) noexcept {
@@ -8618,6 +8643,7 @@ class PerfettoEncoder {
     std::uint32_t index = free_resource_;
     if (index != kNone) {
       free_resource_ = resources_[index].next;
+      if (free_resource_ != kNone) prefetch(&resources_[free_resource_]);
     } else {
       index = static_cast<std::uint32_t>(resources_.size());
       resources_.emplace_back();
@@ -8636,6 +8662,7 @@ class PerfettoEncoder {
   void free_resource(std::uint32_t index) {
     OpenResource& resource = resources_[index];
     by_id_.erase(resource.id);
+    if (last_found_id_ == resource.id) last_found_id_ = 0;
     if (resource.previous != kNone) {
       resources_[resource.previous].next = resource.next;
     } else {
@@ -8650,11 +8677,13 @@ class PerfettoEncoder {
   OpenResource* find(ResourceId id) noexcept {
     if (id == ResourceId::kNone) return nullptr;
     // Events come in runs of one resource.
-    if (last_found_ < resources_.size() && resources_[last_found_].id == number(id)) return &resources_[last_found_];
-    const std::uint32_t index = by_id_.find(number(id));
-    if (index == kNone) return nullptr;
-    last_found_ = index;
-    return &resources_[index];
+    if (last_found_id_ != number(id)) {
+      const std::uint32_t index = by_id_.find(number(id));
+      if (index == kNone) return nullptr;
+      last_found_id_ = number(id);
+      last_found_ = index;
+    }
+    return &resources_[last_found_];
   }
   OpenResource* find_shown(ResourceId id) noexcept {
     OpenResource* const resource = find(id);
@@ -8720,7 +8749,7 @@ class PerfettoEncoder {
 
   void take_one(const TraceEvent& event) {
     reach(ns_of(event.time));
-    if (queue_first_ != queue_.size()) expire();
+    if (next_expiry_ < now_) expire();
     switch (event.kind) {
       case EventKind::kCreated: return created(event);
       case EventKind::kScheduled: return scheduled(event);
@@ -8801,41 +8830,39 @@ class PerfettoEncoder {
 
   // -- wakes ----------------------------------------------------------------------------------------------------------
 
-  [[nodiscard]] Wake& wake_of(ResourceId id) noexcept { return wakes_[mix64(number(id)) & (kWakes - 1)]; }
+  /// Where the wake of this resource is, if there is one: then `wake_ids_` says the resource's id there.
+  [[nodiscard]] static std::size_t wake_place(std::uint64_t id) noexcept { return mix64(id) % kWakes; }
 
   /// With flows a wake is an instant with an arrow to the invocation that follows. Without, it waits for that invocation,
   /// which says it in fewer bytes; it becomes an instant if none follows.
   void scheduled(const TraceEvent& event) {
-    Wake& wake = wake_of(event.resource);
-    const bool awaited = event.resource != ResourceId::kNone && wake.resource != number(event.resource);
-    if (awaited && !options_.flows) [[likely]] {
-      if (wake.resource != 0) drop_wake(wake);
-      fill(wake, event);
-      if (wake.root != 0) ++rooted_wakes_;
-      return;
-    }
+    const std::uint64_t id = number(event.resource);
+    const std::size_t place = wake_place(id);
+    const bool awaited = id != 0 && wake_ids_[place] != id;
     Wake made;
     fill(made, event);
-    if (awaited && made.actor == Actor::kInvocation) made.flow = next_flow();
-    write_wake(made);
-    if (!awaited) return;
-    if (wake.resource != 0) drop_wake(wake);
-    wake = made;
+    if (!awaited || options_.flows) {
+      if (awaited && made.actor == Actor::kInvocation) made.flow = next_flow();
+      write_wake(id, made);
+      if (!awaited) return;
+    }
+    if (wake_ids_[place] != 0) drop_wake(place);
+    wake_ids_[place] = id;
+    wakes_[place] = made;
+    if (!options_.flows && made.root != 0) ++rooted_wakes_;
   }
   void fill(Wake& wake, const TraceEvent& event) {
-    wake.resource = number(event.resource);
     wake.root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
     wake.at = ns_of(event.time);
     wake.waker = number(event.other);
-    wake.flow = 0;
     wake.lane = lane_index(event.lane);
     wake.actor = event.scheduled_by();
     wake.late = event.late;
   }
-  void write_wake(const Wake& wake) {
+  void write_wake(std::uint64_t id, const Wake& wake) {
     Packet packet = lane_instant(lanes_[wake.lane], wake.at, Word::kScheduled);
     put_flow(packet, wake.flow);
-    packet.correlate(wake.resource);
+    packet.correlate(id);
     put_id(packet, Key::kRoot, wake.root);
     put_waker(packet, wake);
     if (wake.late) packet.say(Key::kLate, 1);
@@ -8847,22 +8874,23 @@ class PerfettoEncoder {
     if (wake.actor != (wake.waker != 0 ? Actor::kInvocation : Actor::kUnknown)) put_enum(packet, Key::kScheduledBy, wake.actor);
   }
   /// Ends the wait for an invocation. An arrow that was begun then leads to an instant that says so.
-  void drop_wake(Wake& wake) {
+  void drop_wake(std::size_t place) {
+    const Wake& wake = wakes_[place];
     if (!options_.flows) {
       if (wake.root != 0) --rooted_wakes_;
-      write_wake(wake);
+      write_wake(wake_ids_[place], wake);
     } else if (wake.flow != 0) {
       edge_on_lane(lanes_[wake.lane], std::max(now_, wake.at), Word::kUnheeded, wake.flow);
     }
-    wake.resource = 0;
+    wake_ids_[place] = 0;
   }
   void drop_wake_of(std::uint64_t id) {
-    Wake& wake = wake_of(static_cast<ResourceId>(id));
-    if (wake.resource == id) drop_wake(wake);
+    const std::size_t place = wake_place(id);
+    if (wake_ids_[place] == id) [[unlikely]] drop_wake(place);
   }
   void write_all_wakes() {
-    for (Wake& wake : wakes_) {
-      if (wake.resource != 0) drop_wake(wake);
+    for (std::size_t place = 0; place != kWakes; ++place) {
+      if (wake_ids_[place] != 0) drop_wake(place);
     }
   }
 
@@ -8873,22 +8901,24 @@ class PerfettoEncoder {
     OpenResource* const resource = find(event.resource);
     const Wake* wake = nullptr;  // that this invocation says
     std::uint64_t wake_flow = 0, cause_flow = 0;
-    if (Wake& known = wake_of(event.resource); known.resource != 0 && known.resource == number(event.resource)) {
+    if (const std::size_t place = wake_place(number(event.resource));
+        event.resource != ResourceId::kNone && wake_ids_[place] == number(event.resource)) {
+      const Wake& known = wakes_[place];
       if (options_.flows) {
         if (known.at <= time) {
           wake_flow = known.flow;
         } else {  // a flow points forward in time
-          drop_wake(known);
+          drop_wake(place);
         }
       } else {
         if (known.root != 0) --rooted_wakes_;
         if (known.at <= time && !known.late && !event.late) {
           wake = &known;
         } else {
-          write_wake(known);
+          write_wake(number(event.resource), known);
         }
       }
-      known.resource = 0;
+      wake_ids_[place] = 0;
     }
     const std::uint32_t lane_at = lane_index(event.lane);
     if (lanes_[lane_at].stack.size() >= options_.max_depth) {
@@ -9017,7 +9047,7 @@ class PerfettoEncoder {
     OpenResource* resource = find(event.resource);
     if (resource == nullptr) return;
     resource->life.ran = true;
-    resource->last_exit = std::max(resource->last_exit, time);
+    resource->busy_until = std::max(resource->busy_until, time);
     if (resource->life.ended()) queue(*resource);
   }
 
@@ -9253,7 +9283,7 @@ class PerfettoEncoder {
     }
     if (!resource->life.finished) {
       resource->life.finished = true;
-      resource->finished_at = ns_of(event.time);
+      resource->busy_until = std::max(resource->busy_until, ns_of(event.time));
       if (resource->life.ended()) queue(*resource);
     }
   }
@@ -9277,8 +9307,8 @@ class PerfettoEncoder {
       }
     }
     if (rooted_wakes_ != 0) {
-      for (Wake& wake : wakes_) {
-        if (wake.resource != 0 && wake.root == number(event.root)) drop_wake(wake);
+      for (std::size_t place = 0; place != kWakes; ++place) {
+        if (wake_ids_[place] != 0 && wakes_[place].root == number(event.root)) drop_wake(place);
       }
     }
     std::uint64_t open = 0;
@@ -9314,6 +9344,7 @@ class PerfettoEncoder {
     packet.end();
     if (index == kNone) return;
     root_by_id_.erase(number(event.root) + 1);
+    last_root_key_ = 0;
     give_slot(roots_[index].slot);
     roots_[index].next_free = free_root_;
     free_root_ = index;
@@ -9324,9 +9355,10 @@ class PerfettoEncoder {
   void queue(OpenResource& resource) {
     if (resource.queued) return;
     resource.queued = true;
-    if (queue_first_ == queue_.size()) {
+    if (next_expiry_ == kNoExpiry) {
       queue_.clear();
       queue_first_ = 0;
+      next_expiry_ = now_ + options_.quarantine_ns;
     }
     if (queue_first_ > 4096 && queue_first_ * 2 > queue_.size()) {
       queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(queue_first_));
@@ -9335,9 +9367,17 @@ class PerfettoEncoder {
     queue_.push_back({resource.id, now_ + options_.quarantine_ns, index_of(resource)});
   }
 
-  void expire() {
-    while (queue_first_ != queue_.size() && queue_[queue_first_].deadline < now_) {
+  /// Ends what has been in quarantine for long enough. It was touched last that long ago: memory is asked for it some
+  /// endings ahead, then for what lies behind it.
+  [[gnu::noinline]] void expire() {
+    while (next_expiry_ < now_) {
+      if (queue_.size() - queue_first_ > kExpiryAhead) {
+        prefetch(&resources_[queue_[queue_first_ + kExpiryAhead].index]);
+        const OpenResource& soon = resources_[queue_[queue_first_ + kExpiryAhead / 2].index];
+        if (soon.track != kNone) prefetch(&tracks_[soon.track]);
+      }
       const Closing closing = queue_[queue_first_++];
+      next_expiry_ = queue_first_ == queue_.size() ? kNoExpiry : queue_[queue_first_].deadline;
       OpenResource& resource = resources_[closing.index];
       if (resource.id != closing.id) continue;  // closed with its root
       resource.queued = false;
@@ -9349,16 +9389,18 @@ class PerfettoEncoder {
       }
     }
   }
+  static constexpr std::size_t kExpiryAhead = 8;
+
+  template <class T>
+  [[gnu::always_inline]] static inline void prefetch(const T* what) noexcept {
+    __builtin_prefetch(what, 1);
+    if constexpr (sizeof(T) > 64) __builtin_prefetch(reinterpret_cast<const std::byte*>(what) + 64, 1);
+  }
 
   [[nodiscard]] static std::uint64_t end_of(const OpenResource& resource) noexcept {
-    std::uint64_t end = std::max(resource.created_at, resource.last_exit);
-    if (resource.life.settled || resource.life.finished) {
-      if (resource.life.settled) end = std::max(end, resource.settled_at);
-      if (resource.life.finished) end = std::max(end, resource.finished_at);
-    } else if (resource.life.destroyed) {
-      end = std::max(end, resource.destroyed_at);
-    }
-    return end;
+    const std::uint64_t end = std::max(resource.created_at, resource.busy_until);
+    if (resource.life.settled) return std::max(end, resource.settled_at);
+    return resource.life.destroyed && !resource.life.finished ? std::max(end, resource.destroyed_at) : end;
   }
 
   void close(std::uint32_t index) {
@@ -9436,14 +9478,14 @@ class PerfettoEncoder {
         apply_settle(resource, static_cast<Outcome>(early.flags & 0xf), early.time);
       } else if (early.kind == EventKind::kExited) {
         resource.life.ran = true;
-        resource.last_exit = std::max(resource.last_exit, early.time);
+        resource.busy_until = std::max(resource.busy_until, early.time);
       } else if (early.kind == EventKind::kDestroyed) {
         resource.life.destroyed = resource.destroy_written = true;
         resource.destroyed_at = early.time;
         resource.destroyed_on = early.lane;
       } else if (early.kind == EventKind::kRootFinished) {
         resource.life.finished = true;
-        resource.finished_at = early.time;
+        resource.busy_until = std::max(resource.busy_until, early.time);
       }
     }
     if (resource.life.ended()) queue(resource);
@@ -9546,7 +9588,7 @@ class PerfettoEncoder {
     }
     if (resource == nullptr) return;
     if (resource->life.running != 0) --resource->life.running;
-    resource->last_exit = std::max(resource->last_exit, invocation.end);
+    resource->busy_until = std::max(resource->busy_until, invocation.end);
     if (!invocation.end_unknown) resource->life.ran = true;
     if (resource->life.ended()) queue(*resource);
   }
@@ -10020,6 +10062,8 @@ class PerfettoEncoder {
   ClockSnapshot clocks_;  // the last one, for those who come late
   std::uint32_t cut_key_ = 0;
   std::uint64_t rooted_wakes_ = 0;  // held, of resources that are not known, by root
+  // Apart from the rest, so that the question whether a resource has one stays in the nearest cache.
+  std::vector<std::uint64_t> wake_ids_ = std::vector<std::uint64_t>(kWakes);  // 0: free
   std::vector<Wake> wakes_ = std::vector<Wake>(kWakes);
   struct Plan {
     std::int64_t values[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
@@ -10035,6 +10079,7 @@ class PerfettoEncoder {
   std::vector<Process> processes_;
   std::vector<Lane> lanes_;
   IdMap lane_by_id_;
+  std::uint64_t last_lane_key_ = 0;  // its number and one more
   std::uint32_t last_lane_ = 0;
   std::vector<Track> tracks_;
   std::uint32_t unused_track_ = kNone;
@@ -10044,14 +10089,19 @@ class PerfettoEncoder {
   std::uint32_t unused_slot_ = kNone;
   std::vector<Root> roots_;
   std::uint32_t free_root_ = kNone;
-  IdMap root_by_id_;
+  IdMap root_by_id_;  // by its number and one more: that of no root is 0
+  std::uint64_t last_root_key_ = 0;
+  std::uint32_t last_root_ = 0;
   std::vector<OpenResource> resources_;
   std::vector<ByteBuffer> annotations_;  // by a resource's place, where it has any
   std::uint32_t free_resource_ = kNone;
+  std::uint64_t last_found_id_ = 0;
   std::uint32_t last_found_ = 0;
   RunMap by_id_;
   std::vector<Closing> queue_;
   std::size_t queue_first_ = 0;
+  static constexpr std::uint64_t kNoExpiry = ~std::uint64_t{0};
+  std::uint64_t next_expiry_ = kNoExpiry;  // the first one's deadline
   std::vector<Early> early_;
   std::size_t early_next_ = 0;
 };

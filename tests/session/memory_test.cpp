@@ -29,6 +29,14 @@ void* operator new[](std::size_t size) { return ::operator new(size); }
 // A sanitizer's own would not match the deletes below.
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  const auto align = static_cast<std::size_t>(alignment);
+  void* const made = std::aligned_alloc(align, (size + align - 1) / align * align);
+  if (made == nullptr) std::abort();
+  live_bytes += ::malloc_usable_size(made);
+  peak_bytes = std::max(peak_bytes, live_bytes);
+  return made;
+}
 void operator delete(void* made) noexcept {
   if (made != nullptr) live_bytes -= ::malloc_usable_size(made);
   std::free(made);
@@ -36,6 +44,8 @@ void operator delete(void* made) noexcept {
 void operator delete[](void* made) noexcept { ::operator delete(made); }
 void operator delete(void* made, std::size_t) noexcept { ::operator delete(made); }
 void operator delete[](void* made, std::size_t) noexcept { ::operator delete(made); }
+void operator delete(void* made, std::align_val_t) noexcept { ::operator delete(made); }
+void operator delete(void* made, std::size_t, std::align_val_t) noexcept { ::operator delete(made); }
 
 using namespace thence;
 

@@ -117,8 +117,8 @@ struct Life {
   bool resolved = false;        ///< locked in to another: still pending
   bool destroyed = false;
   bool finished = false;        ///< a root's work is done
-  std::uint32_t running = 0;    ///< invocations that were entered and not exited
   bool ran = false;             ///< at least one invocation has exited
+  std::uint32_t running = 0;    ///< invocations that were entered and not exited
 
   /// The one rule of both formats: settled, destroyed or finished, or of a type that runs once and has run; and no
   /// invocation of it running. Everything else is open.
