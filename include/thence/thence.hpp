@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// thence.hpp: everything but hosts and analysis: config .. session and the formats that a session writes.
+// thence.hpp: everything that records: config .. session and the formats that a session writes. Not hosts, nor what reads: a
+// trace (formats/*/..._reader.hpp), what a killed process left (storage/flight_file.hpp), analysis.
 //
 //   thence::Session session{{.process_name = "my-server"}};
 //   session.add_sink(thence::PerfettoFile{"trace.pftrace"});

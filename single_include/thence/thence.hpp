@@ -48,7 +48,6 @@
 #include <time.h>
 #include <type_traits>
 #include <unistd.h>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -2760,6 +2759,7 @@ class ForkAware {
   virtual void after_fork_in_parent() noexcept = 0;
   virtual void after_fork_in_child() noexcept = 0;
 
+  /// A list through its members: joining and leaving allocate nothing.
   class Registry {
    public:
     Registry() {
@@ -2767,31 +2767,40 @@ class ForkAware {
     }
     void add(ForkAware* session) {
       const std::lock_guard lock(mutex_);
-      sessions_.push_back(session);
+      session->next_ = first_;
+      first_ = session;
     }
     void remove(ForkAware* session) noexcept {
       const std::lock_guard lock(mutex_);
-      std::erase(sessions_, session);
+      for (ForkAware** at = &first_; *at != nullptr; at = &(*at)->next_) {
+        if (*at != session) continue;
+        *at = session->next_;
+        return;
+      }
     }
 
    private:
     void prepare() noexcept {
       mutex_.lock();
-      for (ForkAware* session : sessions_) session->before_fork();
+      for (ForkAware* session = first_; session != nullptr; session = session->next_) session->before_fork();
     }
     void resume(bool child) noexcept {
-      for (ForkAware* session : sessions_) child ? session->after_fork_in_child() : session->after_fork_in_parent();
-      if (child) sessions_.clear();
+      for (ForkAware* session = first_; session != nullptr; session = session->next_) {
+        child ? session->after_fork_in_child() : session->after_fork_in_parent();
+      }
+      if (child) first_ = nullptr;
       mutex_.unlock();
     }
     std::mutex mutex_;
-    std::vector<ForkAware*> sessions_;
+    ForkAware* first_ = nullptr;
   };
   /// Never destroyed: a session may end, and a process fork, while statics are being torn down.
   static Registry& registry() {
     static auto* const instance = new Registry;
     return *instance;
   }
+
+  ForkAware* next_ = nullptr;  // the registry's
 };
 
 }  // namespace THENCE_ABI
@@ -3396,6 +3405,180 @@ class RootBook {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/formats/trace_stacks.hpp ====
+// trace_stacks.hpp: the strings, frames and stacks that a trace has named so far, for as long as a file may name them again.
+//
+// A stack is handed over once, while files need it many times: in each document, and after each point from which a cut
+// file must be readable. So it is kept, each string and frame once, up to a bound.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Each distinct string once, numbered from 1; 0 is none.
+///   Threads   one.
+///   When full `intern` returns kNone (max_strings or max_bytes reached).
+///   Errors    std::bad_alloc.
+///   Lifetime  views are valid until the next intern.
+class TraceStrings {
+ public:
+  static constexpr std::uint32_t kNone = 0;
+
+  TraceStrings(std::size_t max_strings, std::size_t max_bytes) : max_strings_(max_strings), max_bytes_(max_bytes) {
+    entries_.push_back({});
+  }
+
+  [[nodiscard]] std::uint32_t intern(std::string_view text) {
+    // 0 is no key of the map, so a hash of 0 counts as 1; equal hashes are chained.
+    const std::uint64_t hash = std::hash<std::string_view>{}(text) | 1u;
+    const std::uint32_t first = map_.find(hash);
+    for (std::uint32_t at = first; at != IdMap::kAbsent; at = entries_[at].next) {
+      if (view(at) == text) return at;
+    }
+    if (entries_.size() > max_strings_ || text_.size() + text.size() > max_bytes_) return kNone;
+    const auto index = static_cast<std::uint32_t>(entries_.size());
+    entries_.push_back({text_.size(), text.size(), IdMap::kAbsent});
+    text_.append(text);
+    if (first == IdMap::kAbsent) {
+      map_.insert(hash, index);
+    } else {
+      entries_[index].next = entries_[first].next;
+      entries_[first].next = index;
+    }
+    return index;
+  }
+
+  [[nodiscard]] std::string_view view(std::uint32_t index) const noexcept {
+    const Entry& entry = entries_[index];
+    return {text_.data() + entry.offset, entry.length};
+  }
+  /// One more than the highest index.
+  [[nodiscard]] std::size_t end() const noexcept { return entries_.size(); }
+
+ private:
+  struct Entry {
+    std::size_t offset = 0;
+    std::size_t length = 0;
+    std::uint32_t next = IdMap::kAbsent;
+  };
+  std::size_t max_strings_;
+  std::size_t max_bytes_;
+  std::vector<Entry> entries_;
+  std::string text_;
+  IdMap map_;
+};
+
+/// A frame with its strings interned (0 = unknown).
+struct StoredFrame {
+  FrameKind kind = FrameKind::kSource;
+  std::uint32_t function = 0;
+  std::uint32_t file = 0;
+  std::uint32_t build_id = 0;
+  std::uint32_t line = 0;
+  std::uint32_t column = 0;
+  std::uint64_t pc = 0;
+  std::uint64_t relative_pc = 0;
+  friend bool operator==(const StoredFrame&, const StoredFrame&) = default;
+};
+
+/// The stacks of a trace by their ids.
+///   Threads   one.
+///   Cost      define: O(frames). Nothing of an event's path allocates.
+///   When full a stack beyond `max_bytes` is not kept: `find` does not know it and `refused()` counts it.
+///   Errors    std::bad_alloc.
+class TraceStacks {
+ public:
+  explicit TraceStacks(std::size_t max_bytes) : max_bytes_(max_bytes), strings_(~std::uint32_t{0} - 1, max_bytes) {
+    frames_.push_back({});
+    frame_next_.push_back(IdMap::kAbsent);
+  }
+
+  void define(const StackInfo& stack) {
+    if (stack.id == StackId::kNone || by_id_.find(number(stack.id)) != IdMap::kAbsent) return;
+    const std::size_t cost = stack.frames.size() * (sizeof(std::uint32_t) + sizeof(StoredFrame)) + sizeof(Range);
+    if (bytes_ + cost > max_bytes_) {
+      ++refused_;
+      return;
+    }
+    const std::size_t first = frame_ids_.size();
+    for (const FrameInfo& frame : stack.frames) {
+      StoredFrame stored;
+      stored.kind = frame.kind;
+      stored.line = frame.line;
+      stored.column = frame.column;
+      stored.pc = frame.pc;
+      stored.relative_pc = frame.relative_pc;
+      if (!keep(frame.function, stored.function) || !keep(frame.file, stored.file) || !keep(frame.build_id, stored.build_id)) {
+        frame_ids_.resize(first);
+        ++refused_;
+        return;
+      }
+      frame_ids_.push_back(intern(stored));
+    }
+    bytes_ += cost;
+    by_id_.insert(number(stack.id), static_cast<std::uint32_t>(stacks_.size()));
+    stacks_.push_back({first, stack.frames.size()});
+  }
+
+  [[nodiscard]] bool knows(StackId id) const noexcept { return by_id_.find(number(id)) != IdMap::kAbsent; }
+
+  /// The frames of a stack that is known, innermost first, as indices for `frame`.
+  [[nodiscard]] std::span<const std::uint32_t> frames_of(StackId id) const noexcept {
+    const Range& range = stacks_[by_id_.find(number(id))];
+    return {frame_ids_.data() + range.first, range.count};
+  }
+  [[nodiscard]] const StoredFrame& frame(std::uint32_t index) const noexcept { return frames_[index]; }
+  [[nodiscard]] std::string_view string(std::uint32_t index) const noexcept { return strings_.view(index); }
+  [[nodiscard]] TraceStrings& strings() noexcept { return strings_; }
+  [[nodiscard]] std::uint64_t refused() const noexcept { return refused_; }
+
+ private:
+  struct Range {
+    std::size_t first = 0;
+    std::size_t count = 0;
+  };
+
+  bool keep(std::string_view text, std::uint32_t& index) {
+    if (text.empty()) return true;
+    index = strings_.intern(text);
+    return index != TraceStrings::kNone;
+  }
+  std::uint32_t intern(const StoredFrame& frame) {
+    std::uint64_t hash = mix64(frame.function + (std::uint64_t{frame.file} << 32));
+    hash = mix64(hash ^ (frame.line + (std::uint64_t{frame.column} << 32)));
+    hash = mix64(hash ^ frame.pc) ^ mix64(frame.relative_pc + 1) ^ frame.build_id ^ static_cast<std::uint64_t>(frame.kind);
+    hash |= 1u;
+    const std::uint32_t first = by_frame_.find(hash);
+    for (std::uint32_t at = first; at != IdMap::kAbsent; at = frame_next_[at]) {
+      if (frames_[at] == frame) return at;
+    }
+    const auto index = static_cast<std::uint32_t>(frames_.size());
+    frames_.push_back(frame);
+    frame_next_.push_back(IdMap::kAbsent);
+    if (first == IdMap::kAbsent) {
+      by_frame_.insert(hash, index);
+    } else {
+      frame_next_[index] = frame_next_[first];
+      frame_next_[first] = index;
+    }
+    return index;
+  }
+
+  std::size_t max_bytes_;
+  std::size_t bytes_ = 0;
+  std::uint64_t refused_ = 0;
+  TraceStrings strings_;
+  std::vector<StoredFrame> frames_;
+  std::vector<std::uint32_t> frame_next_;
+  IdMap by_frame_;
+  std::vector<std::uint32_t> frame_ids_;
+  std::vector<Range> stacks_;
+  IdMap by_id_;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/session/native_symbols.hpp ====
 // native_symbols.hpp: from a program counter to module, build id, relative address and function.
 //
@@ -3406,7 +3589,7 @@ class RootBook {
 //   NativeSymbols symbols;
 //   const NativeSymbol& symbol = symbols.resolve(pc);
 //
-// Layer: session (includes core/ only).
+// Layer: session (includes formats/).
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -3429,9 +3612,13 @@ struct NativeSymbol {
 class NativeSymbols {
  public:
   [[nodiscard]] const NativeSymbol& resolve(std::uint64_t pc) {
-    const auto [found, is_new] = symbols_.try_emplace(pc);
-    if (is_new) look_up(pc, found->second);
-    return found->second;
+    if (pc == 0) return symbols_.front();
+    const std::uint32_t known = places_.find(pc);
+    if (known != IdMap::kAbsent) return symbols_[known];
+    NativeSymbol& symbol = symbols_.emplace_back();
+    look_up(pc, symbol);
+    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size() - 1));
+    return symbol;
   }
 
  private:
@@ -3467,15 +3654,18 @@ class NativeSymbols {
 
   [[nodiscard]] static std::string demangled(const char* name) {
     int status = 0;
-    const std::unique_ptr<char, void (*)(void*)> text{abi::__cxa_demangle(name, nullptr, nullptr, &status), &std::free};
+    struct Free {
+      void operator()(char* text) const noexcept { std::free(text); }
+    };
+    const std::unique_ptr<char, Free> text{abi::__cxa_demangle(name, nullptr, nullptr, &status)};
     return text != nullptr && status == 0 ? text.get() : name;
   }
 
   [[nodiscard]] const Module* module_of(std::uint64_t pc) const noexcept {
     // The newest first: where one was unloaded and another took its place, that is the one that runs.
-    for (auto module = modules_.rbegin(); module != modules_.rend(); ++module) {
-      for (const Segment& segment : module->segments) {
-        if (segment.begin <= pc && pc < segment.end) return &*module;
+    for (std::size_t at = modules_.size(); at-- != 0;) {
+      for (const Segment& segment : modules_[at].segments) {
+        if (segment.begin <= pc && pc < segment.end) return &modules_[at];
       }
     }
     return nullptr;
@@ -3506,10 +3696,10 @@ class NativeSymbols {
     if (module.segments.empty()) return;
     module.path = info.dlpi_name == nullptr ? "" : info.dlpi_name;
     if (module.path.empty()) module.path = own_path();
-    const bool known = std::any_of(modules_.begin(), modules_.end(), [&](const Module& other) {
-      return other.bias == module.bias && other.path == module.path && other.build_id == module.build_id;
-    });
-    if (!known) modules_.push_back(std::move(module));
+    for (const Module& known : modules_) {
+      if (known.bias == module.bias && known.path == module.path && known.build_id == module.build_id) return;
+    }
+    modules_.push_back(std::move(module));
   }
 
   /// The program itself has no name in the linker's list.
@@ -3545,7 +3735,8 @@ class NativeSymbols {
   }
 
   std::deque<Module> modules_;  // entries stay where they are: symbols point to their texts
-  std::unordered_map<std::uint64_t, NativeSymbol> symbols_;
+  std::deque<NativeSymbol> symbols_ = std::deque<NativeSymbol>(1);  // these too; the first is that of no address
+  IdMap places_;                                                    // address -> place in symbols_
 };
 
 }  // namespace THENCE_ABI
@@ -3553,7 +3744,7 @@ class NativeSymbols {
 
 // ==== thence/session/stack_resolver.hpp ====
 // stack_resolver.hpp: from the words in a tracer's stack table to frames with names, each distinct stack once a session.
-// Layer: session (includes capture/, core/).
+// Layer: session (includes capture/, formats/, core/).
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -3595,8 +3786,9 @@ class StackResolver {
       }
     }
     for (const FrameInfo& frame : frames_) append_key(frame);
-    const auto [found, is_new] = ids_.try_emplace(key_, static_cast<StackId>(ids_.size() + 1));
-    return {found->second, is_new};
+    const std::size_t next = keys_.end();
+    const std::uint32_t id = keys_.intern(key_);
+    return {static_cast<StackId>(id), id == next};
   }
   [[nodiscard]] std::span<const FrameInfo> frames() const noexcept { return frames_; }
 
@@ -3628,7 +3820,7 @@ class StackResolver {
   NativeSymbols symbols_;
   std::vector<FrameInfo> frames_;
   std::string key_;
-  std::unordered_map<std::string, StackId> ids_;
+  TraceStrings keys_{~std::uint32_t{0} - 1, ~std::size_t{0}};
 };
 
 }  // namespace THENCE_ABI
@@ -3645,13 +3837,8 @@ class StackResolver {
 //   if (!mapped) return complain(mapped.error);                       // "/var/tmp/thence/loop.flight: open: Permission denied"
 //   FlightRecorder<MappedFileStorage> recorder{std::move(*mapped.storage)};
 //
-// After a crash, in any process:
-//
-//   OpenedFlightFile opened = open_flight_file("/var/tmp/thence/loop.flight");
-//   if (!opened) return complain(opened.error);
-//   opened.file->for_each([](const RecordView& record) { ... });      // the same views that a live drain hands over
-//
-// A power failure may lose what the kernel had not written back; a killed process loses nothing.
+// After a crash any process can read it (flight_file.hpp). A power failure may lose what the kernel had not written back; a
+// killed process loses nothing.
 // Layer: storage (includes core/ only).
 
 namespace thence {
@@ -3727,10 +3914,6 @@ template <std::size_t Size>
 void put_text(std::array<char, Size>& field, std::string_view text) noexcept {
   field.fill('\0');
   std::copy_n(text.data(), std::min(text.size(), Size - 1), field.data());
-}
-template <std::size_t Size>
-[[nodiscard]] std::string_view text_in(const std::array<char, Size>& field) noexcept {
-  return {field.data(), static_cast<std::size_t>(std::find(field.begin(), field.end(), '\0') - field.begin())};
 }
 
 [[nodiscard]] inline std::string file_error(std::string_view path, std::string_view what, int error) {
@@ -3879,278 +4062,6 @@ inline MappedFile MappedFileStorage::create(const char* path, std::size_t capaci
   std::atomic_signal_fence(std::memory_order_release);
   header->magic = detail::FlightHeader::kMagic;  // last: a file without it was never finished
   return {MappedFileStorage{static_cast<std::byte*>(base), bytes, path}, {}};
-}
-
-struct OpenedFlightFile;
-
-/// A flight file read into memory: of a killed process, or a copy of one still running (then a moment's view, whose oldest
-/// records may already have been overwritten).
-///   Errors    Whatever the bytes are, nothing is read outside them: what makes no sense is skipped and counted.
-class FlightFile {
- public:
-  /// The texts live as long as this does.
-  [[nodiscard]] FlightFileInfo info() const noexcept {
-    return {header_.salt,
-            static_cast<LaneId>(header_.lane),
-            header_.process_id,
-            header_.thread_id,
-            detail::text_in(header_.process_name),
-            detail::text_in(header_.lane_name),
-            detail::text_in(header_.clock),
-            header_.nanoseconds_per_tick,
-            detail::text_in(header_.overflow_policy)};
-  }
-  /// The first and the last whole clock points; none where the session gave none.
-  [[nodiscard]] std::optional<FlightClockPoint> first_clock_point() const noexcept { return first_point_; }
-  [[nodiscard]] std::optional<FlightClockPoint> last_clock_point() const noexcept { return last_point_; }
-
-  [[nodiscard]] std::size_t capacity() const noexcept { return static_cast<std::size_t>(capacity_); }
-  /// Events that the buffer refused or overwrote.
-  [[nodiscard]] BufferLoss lost() const noexcept { return lost_; }
-  /// What is wrong with the file, as a sentence; empty = nothing. What it does not concern is good.
-  [[nodiscard]] const std::string& damage() const noexcept { return damage_; }
-  /// Slots among those for_each() looks at that hold no part of a whole record.
-  [[nodiscard]] std::uint64_t damaged_slots() const noexcept { return damaged_; }
-
-  /// Hands every record that nobody had drained, oldest first, to `take(const RecordView&)`; returns how many.
-  template <class Take>
-  std::size_t for_each(Take&& take) const {
-    return for_each_in(unread_from_, tail_, take);
-  }
-  /// The records before those, which a reader had drained already and which still stand in a ring. A session may not have
-  /// written them out when it was killed.
-  template <class Take>
-  std::size_t for_each_drained(Take&& take) const {
-    return for_each_in(drained_from_, unread_from_, take);
-  }
-
- private:
-  friend OpenedFlightFile read_flight_file(std::span<const std::byte> bytes, std::string_view name);
-
-  /// The header's plain fields.
-  struct Header {
-    std::uint64_t salt = 0;
-    std::uint32_t lane = 0;
-    std::int32_t process_id = 0;
-    std::int32_t thread_id = 0;
-    std::uint64_t nanoseconds_per_tick = 0;
-    std::array<char, 64> process_name{};
-    std::array<char, 64> lane_name{};
-    std::array<char, 32> clock{};
-    std::array<char, 32> overflow_policy{};
-  };
-
-  /// Slots of the record at `at`, all of them below `end`; 0 if there is no whole record.
-  [[nodiscard]] std::uint64_t whole_record(std::uint64_t at, std::uint64_t end) const noexcept {
-    const Event* const head = slot(at);
-    if (head == nullptr || head->kind() == EventKind::kPayload || head->kind() > EventKind::kRootSealed) return 0;
-    if (head->kind() != EventKind::kAnnotated) return 1;
-    const std::uint64_t bytes = number(head->other_id());
-    const auto key_and_kind = static_cast<std::uint64_t>(head->type());
-    const std::uint64_t key = key_and_kind & 0xfff;
-    const std::uint64_t kind = key_and_kind >> 12;
-    if (key > bytes || kind > static_cast<std::uint64_t>(ValueKind::kBool)) return 0;
-    if (kind != static_cast<std::uint64_t>(ValueKind::kString) && bytes - key != sizeof(std::uint64_t)) return 0;
-    if (bytes > (end - at) * kPayloadPerSlot) return 0;
-    const std::uint64_t slots = detail::record_slots(static_cast<std::size_t>(bytes));
-    if (slots > end - at) return 0;
-    for (std::uint64_t part = at + 1; part != at + slots; ++part) {
-      const Event* const payload = slot(part);
-      if (payload == nullptr || payload->kind() != EventKind::kPayload) return 0;
-    }
-    return slots;
-  }
-  [[nodiscard]] const Event* slot(std::uint64_t position) const noexcept {
-    const std::uint64_t index = position & (capacity_ - 1);
-    return index < slots_present_ ? &slots_[static_cast<std::size_t>(index)] : nullptr;
-  }
-
-  template <class Take>
-  std::size_t for_each_in(std::uint64_t at, std::uint64_t end, Take&& take) const {
-    std::size_t records = 0;
-    while (at != end) {
-      const std::uint64_t slots = whole_record(at, end);
-      if (slots != 0) {
-        take(RecordView{slots_.get(), capacity_ - 1, at});
-        ++records;
-      }
-      at += slots != 0 ? slots : 1;
-    }
-    return records;
-  }
-
-  Header header_;
-  std::uint64_t capacity_ = 0;
-  std::uint64_t slots_present_ = 0;  // fewer than capacity_ where the file was cut
-  std::unique_ptr<Event[]> slots_;   // those present
-  std::uint64_t drained_from_ = 0;
-  std::uint64_t unread_from_ = 0;
-  std::uint64_t tail_ = 0;
-  std::uint64_t damaged_ = 0;
-  BufferLoss lost_;
-  std::optional<FlightClockPoint> first_point_;
-  std::optional<FlightClockPoint> last_point_;
-  std::string damage_;
-};
-
-/// The file, or why there is none: "path: what was expected".
-struct OpenedFlightFile {
-  std::optional<FlightFile> file;
-  std::string error;
-  [[nodiscard]] explicit operator bool() const noexcept { return file.has_value(); }
-};
-
-/// Reads the bytes of a flight file; `name` is what errors call it. Any bytes are safe.
-[[nodiscard]] inline OpenedFlightFile read_flight_file(std::span<const std::byte> bytes, std::string_view name) {
-  using Header = detail::FlightHeader;
-  const auto fail = [name](std::string_view what) {
-    std::string text{name};
-    text.append(": ").append(what);
-    return OpenedFlightFile{{}, std::move(text)};
-  };
-  const auto load = [bytes](std::size_t offset, auto& to) { std::memcpy(&to, bytes.data() + offset, sizeof to); };
-  const auto word = [bytes](std::size_t offset) {
-    std::uint64_t value;
-    std::memcpy(&value, bytes.data() + offset, sizeof value);
-    return value;
-  };
-
-  if (bytes.size() < sizeof(Header::kMagic)) return fail("not a flight file: it is shorter than the first word");
-  std::array<char, 8> magic;
-  load(offsetof(Header, magic), magic);
-  if (magic != Header::kMagic) return fail("not a flight file: expected \"thenceF\" at byte 0");
-  if (bytes.size() < detail::kFlightSlotsOffset) return fail("truncated: it ends within the header");
-  std::uint32_t byte_order, version, control_bytes, slot_bytes;
-  load(offsetof(Header, byte_order), byte_order);
-  load(offsetof(Header, version), version);
-  load(offsetof(Header, control_bytes), control_bytes);
-  load(offsetof(Header, slot_bytes), slot_bytes);
-  if (byte_order != Header::kByteOrder) return fail("written on a machine with another byte order");
-  if (version != Header::kVersion) return fail("format version " + std::to_string(version) + ", expected 1");
-  const std::uint64_t capacity = word(offsetof(Header, capacity));
-  if (!std::has_single_bit(capacity) || capacity < 2 || capacity > detail::kMaxFlightCapacity) {
-    return fail("damaged header: expected a capacity that is a power of two, at most 2^27");
-  }
-  if (slot_bytes != sizeof(Event) || control_bytes != sizeof(RingControl) ||
-      word(offsetof(Header, control_offset)) != detail::kFlightHeaderBytes ||
-      word(offsetof(Header, slots_offset)) != detail::kFlightSlotsOffset ||
-      word(offsetof(Header, file_bytes)) != detail::kFlightSlotsOffset + capacity * sizeof(Event)) {
-    return fail("damaged header: its sizes contradict each other");
-  }
-
-  OpenedFlightFile opened{FlightFile{}, {}};
-  FlightFile& file = *opened.file;
-  FlightFile::Header& header = file.header_;
-  header.salt = word(offsetof(Header, salt));
-  load(offsetof(Header, lane), header.lane);
-  load(offsetof(Header, process_id), header.process_id);
-  load(offsetof(Header, thread_id), header.thread_id);
-  header.nanoseconds_per_tick = word(offsetof(Header, nanoseconds_per_tick));
-  load(offsetof(Header, process_name), header.process_name);
-  load(offsetof(Header, lane_name), header.lane_name);
-  load(offsetof(Header, clock), header.clock);
-  load(offsetof(Header, overflow_policy), header.overflow_policy);
-  header.process_name.back() = header.lane_name.back() = '\0';
-  header.clock.back() = header.overflow_policy.back() = '\0';
-
-  std::uint64_t newest = 0;
-  for (std::size_t at = 0; at != std::size(Header{}.points); ++at) {
-    const std::size_t offset = offsetof(Header, points) + at * sizeof(Header::ClockPoint);
-    const std::uint64_t begun = word(offset + offsetof(Header::ClockPoint, begun));
-    if (begun == 0 || begun != word(offset + offsetof(Header::ClockPoint, done))) continue;
-    const FlightClockPoint point{
-        static_cast<Ticks>(word(offset + offsetof(Header::ClockPoint, ticks))),
-        {word(offset + offsetof(Header::ClockPoint, boottime)), word(offset + offsetof(Header::ClockPoint, monotonic)),
-         word(offset + offsetof(Header::ClockPoint, realtime))}};
-    if (at == 0) file.first_point_ = point;
-    if (begun > newest) {
-      newest = begun;
-      file.last_point_ = point;
-    }
-  }
-
-  const std::uint64_t control = detail::kFlightHeaderBytes;
-  file.lost_ = {word(control + offsetof(RingControl, lost)),
-                static_cast<Ticks>(word(control + offsetof(RingControl, first_lost))),
-                static_cast<Ticks>(word(control + offsetof(RingControl, last_lost)))};
-
-  const std::uint64_t present =
-      std::min<std::uint64_t>(capacity, (bytes.size() - detail::kFlightSlotsOffset) / sizeof(Event));
-  file.slots_.reset(new (std::nothrow) Event[static_cast<std::size_t>(present)]);
-  if (file.slots_ == nullptr) return fail("not enough memory for " + std::to_string(present) + " events");
-  file.capacity_ = capacity;
-  file.slots_present_ = present;
-  if (present != 0) {
-    std::memcpy(file.slots_.get(), bytes.data() + detail::kFlightSlotsOffset,
-                static_cast<std::size_t>(present) * sizeof(Event));
-  }
-  if (present != capacity) {
-    file.damage_ = std::string(name) + ": truncated: " + std::to_string(present) + " of " + std::to_string(capacity) +
-                   " slots are there";
-  }
-
-  file.tail_ = word(control + offsetof(RingControl, tail));
-  file.unread_from_ = word(control + offsetof(RingControl, head));
-  const bool recorder = detail::text_in(header.overflow_policy) == "overwrite-oldest";
-  const std::uint64_t in_buffer = file.tail_ > capacity ? file.tail_ - capacity : 0;
-  if (file.unread_from_ > file.tail_ || file.unread_from_ < in_buffer) {
-    if (file.damage_.empty())
-      file.damage_ = std::string(name) + ": damaged positions: expected head and tail at most a capacity apart";
-    file.unread_from_ = in_buffer;
-  }
-  // Below a recorder's head all is overwritten, or about to be. A ring's producer may have been stopped while it wrote a
-  // record over the oldest drained slots; a tracer's longest takes 47.
-  constexpr std::uint64_t kLongestRecord = 64;
-  const std::uint64_t kept = capacity > kLongestRecord ? capacity - kLongestRecord : 0;
-  const std::uint64_t oldest = file.tail_ > kept ? file.tail_ - kept : 0;
-  file.drained_from_ = recorder ? file.unread_from_ : std::min(oldest, file.unread_from_);
-
-  // The first record's head may be overwritten: what is left of it is no damage.
-  while (file.unread_from_ != file.tail_ && recorder) {
-    const Event* const slot = file.slot(file.unread_from_);
-    if (slot == nullptr || slot->kind() != EventKind::kPayload) break;
-    ++file.unread_from_;
-  }
-  if (recorder) file.drained_from_ = file.unread_from_;
-  for (std::uint64_t at = file.unread_from_; at != file.tail_;) {
-    const std::uint64_t slots = file.whole_record(at, file.tail_);
-    if (slots == 0) ++file.damaged_;
-    at += slots != 0 ? slots : 1;
-  }
-  if (file.damaged_ != 0 && file.damage_.empty()) {
-    file.damage_ = std::string(name) + ": damaged: " + std::to_string(file.damaged_) + " slots hold no whole record";
-  }
-  return opened;
-}
-
-/// Reads a flight file. It is copied first, so that a file that is cut while we look cannot hurt.
-[[nodiscard]] inline OpenedFlightFile open_flight_file(const char* path) {
-  const detail::FileDescriptor file{::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.get() < 0) return {{}, detail::file_error(path, "open", errno)};
-  struct ::stat status {};
-  if (::fstat(file.get(), &status) != 0) return {{}, detail::file_error(path, "stat", errno)};
-  if (!S_ISREG(status.st_mode)) return {{}, std::string(path) + ": not a regular file"};
-  const std::uint64_t limit = detail::kFlightSlotsOffset + detail::kMaxFlightCapacity * sizeof(Event);
-  const auto size =
-      static_cast<std::size_t>(std::min<std::uint64_t>(static_cast<std::uint64_t>(status.st_size), limit));
-  // The header first: a large file that is none of ours need not be read.
-  std::array<std::byte, detail::FlightHeader::kMagic.size()> magic{};
-  const ssize_t begun = ::pread(file.get(), magic.data(), magic.size(), 0);
-  if (begun < 0) return {{}, detail::file_error(path, "read", errno)};
-  if (std::memcmp(magic.data(), detail::FlightHeader::kMagic.data(), magic.size()) != 0) {
-    return read_flight_file(std::span(magic).first(static_cast<std::size_t>(begun)), path);
-  }
-  const std::unique_ptr<std::byte[]> bytes{new (std::nothrow) std::byte[size]};
-  if (bytes == nullptr) return {{}, detail::file_error(path, "read", ENOMEM)};
-  std::size_t read = 0;
-  while (read != size) {
-    const ssize_t here = ::pread(file.get(), bytes.get() + read, size - read, static_cast<off_t>(read));
-    if (here < 0 && errno == EINTR) continue;
-    if (here < 0) return {{}, detail::file_error(path, "read", errno)};
-    if (here == 0) break;
-    read += static_cast<std::size_t>(here);
-  }
-  return read_flight_file({bytes.get(), read}, path);
 }
 
 }  // namespace THENCE_ABI
@@ -4907,8 +4818,10 @@ class NullSession {
 
 template <TracerPolicies Policies>
 using SessionOf = std::conditional_t<kEnabled, BasicSession<Policies>, NullSession>;
+template <TracerPolicies Policies>
+using LaneOf = std::conditional_t<kEnabled, BasicLane<Policies>, NullLane>;
 using Session = SessionOf<DefaultPolicies>;
-using Lane = Session::LaneType;
+using Lane = LaneOf<DefaultPolicies>;
 
 }  // namespace THENCE_ABI
 }  // namespace thence
@@ -4938,180 +4851,6 @@ class LossByLane {
 
  private:
   std::vector<Lost> all_;
-};
-
-}  // namespace THENCE_ABI
-}  // namespace thence
-
-// ==== thence/formats/trace_stacks.hpp ====
-// trace_stacks.hpp: the strings, frames and stacks that a trace has named so far, for as long as a file may name them again.
-//
-// A stack is handed over once, while files need it many times: in each document, and after each point from which a cut
-// file must be readable. So it is kept, each string and frame once, up to a bound.
-// Layer: formats (includes wire/ and core/ only).
-
-namespace thence {
-inline namespace THENCE_ABI {
-
-/// Each distinct string once, numbered from 1; 0 is none.
-///   Threads   one.
-///   When full `intern` returns kNone (max_strings or max_bytes reached).
-///   Errors    std::bad_alloc.
-///   Lifetime  views are valid until the next intern.
-class TraceStrings {
- public:
-  static constexpr std::uint32_t kNone = 0;
-
-  TraceStrings(std::size_t max_strings, std::size_t max_bytes) : max_strings_(max_strings), max_bytes_(max_bytes) {
-    entries_.push_back({});
-  }
-
-  [[nodiscard]] std::uint32_t intern(std::string_view text) {
-    // 0 is no key of the map, so a hash of 0 counts as 1; equal hashes are chained.
-    const std::uint64_t hash = std::hash<std::string_view>{}(text) | 1u;
-    const std::uint32_t first = map_.find(hash);
-    for (std::uint32_t at = first; at != IdMap::kAbsent; at = entries_[at].next) {
-      if (view(at) == text) return at;
-    }
-    if (entries_.size() > max_strings_ || text_.size() + text.size() > max_bytes_) return kNone;
-    const auto index = static_cast<std::uint32_t>(entries_.size());
-    entries_.push_back({text_.size(), text.size(), IdMap::kAbsent});
-    text_.insert(text_.end(), text.begin(), text.end());
-    if (first == IdMap::kAbsent) {
-      map_.insert(hash, index);
-    } else {
-      entries_[index].next = entries_[first].next;
-      entries_[first].next = index;
-    }
-    return index;
-  }
-
-  [[nodiscard]] std::string_view view(std::uint32_t index) const noexcept {
-    const Entry& entry = entries_[index];
-    return {text_.data() + entry.offset, entry.length};
-  }
-  /// One more than the highest index.
-  [[nodiscard]] std::size_t end() const noexcept { return entries_.size(); }
-
- private:
-  struct Entry {
-    std::size_t offset = 0;
-    std::size_t length = 0;
-    std::uint32_t next = IdMap::kAbsent;
-  };
-  std::size_t max_strings_;
-  std::size_t max_bytes_;
-  std::vector<Entry> entries_;
-  std::vector<char> text_;
-  IdMap map_;
-};
-
-/// A frame with its strings interned (0 = unknown).
-struct StoredFrame {
-  FrameKind kind = FrameKind::kSource;
-  std::uint32_t function = 0;
-  std::uint32_t file = 0;
-  std::uint32_t build_id = 0;
-  std::uint32_t line = 0;
-  std::uint32_t column = 0;
-  std::uint64_t pc = 0;
-  std::uint64_t relative_pc = 0;
-  friend bool operator==(const StoredFrame&, const StoredFrame&) = default;
-};
-
-/// The stacks of a trace by their ids.
-///   Threads   one.
-///   Cost      define: O(frames). Nothing of an event's path allocates.
-///   When full a stack beyond `max_bytes` is not kept: `find` does not know it and `refused()` counts it.
-///   Errors    std::bad_alloc.
-class TraceStacks {
- public:
-  explicit TraceStacks(std::size_t max_bytes) : max_bytes_(max_bytes), strings_(~std::uint32_t{0} - 1, max_bytes) {
-    frames_.push_back({});
-    frame_next_.push_back(IdMap::kAbsent);
-  }
-
-  void define(const StackInfo& stack) {
-    if (stack.id == StackId::kNone || by_id_.find(number(stack.id)) != IdMap::kAbsent) return;
-    const std::size_t cost = stack.frames.size() * (sizeof(std::uint32_t) + sizeof(StoredFrame)) + sizeof(Range);
-    if (bytes_ + cost > max_bytes_) {
-      ++refused_;
-      return;
-    }
-    const std::size_t first = frame_ids_.size();
-    for (const FrameInfo& frame : stack.frames) {
-      StoredFrame stored;
-      stored.kind = frame.kind;
-      stored.line = frame.line;
-      stored.column = frame.column;
-      stored.pc = frame.pc;
-      stored.relative_pc = frame.relative_pc;
-      if (!keep(frame.function, stored.function) || !keep(frame.file, stored.file) || !keep(frame.build_id, stored.build_id)) {
-        frame_ids_.resize(first);
-        ++refused_;
-        return;
-      }
-      frame_ids_.push_back(intern(stored));
-    }
-    bytes_ += cost;
-    by_id_.insert(number(stack.id), static_cast<std::uint32_t>(stacks_.size()));
-    stacks_.push_back({first, stack.frames.size()});
-  }
-
-  [[nodiscard]] bool knows(StackId id) const noexcept { return by_id_.find(number(id)) != IdMap::kAbsent; }
-
-  /// The frames of a stack that is known, innermost first, as indices for `frame`.
-  [[nodiscard]] std::span<const std::uint32_t> frames_of(StackId id) const noexcept {
-    const Range& range = stacks_[by_id_.find(number(id))];
-    return {frame_ids_.data() + range.first, range.count};
-  }
-  [[nodiscard]] const StoredFrame& frame(std::uint32_t index) const noexcept { return frames_[index]; }
-  [[nodiscard]] std::string_view string(std::uint32_t index) const noexcept { return strings_.view(index); }
-  [[nodiscard]] TraceStrings& strings() noexcept { return strings_; }
-  [[nodiscard]] std::uint64_t refused() const noexcept { return refused_; }
-
- private:
-  struct Range {
-    std::size_t first = 0;
-    std::size_t count = 0;
-  };
-
-  bool keep(std::string_view text, std::uint32_t& index) {
-    if (text.empty()) return true;
-    index = strings_.intern(text);
-    return index != TraceStrings::kNone;
-  }
-  std::uint32_t intern(const StoredFrame& frame) {
-    std::uint64_t hash = mix64(frame.function + (std::uint64_t{frame.file} << 32));
-    hash = mix64(hash ^ (frame.line + (std::uint64_t{frame.column} << 32)));
-    hash = mix64(hash ^ frame.pc) ^ mix64(frame.relative_pc + 1) ^ frame.build_id ^ static_cast<std::uint64_t>(frame.kind);
-    hash |= 1u;
-    const std::uint32_t first = by_frame_.find(hash);
-    for (std::uint32_t at = first; at != IdMap::kAbsent; at = frame_next_[at]) {
-      if (frames_[at] == frame) return at;
-    }
-    const auto index = static_cast<std::uint32_t>(frames_.size());
-    frames_.push_back(frame);
-    frame_next_.push_back(IdMap::kAbsent);
-    if (first == IdMap::kAbsent) {
-      by_frame_.insert(hash, index);
-    } else {
-      frame_next_[index] = frame_next_[first];
-      frame_next_[first] = index;
-    }
-    return index;
-  }
-
-  std::size_t max_bytes_;
-  std::size_t bytes_ = 0;
-  std::uint64_t refused_ = 0;
-  TraceStrings strings_;
-  std::vector<StoredFrame> frames_;
-  std::vector<std::uint32_t> frame_next_;
-  IdMap by_frame_;
-  std::vector<std::uint32_t> frame_ids_;
-  std::vector<Range> stacks_;
-  IdMap by_id_;
 };
 
 }  // namespace THENCE_ABI
@@ -5358,21 +5097,40 @@ concept ByteSink = requires(S& sink, std::span<const std::byte> bytes) {
   { sink.write(bytes) } -> std::same_as<bool>;
 };
 
+/// Any ByteSink, through one pointer: an encoder that writes in large pieces need not be compiled anew for each kind.
+///   Cost      an indirect call a piece
+///   Lifetime  the sink outlives it
+class ByteSinkRef {
+ public:
+  template <ByteSink Sink>
+    requires(!std::same_as<Sink, ByteSinkRef>)
+  explicit ByteSinkRef(Sink& sink) noexcept
+      : sink_(&sink),
+        write_([](void* to, std::span<const std::byte> bytes) -> bool { return static_cast<Sink*>(to)->write(bytes); }) {}
+
+  [[nodiscard]] bool write(std::span<const std::byte> bytes) { return write_(sink_, bytes); }
+
+ private:
+  void* sink_;
+  bool (*write_)(void* sink, std::span<const std::byte> bytes);
+};
+static_assert(ByteSink<ByteSinkRef>);
+
 /// Keeps everything in memory.
 class BufferSink {
  public:
   [[nodiscard]] bool write(std::span<const std::byte> bytes) {
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    text_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return true;
   }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
-  [[nodiscard]] std::string_view text() const noexcept {
-    return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+    return {reinterpret_cast<const std::byte*>(text_.data()), text_.size()};
   }
-  void clear() noexcept { bytes_.clear(); }
+  [[nodiscard]] std::string_view text() const noexcept { return text_; }
+  void clear() noexcept { text_.clear(); }
 
  private:
-  std::vector<std::byte> bytes_;
+  std::string text_;
 };
 static_assert(ByteSink<BufferSink>);
 
@@ -10417,7 +10175,7 @@ class RotatingFiles {
   }
   void remove_oldest() {
     ::unlink(name_of(sealed_.front().number).c_str());
-    sealed_.pop_front();
+    sealed_.erase(sealed_.begin());
     ++deleted_;
   }
   /// What earlier runs left under this name.
@@ -10439,17 +10197,18 @@ class RotatingFiles {
       }
       struct stat status {};
       if (number == 0 || ::stat(name_of(number).c_str(), &status) != 0) continue;
-      sealed_.push_back({number, static_cast<std::uint64_t>(status.st_size)});
+      auto at = sealed_.end();
+      while (at != sealed_.begin() && at[-1].number > number) --at;
+      sealed_.insert(at, {number, static_cast<std::uint64_t>(status.st_size)});
     }
     ::closedir(directory);
-    std::sort(sealed_.begin(), sealed_.end(), [](const Sealed& a, const Sealed& b) { return a.number < b.number; });
     if (!sealed_.empty()) last_ = sealed_.back().number;
   }
 
   std::string stem_;
   RotationOptions options_;
   std::optional<FileBytes> active_;
-  std::deque<Sealed> sealed_;
+  std::vector<Sealed> sealed_;  // the oldest first
   std::string failure_;
   std::uint64_t last_ = 0;
   std::uint64_t written_ = 0;
@@ -10469,7 +10228,9 @@ class RotatingFiles {
 //   session.add_sink(PerfettoChunks{ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) { ... }}});
 //   session.add_sink(JsonFolder{"out"});                    // out/request-1.json, out/request-2.json, ...
 //
-// The sinks are templates, so that whoever includes this and uses one does not compile the others.
+// The sinks are templates, so that whoever includes this and uses one does not compile the others; that each is an EventSink
+// is asserted in their test, for the same reason. All that write Perfetto's format share one encoder (ByteSinkRef), so that
+// whoever uses several compiles it once.
 // Layer: session (includes formats/, core/).
 
 namespace thence {
@@ -10502,11 +10263,13 @@ class EncodingSink {
   std::unique_ptr<State> state_;
 };
 
-template <class Bytes>
+/// The encoder is a parameter, so that it is compiled where a sink is used.
+template <class Bytes, class Encoder = PerfettoEncoder<ByteSinkRef>>
 struct PerfettoState {
-  PerfettoState(Bytes all, const PerfettoOptions& options) : bytes(std::move(all)), encoder(bytes, options) {}
+  PerfettoState(Bytes all, const PerfettoOptions& options) : bytes(std::move(all)), sink(bytes), encoder(sink, options) {}
   Bytes bytes;
-  PerfettoEncoder<Bytes> encoder;
+  ByteSinkRef sink;
+  Encoder encoder;
 };
 
 }  // namespace detail
@@ -10536,14 +10299,13 @@ class BasicPerfettoFile : public PerfettoStream<Bytes> {
   explicit BasicPerfettoFile(std::string path, const PerfettoOptions& options = {}) : PerfettoStream<Bytes>(Bytes(std::move(path)), options) {}
 };
 using PerfettoFile = BasicPerfettoFile<FileBytes>;
-static_assert(EventSink<PerfettoFile>);
 
 namespace detail {
 
-template <class Files>
+template <class Files, class Encoder = PerfettoEncoder<ByteSinkRef>>
 struct RotatingState {
   RotatingState(std::string stem, const RotationOptions& rotation, const PerfettoOptions& options)
-      : bytes(std::move(stem), rotation), encoder(bytes, options) {}
+      : bytes(std::move(stem), rotation), sink(bytes), encoder(sink, options) {}
   /// Seals the active file if that is due at `time`.
   void reach(std::uint64_t time) {
     const RotationOptions& limits = bytes.options();
@@ -10557,7 +10319,8 @@ struct RotatingState {
     began = time;
   }
   Files bytes;
-  PerfettoEncoder<Files> encoder;
+  ByteSinkRef sink;
+  Encoder encoder;
   std::uint64_t began = 0;
 };
 
@@ -10597,7 +10360,6 @@ class BasicPerfettoFiles : public detail::EncodingSink<detail::RotatingState<Fil
   }
 };
 using PerfettoFiles = BasicPerfettoFiles<RotatingFiles>;
-static_assert(EventSink<PerfettoFiles>);
 
 namespace detail {
 
@@ -10689,7 +10451,6 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
   }
 };
 using PerfettoChunks = BasicPerfettoChunks<ChunkBytes>;
-static_assert(EventSink<PerfettoChunks>);
 
 namespace detail {
 
@@ -10744,7 +10505,6 @@ class BasicJsonFolder : public detail::EncodingSink<detail::JsonFolderState<File
   [[nodiscard]] std::uint64_t bytes_written() const { return state_->encoder.bytes_written(); }
 };
 using JsonFolder = BasicJsonFolder<detail::JsonFiles>;
-static_assert(EventSink<JsonFolder>);
 
 }  // namespace THENCE_ABI
 }  // namespace thence
@@ -11207,7 +10967,8 @@ class ResourceRegistry {
 }  // namespace thence
 
 // ==== thence/thence.hpp ====
-// thence.hpp: everything but hosts and analysis: config .. session and the formats that a session writes.
+// thence.hpp: everything that records: config .. session and the formats that a session writes. Not hosts, nor what reads: a
+// trace (formats/*/..._reader.hpp), what a killed process left (storage/flight_file.hpp), analysis.
 //
 //   thence::Session session{{.process_name = "my-server"}};
 //   session.add_sink(thence::PerfettoFile{"trace.pftrace"});
@@ -11219,6 +10980,302 @@ class ResourceRegistry {
 //   lane.tracer().settle(op, thence::Outcome::kFulfilled);                      // its result is there
 //
 // README.md shows a whole host in 20 lines; docs/ has the pages on V8, on KJ and on the formats.
+
+// ==== thence/storage/flight_file.hpp ====
+// flight_file.hpp: reads what a killed process left: a ring in a file (mapped_storage.hpp).
+//
+//   OpenedFlightFile opened = open_flight_file("/var/tmp/thence/loop.flight");
+//   if (!opened) return complain(opened.error);
+//   opened.file->for_each([](const RecordView& record) { ... });      // the same views that a live drain hands over
+//
+// Layer: storage (includes core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+namespace detail {
+
+template <std::size_t Size>
+[[nodiscard]] std::string_view text_in(const std::array<char, Size>& field) noexcept {
+  return {field.data(), static_cast<std::size_t>(std::find(field.begin(), field.end(), '\0') - field.begin())};
+}
+
+}  // namespace detail
+
+struct OpenedFlightFile;
+
+/// A flight file read into memory: of a killed process, or a copy of one still running (then a moment's view, whose oldest
+/// records may already have been overwritten).
+///   Errors    Whatever the bytes are, nothing is read outside them: what makes no sense is skipped and counted.
+class FlightFile {
+ public:
+  /// The texts live as long as this does.
+  [[nodiscard]] FlightFileInfo info() const noexcept {
+    return {header_.salt,
+            static_cast<LaneId>(header_.lane),
+            header_.process_id,
+            header_.thread_id,
+            detail::text_in(header_.process_name),
+            detail::text_in(header_.lane_name),
+            detail::text_in(header_.clock),
+            header_.nanoseconds_per_tick,
+            detail::text_in(header_.overflow_policy)};
+  }
+  /// The first and the last whole clock points; none where the session gave none.
+  [[nodiscard]] std::optional<FlightClockPoint> first_clock_point() const noexcept { return first_point_; }
+  [[nodiscard]] std::optional<FlightClockPoint> last_clock_point() const noexcept { return last_point_; }
+
+  [[nodiscard]] std::size_t capacity() const noexcept { return static_cast<std::size_t>(capacity_); }
+  /// Events that the buffer refused or overwrote.
+  [[nodiscard]] BufferLoss lost() const noexcept { return lost_; }
+  /// What is wrong with the file, as a sentence; empty = nothing. What it does not concern is good.
+  [[nodiscard]] const std::string& damage() const noexcept { return damage_; }
+  /// Slots among those for_each() looks at that hold no part of a whole record.
+  [[nodiscard]] std::uint64_t damaged_slots() const noexcept { return damaged_; }
+
+  /// Hands every record that nobody had drained, oldest first, to `take(const RecordView&)`; returns how many.
+  template <class Take>
+  std::size_t for_each(Take&& take) const {
+    return for_each_in(unread_from_, tail_, take);
+  }
+  /// The records before those, which a reader had drained already and which still stand in a ring. A session may not have
+  /// written them out when it was killed.
+  template <class Take>
+  std::size_t for_each_drained(Take&& take) const {
+    return for_each_in(drained_from_, unread_from_, take);
+  }
+
+ private:
+  friend OpenedFlightFile read_flight_file(std::span<const std::byte> bytes, std::string_view name);
+
+  /// The header's plain fields.
+  struct Header {
+    std::uint64_t salt = 0;
+    std::uint32_t lane = 0;
+    std::int32_t process_id = 0;
+    std::int32_t thread_id = 0;
+    std::uint64_t nanoseconds_per_tick = 0;
+    std::array<char, 64> process_name{};
+    std::array<char, 64> lane_name{};
+    std::array<char, 32> clock{};
+    std::array<char, 32> overflow_policy{};
+  };
+
+  /// Slots of the record at `at`, all of them below `end`; 0 if there is no whole record.
+  [[nodiscard]] std::uint64_t whole_record(std::uint64_t at, std::uint64_t end) const noexcept {
+    const Event* const head = slot(at);
+    if (head == nullptr || head->kind() == EventKind::kPayload || head->kind() > EventKind::kRootSealed) return 0;
+    if (head->kind() != EventKind::kAnnotated) return 1;
+    const std::uint64_t bytes = number(head->other_id());
+    const auto key_and_kind = static_cast<std::uint64_t>(head->type());
+    const std::uint64_t key = key_and_kind & 0xfff;
+    const std::uint64_t kind = key_and_kind >> 12;
+    if (key > bytes || kind > static_cast<std::uint64_t>(ValueKind::kBool)) return 0;
+    if (kind != static_cast<std::uint64_t>(ValueKind::kString) && bytes - key != sizeof(std::uint64_t)) return 0;
+    if (bytes > (end - at) * kPayloadPerSlot) return 0;
+    const std::uint64_t slots = detail::record_slots(static_cast<std::size_t>(bytes));
+    if (slots > end - at) return 0;
+    for (std::uint64_t part = at + 1; part != at + slots; ++part) {
+      const Event* const payload = slot(part);
+      if (payload == nullptr || payload->kind() != EventKind::kPayload) return 0;
+    }
+    return slots;
+  }
+  [[nodiscard]] const Event* slot(std::uint64_t position) const noexcept {
+    const std::uint64_t index = position & (capacity_ - 1);
+    return index < slots_present_ ? &slots_[static_cast<std::size_t>(index)] : nullptr;
+  }
+
+  template <class Take>
+  std::size_t for_each_in(std::uint64_t at, std::uint64_t end, Take&& take) const {
+    std::size_t records = 0;
+    while (at != end) {
+      const std::uint64_t slots = whole_record(at, end);
+      if (slots != 0) {
+        take(RecordView{slots_.get(), capacity_ - 1, at});
+        ++records;
+      }
+      at += slots != 0 ? slots : 1;
+    }
+    return records;
+  }
+
+  Header header_;
+  std::uint64_t capacity_ = 0;
+  std::uint64_t slots_present_ = 0;  // fewer than capacity_ where the file was cut
+  std::unique_ptr<Event[]> slots_;   // those present
+  std::uint64_t drained_from_ = 0;
+  std::uint64_t unread_from_ = 0;
+  std::uint64_t tail_ = 0;
+  std::uint64_t damaged_ = 0;
+  BufferLoss lost_;
+  std::optional<FlightClockPoint> first_point_;
+  std::optional<FlightClockPoint> last_point_;
+  std::string damage_;
+};
+
+/// The file, or why there is none: "path: what was expected".
+struct OpenedFlightFile {
+  std::optional<FlightFile> file;
+  std::string error;
+  [[nodiscard]] explicit operator bool() const noexcept { return file.has_value(); }
+};
+
+/// Reads the bytes of a flight file; `name` is what errors call it. Any bytes are safe.
+[[nodiscard]] inline OpenedFlightFile read_flight_file(std::span<const std::byte> bytes, std::string_view name) {
+  using Header = detail::FlightHeader;
+  const auto fail = [name](std::string_view what) {
+    std::string text{name};
+    text.append(": ").append(what);
+    return OpenedFlightFile{{}, std::move(text)};
+  };
+  const auto load = [bytes](std::size_t offset, auto& to) { std::memcpy(&to, bytes.data() + offset, sizeof to); };
+  const auto word = [bytes](std::size_t offset) {
+    std::uint64_t value;
+    std::memcpy(&value, bytes.data() + offset, sizeof value);
+    return value;
+  };
+
+  if (bytes.size() < sizeof(Header::kMagic)) return fail("not a flight file: it is shorter than the first word");
+  std::array<char, 8> magic;
+  load(offsetof(Header, magic), magic);
+  if (magic != Header::kMagic) return fail("not a flight file: expected \"thenceF\" at byte 0");
+  if (bytes.size() < detail::kFlightSlotsOffset) return fail("truncated: it ends within the header");
+  std::uint32_t byte_order, version, control_bytes, slot_bytes;
+  load(offsetof(Header, byte_order), byte_order);
+  load(offsetof(Header, version), version);
+  load(offsetof(Header, control_bytes), control_bytes);
+  load(offsetof(Header, slot_bytes), slot_bytes);
+  if (byte_order != Header::kByteOrder) return fail("written on a machine with another byte order");
+  if (version != Header::kVersion) return fail("format version " + std::to_string(version) + ", expected 1");
+  const std::uint64_t capacity = word(offsetof(Header, capacity));
+  if (!std::has_single_bit(capacity) || capacity < 2 || capacity > detail::kMaxFlightCapacity) {
+    return fail("damaged header: expected a capacity that is a power of two, at most 2^27");
+  }
+  if (slot_bytes != sizeof(Event) || control_bytes != sizeof(RingControl) ||
+      word(offsetof(Header, control_offset)) != detail::kFlightHeaderBytes ||
+      word(offsetof(Header, slots_offset)) != detail::kFlightSlotsOffset ||
+      word(offsetof(Header, file_bytes)) != detail::kFlightSlotsOffset + capacity * sizeof(Event)) {
+    return fail("damaged header: its sizes contradict each other");
+  }
+
+  OpenedFlightFile opened{FlightFile{}, {}};
+  FlightFile& file = *opened.file;
+  FlightFile::Header& header = file.header_;
+  header.salt = word(offsetof(Header, salt));
+  load(offsetof(Header, lane), header.lane);
+  load(offsetof(Header, process_id), header.process_id);
+  load(offsetof(Header, thread_id), header.thread_id);
+  header.nanoseconds_per_tick = word(offsetof(Header, nanoseconds_per_tick));
+  load(offsetof(Header, process_name), header.process_name);
+  load(offsetof(Header, lane_name), header.lane_name);
+  load(offsetof(Header, clock), header.clock);
+  load(offsetof(Header, overflow_policy), header.overflow_policy);
+  header.process_name.back() = header.lane_name.back() = '\0';
+  header.clock.back() = header.overflow_policy.back() = '\0';
+
+  std::uint64_t newest = 0;
+  for (std::size_t at = 0; at != std::size(Header{}.points); ++at) {
+    const std::size_t offset = offsetof(Header, points) + at * sizeof(Header::ClockPoint);
+    const std::uint64_t begun = word(offset + offsetof(Header::ClockPoint, begun));
+    if (begun == 0 || begun != word(offset + offsetof(Header::ClockPoint, done))) continue;
+    const FlightClockPoint point{
+        static_cast<Ticks>(word(offset + offsetof(Header::ClockPoint, ticks))),
+        {word(offset + offsetof(Header::ClockPoint, boottime)), word(offset + offsetof(Header::ClockPoint, monotonic)),
+         word(offset + offsetof(Header::ClockPoint, realtime))}};
+    if (at == 0) file.first_point_ = point;
+    if (begun > newest) {
+      newest = begun;
+      file.last_point_ = point;
+    }
+  }
+
+  const std::uint64_t control = detail::kFlightHeaderBytes;
+  file.lost_ = {word(control + offsetof(RingControl, lost)),
+                static_cast<Ticks>(word(control + offsetof(RingControl, first_lost))),
+                static_cast<Ticks>(word(control + offsetof(RingControl, last_lost)))};
+
+  const std::uint64_t present =
+      std::min<std::uint64_t>(capacity, (bytes.size() - detail::kFlightSlotsOffset) / sizeof(Event));
+  file.slots_.reset(new (std::nothrow) Event[static_cast<std::size_t>(present)]);
+  if (file.slots_ == nullptr) return fail("not enough memory for " + std::to_string(present) + " events");
+  file.capacity_ = capacity;
+  file.slots_present_ = present;
+  if (present != 0) {
+    std::memcpy(file.slots_.get(), bytes.data() + detail::kFlightSlotsOffset,
+                static_cast<std::size_t>(present) * sizeof(Event));
+  }
+  if (present != capacity) {
+    file.damage_ = std::string(name) + ": truncated: " + std::to_string(present) + " of " + std::to_string(capacity) +
+                   " slots are there";
+  }
+
+  file.tail_ = word(control + offsetof(RingControl, tail));
+  file.unread_from_ = word(control + offsetof(RingControl, head));
+  const bool recorder = detail::text_in(header.overflow_policy) == "overwrite-oldest";
+  const std::uint64_t in_buffer = file.tail_ > capacity ? file.tail_ - capacity : 0;
+  if (file.unread_from_ > file.tail_ || file.unread_from_ < in_buffer) {
+    if (file.damage_.empty())
+      file.damage_ = std::string(name) + ": damaged positions: expected head and tail at most a capacity apart";
+    file.unread_from_ = in_buffer;
+  }
+  // Below a recorder's head all is overwritten, or about to be. A ring's producer may have been stopped while it wrote a
+  // record over the oldest drained slots; a tracer's longest takes 47.
+  constexpr std::uint64_t kLongestRecord = 64;
+  const std::uint64_t kept = capacity > kLongestRecord ? capacity - kLongestRecord : 0;
+  const std::uint64_t oldest = file.tail_ > kept ? file.tail_ - kept : 0;
+  file.drained_from_ = recorder ? file.unread_from_ : std::min(oldest, file.unread_from_);
+
+  // The first record's head may be overwritten: what is left of it is no damage.
+  while (file.unread_from_ != file.tail_ && recorder) {
+    const Event* const slot = file.slot(file.unread_from_);
+    if (slot == nullptr || slot->kind() != EventKind::kPayload) break;
+    ++file.unread_from_;
+  }
+  if (recorder) file.drained_from_ = file.unread_from_;
+  for (std::uint64_t at = file.unread_from_; at != file.tail_;) {
+    const std::uint64_t slots = file.whole_record(at, file.tail_);
+    if (slots == 0) ++file.damaged_;
+    at += slots != 0 ? slots : 1;
+  }
+  if (file.damaged_ != 0 && file.damage_.empty()) {
+    file.damage_ = std::string(name) + ": damaged: " + std::to_string(file.damaged_) + " slots hold no whole record";
+  }
+  return opened;
+}
+
+/// Reads a flight file. It is copied first, so that a file that is cut while we look cannot hurt.
+[[nodiscard]] inline OpenedFlightFile open_flight_file(const char* path) {
+  const detail::FileDescriptor file{::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (file.get() < 0) return {{}, detail::file_error(path, "open", errno)};
+  struct ::stat status {};
+  if (::fstat(file.get(), &status) != 0) return {{}, detail::file_error(path, "stat", errno)};
+  if (!S_ISREG(status.st_mode)) return {{}, std::string(path) + ": not a regular file"};
+  const std::uint64_t limit = detail::kFlightSlotsOffset + detail::kMaxFlightCapacity * sizeof(Event);
+  const auto size =
+      static_cast<std::size_t>(std::min<std::uint64_t>(static_cast<std::uint64_t>(status.st_size), limit));
+  // The header first: a large file that is none of ours need not be read.
+  std::array<std::byte, detail::FlightHeader::kMagic.size()> magic{};
+  const ssize_t begun = ::pread(file.get(), magic.data(), magic.size(), 0);
+  if (begun < 0) return {{}, detail::file_error(path, "read", errno)};
+  if (std::memcmp(magic.data(), detail::FlightHeader::kMagic.data(), magic.size()) != 0) {
+    return read_flight_file(std::span(magic).first(static_cast<std::size_t>(begun)), path);
+  }
+  const std::unique_ptr<std::byte[]> bytes{new (std::nothrow) std::byte[size]};
+  if (bytes == nullptr) return {{}, detail::file_error(path, "read", ENOMEM)};
+  std::size_t read = 0;
+  while (read != size) {
+    const ssize_t here = ::pread(file.get(), bytes.get() + read, size - read, static_cast<off_t>(read));
+    if (here < 0 && errno == EINTR) continue;
+    if (here < 0) return {{}, detail::file_error(path, "read", errno)};
+    if (here == 0) break;
+    read += static_cast<std::size_t>(here);
+  }
+  return read_flight_file({bytes.get(), read}, path);
+}
+
+}  // namespace THENCE_ABI
+}  // namespace thence
 
 // ==== thence/wire/damage.hpp ====
 // damage.hpp: where an input stops making sense, and what should have stood there.

@@ -21,6 +21,7 @@
 #include "support/recording_sink.hpp"
 #include "thence/session/file_bytes.hpp"
 #include "thence/storage/flight_recorder.hpp"
+#include "thence/storage/flight_file.hpp"
 #include "thence/storage/mapped_storage.hpp"
 
 using namespace thence;

@@ -21,6 +21,9 @@
 
 using namespace thence;
 
+static_assert(EventSink<PerfettoFile> && EventSink<PerfettoFiles> && EventSink<PerfettoChunks> && EventSink<JsonFolder>);
+static_assert(EventSink<PerfettoStream<FileBytes>> && EventSink<PerfettoStream<CallbackBytes>>);
+
 namespace {
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "thence/storage/mapped_storage.hpp"
+#include "thence/storage/flight_file.hpp"
 
 #include <fcntl.h>
 #include <signal.h>

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -44,7 +45,7 @@ class TraceStrings {
     if (entries_.size() > max_strings_ || text_.size() + text.size() > max_bytes_) return kNone;
     const auto index = static_cast<std::uint32_t>(entries_.size());
     entries_.push_back({text_.size(), text.size(), IdMap::kAbsent});
-    text_.insert(text_.end(), text.begin(), text.end());
+    text_.append(text);
     if (first == IdMap::kAbsent) {
       map_.insert(hash, index);
     } else {
@@ -70,7 +71,7 @@ class TraceStrings {
   std::size_t max_strings_;
   std::size_t max_bytes_;
   std::vector<Entry> entries_;
-  std::vector<char> text_;
+  std::string text_;
   IdMap map_;
 };
 

@@ -8,9 +8,7 @@
 
 #include <pthread.h>
 
-#include <algorithm>
 #include <mutex>
-#include <vector>
 
 #include "thence/config/version.hpp"
 
@@ -35,6 +33,7 @@ class ForkAware {
   virtual void after_fork_in_parent() noexcept = 0;
   virtual void after_fork_in_child() noexcept = 0;
 
+  /// A list through its members: joining and leaving allocate nothing.
   class Registry {
    public:
     Registry() {
@@ -42,31 +41,40 @@ class ForkAware {
     }
     void add(ForkAware* session) {
       const std::lock_guard lock(mutex_);
-      sessions_.push_back(session);
+      session->next_ = first_;
+      first_ = session;
     }
     void remove(ForkAware* session) noexcept {
       const std::lock_guard lock(mutex_);
-      std::erase(sessions_, session);
+      for (ForkAware** at = &first_; *at != nullptr; at = &(*at)->next_) {
+        if (*at != session) continue;
+        *at = session->next_;
+        return;
+      }
     }
 
    private:
     void prepare() noexcept {
       mutex_.lock();
-      for (ForkAware* session : sessions_) session->before_fork();
+      for (ForkAware* session = first_; session != nullptr; session = session->next_) session->before_fork();
     }
     void resume(bool child) noexcept {
-      for (ForkAware* session : sessions_) child ? session->after_fork_in_child() : session->after_fork_in_parent();
-      if (child) sessions_.clear();
+      for (ForkAware* session = first_; session != nullptr; session = session->next_) {
+        child ? session->after_fork_in_child() : session->after_fork_in_parent();
+      }
+      if (child) first_ = nullptr;
       mutex_.unlock();
     }
     std::mutex mutex_;
-    std::vector<ForkAware*> sessions_;
+    ForkAware* first_ = nullptr;
   };
   /// Never destroyed: a session may end, and a process fork, while statics are being torn down.
   static Registry& registry() {
     static auto* const instance = new Registry;
     return *instance;
   }
+
+  ForkAware* next_ = nullptr;  // the registry's
 };
 
 }  // namespace THENCE_ABI

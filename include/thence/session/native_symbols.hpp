@@ -8,7 +8,7 @@
 //   NativeSymbols symbols;
 //   const NativeSymbol& symbol = symbols.resolve(pc);
 //
-// Layer: session (includes core/ only).
+// Layer: session (includes formats/).
 #pragma once
 
 #include <cxxabi.h>
@@ -18,7 +18,6 @@
 #include <link.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -27,10 +26,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "thence/config/version.hpp"
+#include "thence/formats/id_map.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -53,9 +52,13 @@ struct NativeSymbol {
 class NativeSymbols {
  public:
   [[nodiscard]] const NativeSymbol& resolve(std::uint64_t pc) {
-    const auto [found, is_new] = symbols_.try_emplace(pc);
-    if (is_new) look_up(pc, found->second);
-    return found->second;
+    if (pc == 0) return symbols_.front();
+    const std::uint32_t known = places_.find(pc);
+    if (known != IdMap::kAbsent) return symbols_[known];
+    NativeSymbol& symbol = symbols_.emplace_back();
+    look_up(pc, symbol);
+    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size() - 1));
+    return symbol;
   }
 
  private:
@@ -91,15 +94,18 @@ class NativeSymbols {
 
   [[nodiscard]] static std::string demangled(const char* name) {
     int status = 0;
-    const std::unique_ptr<char, void (*)(void*)> text{abi::__cxa_demangle(name, nullptr, nullptr, &status), &std::free};
+    struct Free {
+      void operator()(char* text) const noexcept { std::free(text); }
+    };
+    const std::unique_ptr<char, Free> text{abi::__cxa_demangle(name, nullptr, nullptr, &status)};
     return text != nullptr && status == 0 ? text.get() : name;
   }
 
   [[nodiscard]] const Module* module_of(std::uint64_t pc) const noexcept {
     // The newest first: where one was unloaded and another took its place, that is the one that runs.
-    for (auto module = modules_.rbegin(); module != modules_.rend(); ++module) {
-      for (const Segment& segment : module->segments) {
-        if (segment.begin <= pc && pc < segment.end) return &*module;
+    for (std::size_t at = modules_.size(); at-- != 0;) {
+      for (const Segment& segment : modules_[at].segments) {
+        if (segment.begin <= pc && pc < segment.end) return &modules_[at];
       }
     }
     return nullptr;
@@ -130,10 +136,10 @@ class NativeSymbols {
     if (module.segments.empty()) return;
     module.path = info.dlpi_name == nullptr ? "" : info.dlpi_name;
     if (module.path.empty()) module.path = own_path();
-    const bool known = std::any_of(modules_.begin(), modules_.end(), [&](const Module& other) {
-      return other.bias == module.bias && other.path == module.path && other.build_id == module.build_id;
-    });
-    if (!known) modules_.push_back(std::move(module));
+    for (const Module& known : modules_) {
+      if (known.bias == module.bias && known.path == module.path && known.build_id == module.build_id) return;
+    }
+    modules_.push_back(std::move(module));
   }
 
   /// The program itself has no name in the linker's list.
@@ -169,7 +175,8 @@ class NativeSymbols {
   }
 
   std::deque<Module> modules_;  // entries stay where they are: symbols point to their texts
-  std::unordered_map<std::uint64_t, NativeSymbol> symbols_;
+  std::deque<NativeSymbol> symbols_ = std::deque<NativeSymbol>(1);  // these too; the first is that of no address
+  IdMap places_;                                                    // address -> place in symbols_
 };
 
 }  // namespace THENCE_ABI

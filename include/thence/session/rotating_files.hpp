@@ -12,18 +12,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/session/file_bytes.hpp"
@@ -110,7 +109,7 @@ class RotatingFiles {
   }
   void remove_oldest() {
     ::unlink(name_of(sealed_.front().number).c_str());
-    sealed_.pop_front();
+    sealed_.erase(sealed_.begin());
     ++deleted_;
   }
   /// What earlier runs left under this name.
@@ -132,17 +131,18 @@ class RotatingFiles {
       }
       struct stat status {};
       if (number == 0 || ::stat(name_of(number).c_str(), &status) != 0) continue;
-      sealed_.push_back({number, static_cast<std::uint64_t>(status.st_size)});
+      auto at = sealed_.end();
+      while (at != sealed_.begin() && at[-1].number > number) --at;
+      sealed_.insert(at, {number, static_cast<std::uint64_t>(status.st_size)});
     }
     ::closedir(directory);
-    std::sort(sealed_.begin(), sealed_.end(), [](const Sealed& a, const Sealed& b) { return a.number < b.number; });
     if (!sealed_.empty()) last_ = sealed_.back().number;
   }
 
   std::string stem_;
   RotationOptions options_;
   std::optional<FileBytes> active_;
-  std::deque<Sealed> sealed_;
+  std::vector<Sealed> sealed_;  // the oldest first
   std::string failure_;
   std::uint64_t last_ = 0;
   std::uint64_t written_ = 0;

@@ -788,8 +788,10 @@ class NullSession {
 
 template <TracerPolicies Policies>
 using SessionOf = std::conditional_t<kEnabled, BasicSession<Policies>, NullSession>;
+template <TracerPolicies Policies>
+using LaneOf = std::conditional_t<kEnabled, BasicLane<Policies>, NullLane>;
 using Session = SessionOf<DefaultPolicies>;
-using Lane = Session::LaneType;
+using Lane = LaneOf<DefaultPolicies>;
 
 }  // namespace THENCE_ABI
 }  // namespace thence

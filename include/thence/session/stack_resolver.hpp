@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 // stack_resolver.hpp: from the words in a tracer's stack table to frames with names, each distinct stack once a session.
-// Layer: session (includes capture/, core/).
+// Layer: session (includes capture/, formats/, core/).
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "thence/capture/stack_words.hpp"
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/formats/trace_stacks.hpp"
 #include "thence/session/native_symbols.hpp"
 #include "thence/storage/stack_deduplicator.hpp"
 
@@ -57,8 +57,9 @@ class StackResolver {
       }
     }
     for (const FrameInfo& frame : frames_) append_key(frame);
-    const auto [found, is_new] = ids_.try_emplace(key_, static_cast<StackId>(ids_.size() + 1));
-    return {found->second, is_new};
+    const std::size_t next = keys_.end();
+    const std::uint32_t id = keys_.intern(key_);
+    return {static_cast<StackId>(id), id == next};
   }
   [[nodiscard]] std::span<const FrameInfo> frames() const noexcept { return frames_; }
 
@@ -90,7 +91,7 @@ class StackResolver {
   NativeSymbols symbols_;
   std::vector<FrameInfo> frames_;
   std::string key_;
-  std::unordered_map<std::string, StackId> ids_;
+  TraceStrings keys_{~std::uint32_t{0} - 1, ~std::size_t{0}};
 };
 
 }  // namespace THENCE_ABI

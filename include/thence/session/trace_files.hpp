@@ -8,7 +8,9 @@
 //   session.add_sink(PerfettoChunks{ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) { ... }}});
 //   session.add_sink(JsonFolder{"out"});                    // out/request-1.json, out/request-2.json, ...
 //
-// The sinks are templates, so that whoever includes this and uses one does not compile the others.
+// The sinks are templates, so that whoever includes this and uses one does not compile the others; that each is an EventSink
+// is asserted in their test, for the same reason. All that write Perfetto's format share one encoder (ByteSinkRef), so that
+// whoever uses several compiles it once.
 // Layer: session (includes formats/, core/).
 #pragma once
 
@@ -29,6 +31,7 @@
 #include "thence/session/callback_bytes.hpp"
 #include "thence/session/file_bytes.hpp"
 #include "thence/session/rotating_files.hpp"
+#include "thence/wire/byte_sink.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -60,11 +63,13 @@ class EncodingSink {
   std::unique_ptr<State> state_;
 };
 
-template <class Bytes>
+/// The encoder is a parameter, so that it is compiled where a sink is used.
+template <class Bytes, class Encoder = PerfettoEncoder<ByteSinkRef>>
 struct PerfettoState {
-  PerfettoState(Bytes all, const PerfettoOptions& options) : bytes(std::move(all)), encoder(bytes, options) {}
+  PerfettoState(Bytes all, const PerfettoOptions& options) : bytes(std::move(all)), sink(bytes), encoder(sink, options) {}
   Bytes bytes;
-  PerfettoEncoder<Bytes> encoder;
+  ByteSinkRef sink;
+  Encoder encoder;
 };
 
 }  // namespace detail
@@ -94,14 +99,13 @@ class BasicPerfettoFile : public PerfettoStream<Bytes> {
   explicit BasicPerfettoFile(std::string path, const PerfettoOptions& options = {}) : PerfettoStream<Bytes>(Bytes(std::move(path)), options) {}
 };
 using PerfettoFile = BasicPerfettoFile<FileBytes>;
-static_assert(EventSink<PerfettoFile>);
 
 namespace detail {
 
-template <class Files>
+template <class Files, class Encoder = PerfettoEncoder<ByteSinkRef>>
 struct RotatingState {
   RotatingState(std::string stem, const RotationOptions& rotation, const PerfettoOptions& options)
-      : bytes(std::move(stem), rotation), encoder(bytes, options) {}
+      : bytes(std::move(stem), rotation), sink(bytes), encoder(sink, options) {}
   /// Seals the active file if that is due at `time`.
   void reach(std::uint64_t time) {
     const RotationOptions& limits = bytes.options();
@@ -115,7 +119,8 @@ struct RotatingState {
     began = time;
   }
   Files bytes;
-  PerfettoEncoder<Files> encoder;
+  ByteSinkRef sink;
+  Encoder encoder;
   std::uint64_t began = 0;
 };
 
@@ -155,7 +160,6 @@ class BasicPerfettoFiles : public detail::EncodingSink<detail::RotatingState<Fil
   }
 };
 using PerfettoFiles = BasicPerfettoFiles<RotatingFiles>;
-static_assert(EventSink<PerfettoFiles>);
 
 namespace detail {
 
@@ -247,7 +251,6 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
   }
 };
 using PerfettoChunks = BasicPerfettoChunks<ChunkBytes>;
-static_assert(EventSink<PerfettoChunks>);
 
 namespace detail {
 
@@ -302,7 +305,6 @@ class BasicJsonFolder : public detail::EncodingSink<detail::JsonFolderState<File
   [[nodiscard]] std::uint64_t bytes_written() const { return state_->encoder.bytes_written(); }
 };
 using JsonFolder = BasicJsonFolder<detail::JsonFiles>;
-static_assert(EventSink<JsonFolder>);
 
 }  // namespace THENCE_ABI
 }  // namespace thence

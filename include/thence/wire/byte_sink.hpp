@@ -14,8 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
-#include <vector>
 
 #include "thence/config/version.hpp"
 
@@ -29,21 +29,40 @@ concept ByteSink = requires(S& sink, std::span<const std::byte> bytes) {
   { sink.write(bytes) } -> std::same_as<bool>;
 };
 
+/// Any ByteSink, through one pointer: an encoder that writes in large pieces need not be compiled anew for each kind.
+///   Cost      an indirect call a piece
+///   Lifetime  the sink outlives it
+class ByteSinkRef {
+ public:
+  template <ByteSink Sink>
+    requires(!std::same_as<Sink, ByteSinkRef>)
+  explicit ByteSinkRef(Sink& sink) noexcept
+      : sink_(&sink),
+        write_([](void* to, std::span<const std::byte> bytes) -> bool { return static_cast<Sink*>(to)->write(bytes); }) {}
+
+  [[nodiscard]] bool write(std::span<const std::byte> bytes) { return write_(sink_, bytes); }
+
+ private:
+  void* sink_;
+  bool (*write_)(void* sink, std::span<const std::byte> bytes);
+};
+static_assert(ByteSink<ByteSinkRef>);
+
 /// Keeps everything in memory.
 class BufferSink {
  public:
   [[nodiscard]] bool write(std::span<const std::byte> bytes) {
-    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+    text_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return true;
   }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return bytes_; }
-  [[nodiscard]] std::string_view text() const noexcept {
-    return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()};
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+    return {reinterpret_cast<const std::byte*>(text_.data()), text_.size()};
   }
-  void clear() noexcept { bytes_.clear(); }
+  [[nodiscard]] std::string_view text() const noexcept { return text_; }
+  void clear() noexcept { text_.clear(); }
 
  private:
-  std::vector<std::byte> bytes_;
+  std::string text_;
 };
 static_assert(ByteSink<BufferSink>);
 
