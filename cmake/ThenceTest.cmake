@@ -159,13 +159,16 @@ function(thence_test name)
         list(APPEND _flags ${_flag})
       endif()
     endforeach()
+    set(_optimised "")
+    if(NOT _name STREQUAL name)
+      set(_optimised -Og)  # a twin is there to compile and to pass
+    elseif(NOT ARG_PLAIN)
+      set(_optimised ${THENCE_TEST_OPTIONS})
+    endif()
     _thence_program(${_name} ${_flags} DIRECTORY "${PROJECT_BINARY_DIR}/tests/bin" SOURCES ${ARG_SOURCES}
-                    NO_RTTI_SOURCES ${ARG_NO_RTTI_SOURCES} DEFINITIONS ${ARG_DEFINITIONS} OPTIONS ${ARG_OPTIONS}
+                    NO_RTTI_SOURCES ${ARG_NO_RTTI_SOURCES} DEFINITIONS ${ARG_DEFINITIONS} OPTIONS ${_optimised} ${ARG_OPTIONS}
                     LIBRARIES ${_libraries} ${_harness})
     target_include_directories(${_name} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
-    if(NOT _name STREQUAL name)
-      target_compile_options(${_name} PRIVATE -O1)  # a twin is there to compile and to pass; the first is measured
-    endif()
     target_compile_definitions(${_name} PRIVATE "THENCE_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"" "THENCE_PYTHON=\"${THENCE_PYTHON}\"")
     add_test(NAME ${_name} COMMAND ${_name} ${ARG_ARGS})
     set_tests_properties(${_name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${THENCE_TEST_LABELS};${ARG_LABELS}"
