@@ -228,8 +228,8 @@ class FrameWalker {
               word |= kInterpreted;
               words[count++] = array;
               words[count++] = offset;
+              if (interpreter_return_ != 0) ++script_frames;
             }
-            if (interpreter_return_ != 0) ++script_frames;
           }
         } else {
           ++script_frames;
@@ -302,7 +302,9 @@ class FrameWalker {
   [[nodiscard]] [[gnu::no_sanitize_address]] std::uintptr_t builtin_caller(std::uintptr_t fp) const noexcept {
     const std::uintptr_t caller = caller_of(fp);
     if (!is_on_stack(caller, fp)) return 0;
-    const auto marker = static_cast<std::intptr_t>(detail::load_word(caller - 8));
+    const std::uintptr_t outer = detail::load_word(caller);  // C++ calls by the entry's trampoline, whose caller is the entry
+    if (!is_on_stack(outer, caller)) return 0;
+    const auto marker = static_cast<std::intptr_t>(detail::load_word(outer - 8));
     const std::uintptr_t return_address = detail::load_word(fp + 8);
     return marker == entry_ || marker == construct_entry_ || !is_in_builtins(return_address) ? 0 : return_address;
   }
@@ -356,7 +358,12 @@ class FrameWalker {
   /// Whether the frame may be an interpreted one. While the interpreter's address is not known, frames of built-in functions
   /// are taken for such: words more than needed make a stack be seen less often again, never wrongly.
   [[nodiscard]] bool is_interpreted(std::uintptr_t return_address) const noexcept {
-    return interpreter_return_ == 0 || return_address == interpreter_return_;
+    return interpreter_return_ == 0 || return_address == interpreter_return_ || begins_builtin(return_address);
+  }
+  /// Whether a built-in function begins here: there is int3 between them. No call returns to a beginning: the deoptimiser has
+  /// put a frame here that goes on in the interpreter.
+  [[nodiscard]] [[gnu::no_sanitize_address]] static bool begins_builtin(std::uintptr_t address) noexcept {
+    return *reinterpret_cast<const unsigned char*>(address - 1) == 0xCC;
   }
   /// A small integer: in the upper half of the word, or, with compressed pointers, twice the value in the lower.
   [[nodiscard]] static bool is_bytecode_offset(std::uintptr_t word) noexcept {
@@ -687,8 +694,10 @@ enum class ParentIs : std::uint8_t {
 
 /// The places of one isolate.
 ///   Threads   the isolate's
-///   Cost      calibrate: one call of JavaScript, once; it leaves two reactions without effect to the next checkpoint. Then a few compares
-///   Errors    a place that is not known is none
+///   Cost      calibrate: one call of JavaScript, once; it leaves three reactions without effect to the next
+///             checkpoint. Then a few compares
+///   Errors    a place that is not known is none: on other processors than x86-64 all of them, and those of an isolate that is calibrated
+///             while a debugger is attached
 class HookPlaces {
  public:
   [[nodiscard]] bool is_calibrated() const noexcept { return is_calibrated_; }
@@ -725,10 +734,13 @@ class HookPlaces {
 
   /// Whether the resolve hook whose frame is at `hook` is called by what fulfils the promise, without fail and at once.
   [[gnu::always_inline, nodiscard]] inline bool fulfils(std::uintptr_t hook) const noexcept {
+    if constexpr (!kIsX86_64) return false;
     return hook != 0 && place_of(hook) == fulfilling_;
   }
   [[gnu::always_inline, nodiscard]] inline ParentIs parent(std::uintptr_t hook) const noexcept {
+    if constexpr (!kIsX86_64) return ParentIs::kUnknown;
     const std::uintptr_t place = hook == 0 ? 0 : place_of(hook);
+    // Those of async functions and of then().
     if (place == awaiting_[0] || place == awaiting_[1] || place == awaiting_[2]) return ParentIs::kAwaited;
     return look_up(place);
   }
@@ -804,7 +816,7 @@ class HookPlaces {
     }
   }
 
-  [[gnu::always_inline, nodiscard]] static inline std::uintptr_t place_of(std::uintptr_t hook) noexcept {
+  [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] static inline std::uintptr_t place_of(std::uintptr_t hook) noexcept {
     return detail::load_word(hook + 8);
   }
   static constexpr Places nowhere() noexcept {
@@ -1074,10 +1086,11 @@ struct PackedParent {
 //
 //   init(p, parent)  p is created. Its parent is the promise on which then() was called or which is awaited; but the promise
 //                    that wraps an awaited plain value is given the async function's own promise as its parent, and
-//                    does not wait for it at all. Which of the two it is shows in the next call (`Undecided`).
+//                    does not wait for it at all. Which of the two it is is told by the hook's place
+//                    (HookPlaces), or shows in the next call (`Undecided`).
 //   before, after    a reaction of p runs, or p was resolved with a thenable and the thenable's then() is being called
 //   resolve(p)       p will be fulfilled or rejected at once; it is still pending. By the isolate hook also: p was resolved
-//                    with another promise and stays pending. The next call can tell (`Held`).
+//                    with another promise and stays pending. Its place tells that it is fulfilled (HookPlaces), or the next call can tell (`Held`).
 //
 // Both ways of hooking (PromiseTracer) come here, so both give the same events. docs/v8.md has the table.
 // Layer: adapters/v8 (includes capture/, V8).
@@ -1446,7 +1459,7 @@ struct StackCounts {
 
 /// The stacks of one isolate.
 ///   Threads   the isolate's
-///   Cost      a hit: 15-30 ns, no allocation, no V8 call. A miss: CurrentStackTrace() once
+///   Cost      a hit: 10-30 ns, no allocation, no V8 call. A miss: CurrentStackTrace() once
 ///   When full everything is forgotten and learnt again; counted
 ///   Errors    where the frames cannot be read, every capture asks V8: mode() and why() say so
 ///   Lifetime  not movable. stop() or the destructor comes before Isolate::Dispose(); forget() where the isolate went first
@@ -1978,7 +1991,7 @@ class BasicPromiseTracer {
   }
   [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
     if (events_.tracer() == nullptr) [[unlikely]]
-      return kDoNotStamp;
+      return can_pause() ? kAskSlowly : kDoNotStamp;
     if (events_.must_decide_chain(open_, PackedResource::id_of(parent, shared(kSharedParentHigh)))) [[unlikely]]
       return kAskSlowly;
     // What called the hook is the stack.
@@ -1987,7 +2000,7 @@ class BasicPromiseTracer {
       return kAskSlowly;
     return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, hook, stack);
   }
-  /// The same call where it is no fast one: the hook's place and its stack are asked as in init_slowly(), the last parent's state is not there.
+  /// The same from code that makes no fast calls. Only what needs the last parent's state is left to init_slowly().
   static void init_normally(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     std::int32_t answer = kDoNotStamp;
@@ -2017,7 +2030,11 @@ class BasicPromiseTracer {
       return kDoNotStamp;
     }
     const StackId stack = stacks_.capture(*events_.tracer(), script_id_);
-    return stamp(parent, parent_is_derived, calling_hook(), stack);
+    const std::int32_t answer = stamp(parent, parent_is_derived, calling_hook(), stack);
+    if (answer != kAskSlowly) [[likely]]
+      return answer;
+    pause();  // another thread has stopped tracing meanwhile: what is in the shared words is another promise's
+    return kDoNotStamp;
   }
   [[nodiscard]] static ParentState state_of(Value promise) noexcept {
     if (!promise->IsPromise()) return {};
@@ -2077,7 +2094,10 @@ class BasicPromiseTracer {
     const Resource promise = handed(id, root);
     bool ends;
     if (!events_.fulfilled(open_, promise, ends)) [[unlikely]] return resolve(id, root, true);
-    if constexpr (kVerifies) open_.held.is_known = open_.held.is_held = true;
+    if constexpr (kVerifies) {
+      open_.held.promise = promise;
+      open_.held.is_known = open_.held.is_held = true;
+    }
     return (ends ? kLeft : 0) | (kVerifies ? kHold : 0);
   }
   [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, bool fulfils) noexcept {

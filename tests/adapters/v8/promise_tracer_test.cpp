@@ -3,9 +3,13 @@
 #include "thence/adapters/v8/promise_tracer.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -186,6 +190,46 @@ TEST_CASE("while tracing is stopped no hook is called, and the next call into Ja
     CHECK(program.promises->counts().exits_missed == 0);
     CHECK(program.promises->counts().exits_unmatched == 0);
   }
+}
+
+TEST_CASE("while another thread stops and starts tracing, no promise gets the id of another") {
+  // Each stack is asked of V8, inside of the hook: time enough to be stopped between its questions.
+  Program::Options options = without_stacks(v8a::Hooks::kContext);
+  options.promises.stacks.mode = v8a::StackMode::kEvery;
+  options.keep = false;
+  Program program{options};
+  std::atomic<bool> is_done = false;
+  std::atomic<int> stops = 0;
+  std::thread other([&] {
+    const auto spin = [](std::chrono::microseconds time) {
+      for (const auto end = std::chrono::steady_clock::now() + time; std::chrono::steady_clock::now() < end;) {
+      }
+    };
+    for (std::uint32_t epoch = 1'000; !is_done; ++epoch) {
+      program.tracer().set_epoch(0);
+      spin(std::chrono::microseconds(20));  // as long as V8 takes for a stack
+      program.tracer().set_epoch(epoch);
+      spin(std::chrono::microseconds(150));
+      ++stops;
+    }
+  });
+  program.run("var make = () => Array.from({ length: 20 }, () => new Promise(() => {}))");
+  std::size_t known = 0;
+  std::set<ResourceId> ids;
+  for (int round = 0; round < 20'000 && stops < 3'000; ++round) {
+    const v8::HandleScope handles(program.isolate());
+    const auto made = program.run("make()").As<v8::Array>();
+    for (std::uint32_t at = 0; at < made->Length(); ++at) {
+      const auto promise = made->Get(program.context, at).ToLocalChecked().As<v8::Promise>();
+      const Resource resource = program.promises->resource_of(promise);
+      if (!resource) continue;
+      ++known;
+      ids.insert(resource.id);
+    }
+  }
+  is_done = true;
+  other.join();
+  CHECK(ids.size() == known);
 }
 
 TEST_CASE("tracing that stops inside of a callback leaves nothing open, and begins anew with what is called then") {

@@ -187,6 +187,37 @@ TEST_CASE("stacks go on through a call from JavaScript to C++ and back") {
   }
 }
 
+TEST_CASE("functions that share inlined code have stacks of their own after the deoptimiser has left both in the interpreter") {
+  Program::Options options = with_stacks(v8a::Hooks::kContext, {.mode = v8a::StackMode::kFingerprint, .verify = true});
+  options.keep = true;
+  Program program{options};
+  program.run(
+      "const made = () => new Promise(() => {});\n"
+      "let victim = null;\n"
+      "function leave(now) { if (now) %DeoptimizeFunction(victim); return 0 }\n"
+      "function shared(now) { leave(now); if (now) made(); return 1 }\n"
+      "function a(now) { return shared(now) + 1 }\n"
+      "function b(now) { return shared(now) + 1 }\n"
+      "function call(f, now) { return f(now) }\n"
+      "for (const f of [made, leave, call]) %NeverOptimizeFunction(f);\n"
+      "%PrepareFunctionForOptimization(shared);\n"
+      "for (const f of [a, b]) {\n"
+      "  %PrepareFunctionForOptimization(f); f(false); f(false);\n"
+      "  %OptimizeFunctionOnNextCall(f); f(false);\n"
+      "}\n"
+      "for (const f of [a, b]) { victim = f; call(f, true) }\n");
+  program.promises->flush();
+  program.session.stop();
+  std::vector<std::string> callers;
+  for (const RecordedEvent& event : program.recording.of_kind(EventKind::kCreated)) {
+    const auto& frames = program.recording.stacks[event.stack];
+    REQUIRE(frames.size() == 5);
+    callers.push_back(frames[2].function);
+  }
+  CHECK(callers == std::vector<std::string>{"a", "b"});
+  CHECK(program.promises->stacks().counts().wrong == 0);
+}
+
 TEST_CASE("frames beyond the wanted number are cut, and stacks that differ only there are one") {
   Program::Options options =
       with_stacks(v8a::Hooks::kContext, {.mode = v8a::StackMode::kFingerprint, .frames = 4, .verify = true});

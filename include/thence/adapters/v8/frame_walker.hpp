@@ -109,8 +109,8 @@ class FrameWalker {
               word |= kInterpreted;
               words[count++] = array;
               words[count++] = offset;
+              if (interpreter_return_ != 0) ++script_frames;
             }
-            if (interpreter_return_ != 0) ++script_frames;
           }
         } else {
           ++script_frames;
@@ -183,7 +183,9 @@ class FrameWalker {
   [[nodiscard]] [[gnu::no_sanitize_address]] std::uintptr_t builtin_caller(std::uintptr_t fp) const noexcept {
     const std::uintptr_t caller = caller_of(fp);
     if (!is_on_stack(caller, fp)) return 0;
-    const auto marker = static_cast<std::intptr_t>(detail::load_word(caller - 8));
+    const std::uintptr_t outer = detail::load_word(caller);  // C++ calls by the entry's trampoline, whose caller is the entry
+    if (!is_on_stack(outer, caller)) return 0;
+    const auto marker = static_cast<std::intptr_t>(detail::load_word(outer - 8));
     const std::uintptr_t return_address = detail::load_word(fp + 8);
     return marker == entry_ || marker == construct_entry_ || !is_in_builtins(return_address) ? 0 : return_address;
   }
@@ -237,7 +239,12 @@ class FrameWalker {
   /// Whether the frame may be an interpreted one. While the interpreter's address is not known, frames of built-in functions
   /// are taken for such: words more than needed make a stack be seen less often again, never wrongly.
   [[nodiscard]] bool is_interpreted(std::uintptr_t return_address) const noexcept {
-    return interpreter_return_ == 0 || return_address == interpreter_return_;
+    return interpreter_return_ == 0 || return_address == interpreter_return_ || begins_builtin(return_address);
+  }
+  /// Whether a built-in function begins here: there is int3 between them. No call returns to a beginning: the deoptimiser has
+  /// put a frame here that goes on in the interpreter.
+  [[nodiscard]] [[gnu::no_sanitize_address]] static bool begins_builtin(std::uintptr_t address) noexcept {
+    return *reinterpret_cast<const unsigned char*>(address - 1) == 0xCC;
   }
   /// A small integer: in the upper half of the word, or, with compressed pointers, twice the value in the lower.
   [[nodiscard]] static bool is_bytecode_offset(std::uintptr_t word) noexcept {

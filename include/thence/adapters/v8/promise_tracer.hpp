@@ -320,7 +320,7 @@ class BasicPromiseTracer {
   }
   [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
     if (events_.tracer() == nullptr) [[unlikely]]
-      return kDoNotStamp;
+      return can_pause() ? kAskSlowly : kDoNotStamp;
     if (events_.must_decide_chain(open_, PackedResource::id_of(parent, shared(kSharedParentHigh)))) [[unlikely]]
       return kAskSlowly;
     // What called the hook is the stack.
@@ -329,7 +329,7 @@ class BasicPromiseTracer {
       return kAskSlowly;
     return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, hook, stack);
   }
-  /// The same call where it is no fast one: the hook's place and its stack are asked as in init_slowly(), the last parent's state is not there.
+  /// The same from code that makes no fast calls. Only what needs the last parent's state is left to init_slowly().
   static void init_normally(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     std::int32_t answer = kDoNotStamp;
@@ -359,7 +359,11 @@ class BasicPromiseTracer {
       return kDoNotStamp;
     }
     const StackId stack = stacks_.capture(*events_.tracer(), script_id_);
-    return stamp(parent, parent_is_derived, calling_hook(), stack);
+    const std::int32_t answer = stamp(parent, parent_is_derived, calling_hook(), stack);
+    if (answer != kAskSlowly) [[likely]]
+      return answer;
+    pause();  // another thread has stopped tracing meanwhile: what is in the shared words is another promise's
+    return kDoNotStamp;
   }
   [[nodiscard]] static ParentState state_of(Value promise) noexcept {
     if (!promise->IsPromise()) return {};
@@ -419,7 +423,10 @@ class BasicPromiseTracer {
     const Resource promise = handed(id, root);
     bool ends;
     if (!events_.fulfilled(open_, promise, ends)) [[unlikely]] return resolve(id, root, true);
-    if constexpr (kVerifies) open_.held.is_known = open_.held.is_held = true;
+    if constexpr (kVerifies) {
+      open_.held.promise = promise;
+      open_.held.is_known = open_.held.is_held = true;
+    }
     return (ends ? kLeft : 0) | (kVerifies ? kHold : 0);
   }
   [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, bool fulfils) noexcept {

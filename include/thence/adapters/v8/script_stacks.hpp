@@ -63,7 +63,7 @@ struct StackCounts {
 
 /// The stacks of one isolate.
 ///   Threads   the isolate's
-///   Cost      a hit: 15-30 ns, no allocation, no V8 call. A miss: CurrentStackTrace() once
+///   Cost      a hit: 10-30 ns, no allocation, no V8 call. A miss: CurrentStackTrace() once
 ///   When full everything is forgotten and learnt again; counted
 ///   Errors    where the frames cannot be read, every capture asks V8: mode() and why() say so
 ///   Lifetime  not movable. stop() or the destructor comes before Isolate::Dispose(); forget() where the isolate went first
