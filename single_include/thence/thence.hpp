@@ -2759,7 +2759,7 @@ class ForkAware {
   virtual void after_fork_in_parent() noexcept = 0;
   virtual void after_fork_in_child() noexcept = 0;
 
-  /// A list through its members: joining and leaving allocate nothing.
+  /// A list that is linked through the sessions themselves: joining and leaving allocate nothing.
   class Registry {
    public:
     Registry() {
@@ -2848,9 +2848,9 @@ class DrainBatch {
  public:
   static constexpr std::size_t kEvents = 256;
 
-  /// Room for one more, whose content is an earlier one's.
-  [[nodiscard]] TraceEvent& add() noexcept { return events_[size_++]; }
-  void remove_last() noexcept { --size_; }
+  /// Where the next one goes; it is of the batch once it is kept. Not when full.
+  [[nodiscard]] TraceEvent& next() noexcept { return events_[size_]; }
+  void keep() noexcept { ++size_; }
   void clear() noexcept { size_ = 0; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] bool full() const noexcept { return size_ == kEvents; }
@@ -3126,7 +3126,7 @@ inline namespace THENCE_ABI {
 
 /// 64-bit keys other than 0 to 32-bit places.
 ///   Threads   one.
-///   Cost      O(1) expected; at most half full, so that what is not there is known after three looks.
+///   Cost      O(1) expected; at most half full, so that what is not there is known after 2.5 looks on average.
 ///   When full it doubles.
 ///   Errors    std::bad_alloc.
 class IdMap {
@@ -3350,9 +3350,9 @@ class RootBook {
       ++after_seal_;
       return false;
     }
-    last_ = open_.size();
     open_.emplace_back().id = id;
-    places_.insert(number(id), static_cast<std::uint32_t>(last_));
+    places_.insert(number(id), static_cast<std::uint32_t>(open_.size() - 1));
+    last_ = open_.size() - 1;
     last_root_ = id;
     return true;
   }
@@ -3361,18 +3361,15 @@ class RootBook {
   template <class Due, class Seal>
   void close_if(Due&& due, Seal& seal) {
     due_.clear();
-    for (std::size_t at = 0; at != open_.size();) {
+    for (const OpenRoot& root : open_) {
       SealReason reason{};
-      if (due(open_[at], reason)) {
-        due_.emplace_back(open_[at].id, reason);
-        remove(at);
-      } else {
-        ++at;
-      }
+      if (due(root, reason)) due_.emplace_back(root.id, reason);
     }
-    if (!due_.empty()) last_root_ = RootId::kNone;
+    if (due_.empty()) return;
+    last_root_ = RootId::kNone;
     std::sort(due_.begin(), due_.end());
     for (const auto& [id, reason] : due_) {
+      remove(places_.find(number(id)));
       sealed_.insert(number(id));
       ++sealed_count_;
       if (reason == SealReason::kAbandoned) ++abandoned_;
@@ -4097,7 +4094,7 @@ struct SessionOptions {
   StringDeduplicator::Options strings = {.max_stacks = 16'384, .max_frames = 1u << 20};
 
   /// Where MappedFileStorage puts its rings: `<process>-<pid>-<lane>-<salt>.flight`, one a lane. What a killed process leaves
-  /// there can be read; a lane that ends well removes its file. The directory must be there.
+  /// there can be read (open_flight_file, storage/flight_file.hpp); a lane that ends well removes its file. The directory must be there.
   std::string flight_directory = ".";
 
   Sampling sampling = Sampling::all();
@@ -4526,16 +4523,13 @@ class BasicSession final : private ForkAware {
   void emit(detail::LaneState<Policies>& lane, Timestamp time, Timestamp until) {
     LaneReader& reader = lane.reader;
     do {
-      TraceEvent& event = batch_.add();
+      TraceEvent& event = batch_.next();
       reader.next(
           event, time, arena_, to_time(), [&](StackId stack) { return session_stack(lane, stack); },
           [this](std::string_view key, std::string_view value) {
             return options_.redact ? options_.redact(key, value, redacted_) : value;
           });
-      if (!roots_.admit(event)) [[unlikely]] {
-        batch_.remove_last();
-        continue;
-      }
+      if (!roots_.admit(event)) [[unlikely]] continue;
       if (event.time < last_time_) [[unlikely]] {
         event.late = true;
         ++totals_.late_events;
@@ -4545,10 +4539,10 @@ class BasicSession final : private ForkAware {
       ++totals_.events;
       if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
         const TraceEvent first_of_type = event;
-        batch_.remove_last();
         define_type(first_of_type.type);
-        batch_.add() = first_of_type;
+        batch_.next() = first_of_type;
       }
+      batch_.keep();
       if (batch_.full()) hand_over();
     } while (!reader.empty() && (time = converter_.to_timestamp(reader.front())) <= until);
   }
@@ -4561,7 +4555,8 @@ class BasicSession final : private ForkAware {
     event.flags = static_cast<std::uint8_t>(reason);
     event.time = std::max(at, last_time_);
     last_time_ = event.time;
-    batch_.add() = event;
+    batch_.next() = event;
+    batch_.keep();
     if (batch_.full()) hand_over();
   }
 
@@ -4575,8 +4570,9 @@ class BasicSession final : private ForkAware {
 
   void hand_over() {
     if (batch_.empty()) return;
-    each_sink([this](AnySink& sink) { sink.take(batch_.events()); });
-    batch_.clear();
+    const std::span<const TraceEvent> events = batch_.events();
+    batch_.clear();  // first: there is room for the next one also where a sink throws
+    each_sink([events](AnySink& sink) { sink.take(events); });
     arena_.clear();
   }
 
@@ -5090,8 +5086,8 @@ class ByteBuffer {
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Takes bytes in order. `write` takes all of them and returns true, or returns false; after a false nothing more comes,
-/// so that what was written before remains readable.
+/// Takes bytes in order. `write` takes all of them and returns true, or returns false; after a false, or where it throws,
+/// nothing more comes, so that what was written before remains readable.
 template <class S>
 concept ByteSink = requires(S& sink, std::span<const std::byte> bytes) {
   { sink.write(bytes) } -> std::same_as<bool>;
@@ -5163,13 +5159,14 @@ class SinkGate {
       refused_ += bytes.size();
       return false;
     }
-    if (sink_->write(bytes)) [[likely]] {
-      written_ += bytes.size();
-      return true;
-    }
+    // Where the sink throws it has failed as well: nobody knows what it took.
     failed_ = true;
     refused_ += bytes.size();
-    return false;
+    if (!sink_->write(bytes)) return false;
+    failed_ = false;
+    refused_ -= bytes.size();
+    written_ += bytes.size();
+    return true;
   }
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }
@@ -6835,8 +6832,9 @@ class PerfettoWriter {
     // Whether it was sent in this generation, for numbers of one byte: what nearly every event asks.
     std::array<bool, 0x80> short_names{}, short_keys{};
   };
-  /// What an event takes without its texts. The buffer has it between two packets: kRoom is beyond the size at which it is
-  /// flushed.
+  /// What an event takes without its texts: each key and each extra counter once, a tag of two bytes and a varint, and the
+  /// rest. The buffer has it between two packets (kRoom is beyond the size at which it is flushed) and after each annotation
+  /// and text, so that no other field asks for room.
   static constexpr std::size_t kEventRoom = 1024, kRoom = 4 * kEventRoom;
   /// The longest text whose annotation has a length of one byte, as has that of the text.
   static constexpr std::size_t kShortText = 0x7f - 4;
@@ -6849,13 +6847,13 @@ class PerfettoWriter {
   explicit PerfettoWriter(Sink& sink, const Options& options = {})
       : options_(options),
         gate_(sink),
-        out_((options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) + kRoom),
+        out_(chunk_of(options) + kRoom),
         writer_(out_),
         interned_writer_(interned_),
         names_(options.max_names, options.max_names * 64),
         keys_(options.max_names, options.max_names * 64),
         stacks_(options.max_stack_bytes),
-        chunk_(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) {}
+        chunk_(chunk_of(options)) {}
   PerfettoWriter(const PerfettoWriter&) = delete;
   PerfettoWriter& operator=(const PerfettoWriter&) = delete;
 
@@ -6923,6 +6921,7 @@ class PerfettoWriter {
     packet_done();
   }
   static constexpr std::size_t kMaxExtraCounters = 8;
+  static_assert((perfetto::kKeyCount + kMaxExtraCounters) * (2 + kMaxVarintBytes) + 128 <= kEventRoom);
 
   // -- packets --------------------------------------------------------------------------------------------------------
 
@@ -7132,9 +7131,7 @@ class PerfettoWriter {
   /// !failed().
   bool flush(bool all = false) {
     if (options_.compress == nullptr) {
-      gate_.write(out_.bytes());
-      passed_ += out_.size();
-      out_.clear();
+      gate_.write(take_out());
     } else if (all || out_.size() >= options_.compress_bytes) {
       compress();
     }
@@ -7148,6 +7145,11 @@ class PerfettoWriter {
   [[nodiscard]] std::size_t waiting() const noexcept { return out_.size(); }
 
  private:
+  /// Bytes at which the buffer is flushed. So many that there is no room beyond them are std::bad_alloc.
+  [[nodiscard]] static std::size_t chunk_of(const Options& options) noexcept {
+    return std::min(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes, ~std::size_t{0} / 2);
+  }
+
   [[nodiscard]] bool first_sight(Dictionary dictionary, Sequence* sequence, std::uint32_t index) {
     std::vector<std::uint32_t>& sent = sequence->sent[dictionary];
     if (index < sent.size() && sent[index] == sequence->generation) [[likely]] return false;
@@ -7424,8 +7426,8 @@ class PerfettoWriter {
     out_.advance(place.to);
     const auto packet = static_cast<std::size_t>(place.packet - out_.data());
     close_message(static_cast<std::size_t>(place.event - out_.data()));
+    closed_in_place_ = kClosedInPlace;
     if (!interned_.empty()) {
-      closed_in_place_ = kClosedInPlace;
       writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
       interned_.clear();
     }
@@ -7446,9 +7448,10 @@ class PerfettoWriter {
   /// A run of compressed packets is a packet, too.
   void compress() {
     if (out_.empty()) return;
+    const std::span<const std::byte> run = take_out();
     compressed_.clear();
-    if (!options_.compress(out_.bytes(), compressed_)) {
-      gate_.write(out_.bytes());
+    if (!options_.compress(run, compressed_)) {
+      gate_.write(run);
     } else {
       framed_.clear();
       ProtobufWriter writer{framed_};
@@ -7458,8 +7461,14 @@ class PerfettoWriter {
       }
       gate_.write(framed_.bytes());
     }
-    passed_ += out_.size();
+  }
+
+  /// All that there is. It lies in the buffer until the next packet; the room is there again also where the sink throws.
+  [[nodiscard]] std::span<const std::byte> take_out() noexcept {
+    const std::span<const std::byte> all = out_.bytes();
+    passed_ += all.size();
     out_.clear();
+    return all;
   }
 
   Options options_;
@@ -7646,7 +7655,7 @@ struct PerfettoOptions {
 /// Writes events as a Perfetto trace.
 ///   Shape     state for each lane, each open root, each open resource, and for the names and stacks of the trace.
 ///   Threads   one at a time.
-///   Cost      about 2 packets an event; no allocation in the steady state.
+///   Cost      about two thirds of a packet an event without flows, one with them; no allocation in the steady state.
 ///   When full see PerfettoOptions: what exceeds a bound is written in a plainer form, never dropped. A sink that refuses
 ///             ends the file at the last whole write: failed().
 ///   Errors    std::bad_alloc.
@@ -9990,8 +9999,8 @@ inline namespace THENCE_ABI {
 
 /// Writes to a descriptor through a buffer of its own.
 ///   Threads   one
-///   Cost      a system call a `buffer_bytes`, which begins and ends at multiples of them: so the kernel keeps it in few large
-///             pieces, which takes a fifth less of its time
+///   Cost      write(): a system call whenever the file reaches a multiple of `buffer_bytes`, so that the kernel keeps it in few
+///             large pieces (a fifth less of its time); flush(): one for what is left. Between flushes the file ends anywhere.
 ///   Errors    write() and flush() return false, then failure() says which file, at which byte, and why; what is in the file
 ///             before that byte is good. Nothing is written after a failure.
 ///   Lifetime  movable; the destructor flushes, and closes what it has opened

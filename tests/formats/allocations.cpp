@@ -18,6 +18,14 @@ void* operator new[](std::size_t size) { return ::operator new(size); }
 // A sanitizer's own would not match the deletes below.
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return ::operator new(size); }
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  const auto align = static_cast<std::size_t>(alignment);
+  if (void* memory = std::aligned_alloc(align, (size + align - 1) / align * align)) return memory;
+  std::abort();
+}
+void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete[](void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }

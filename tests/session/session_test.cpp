@@ -13,15 +13,18 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <span>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
 #include "support/recording_sink.hpp"
 #include "thence/session/file_bytes.hpp"
-#include "thence/storage/flight_recorder.hpp"
 #include "thence/storage/flight_file.hpp"
+#include "thence/storage/flight_recorder.hpp"
 #include "thence/storage/mapped_storage.hpp"
 
 using namespace thence;
@@ -322,6 +325,52 @@ TEST_CASE("annotation values pass through the session's redaction before any sin
   lane.tracer().annotate(fetch, "url", "https://me:secret@example.test/a?key=private&b");
   test.session.close();
   CHECK(test.recorded.of_kind(EventKind::kAnnotated).at(0).text == "https://***@example.test/a?key=***&b");
+}
+
+TEST_CASE("a sink that throws loses what it was given, and nothing of what comes when it takes again") {
+  struct Unsteady : RecordingSink {
+    Unsteady(Recording& to, const bool& down) : RecordingSink(to), is_down(&down) {}
+    void take(std::span<const TraceEvent> events) {
+      if (*is_down) throw std::runtime_error("down");
+      RecordingSink::take(events);
+    }
+    const bool* is_down;
+  };
+  bool is_down = true;
+  Recording recorded;
+  BasicSession<> session{SessionOptions{.drain_thread = false}};
+  session.add_sink(Unsteady(recorded, is_down));
+  session.start();
+  auto lane = session.attach("loop");
+  for (int n = 0; n < 400; ++n) {  // more than a batch holds
+    lane.tracer().create(ResourceType::kFetch);
+    CHECK_THROWS_AS(session.drain(), std::runtime_error);
+  }
+  is_down = false;
+  const Resource last = lane.tracer().create(ResourceType::kTimer);
+  session.drain();
+  const auto created = recorded.of_kind(EventKind::kCreated);
+  REQUIRE(created.size() == 1);
+  CHECK(created[0].resource == last.id);
+}
+
+TEST_CASE("an annotation whose redaction throws waits for one that does not, and no event comes twice") {
+  bool is_down = true;
+  SessionOptions options;
+  options.redact = [&is_down](std::string_view, std::string_view value, std::string&) {
+    if (is_down) throw std::runtime_error("down");
+    return value;
+  };
+  ManualSession test(options);
+  auto lane = test.session.attach("loop");
+  const Resource fetch = lane.tracer().create(ResourceType::kFetch);
+  lane.tracer().annotate(fetch, "url", "/a");
+  for (int n = 0; n < 400; ++n) CHECK_THROWS_AS(test.session.drain(), std::runtime_error);
+  is_down = false;
+  test.session.close();
+  CHECK(test.recorded.of_kind(EventKind::kCreated).size() == 1);
+  REQUIRE(test.recorded.of_kind(EventKind::kAnnotated).size() == 1);
+  CHECK(test.recorded.of_kind(EventKind::kAnnotated)[0].text == "/a");
 }
 
 TEST_CASE("lanes, sessions and their sinks may go in any order") {

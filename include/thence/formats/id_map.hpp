@@ -26,7 +26,7 @@ inline namespace THENCE_ABI {
 
 /// 64-bit keys other than 0 to 32-bit places.
 ///   Threads   one.
-///   Cost      O(1) expected; at most half full, so that what is not there is known after three looks.
+///   Cost      O(1) expected; at most half full, so that what is not there is known after 2.5 looks on average.
 ///   When full it doubles.
 ///   Errors    std::bad_alloc.
 class IdMap {

@@ -25,8 +25,8 @@ inline namespace THENCE_ABI {
 
 /// Writes to a descriptor through a buffer of its own.
 ///   Threads   one
-///   Cost      a system call a `buffer_bytes`, which begins and ends at multiples of them: so the kernel keeps it in few large
-///             pieces, which takes a fifth less of its time
+///   Cost      write(): a system call whenever the file reaches a multiple of `buffer_bytes`, so that the kernel keeps it in few
+///             large pieces (a fifth less of its time); flush(): one for what is left. Between flushes the file ends anywhere.
 ///   Errors    write() and flush() return false, then failure() says which file, at which byte, and why; what is in the file
 ///             before that byte is good. Nothing is written after a failure.
 ///   Lifetime  movable; the destructor flushes, and closes what it has opened

@@ -33,7 +33,7 @@ class ForkAware {
   virtual void after_fork_in_parent() noexcept = 0;
   virtual void after_fork_in_child() noexcept = 0;
 
-  /// A list through its members: joining and leaving allocate nothing.
+  /// A list that is linked through the sessions themselves: joining and leaving allocate nothing.
   class Registry {
    public:
     Registry() {

@@ -57,9 +57,9 @@ class DrainBatch {
  public:
   static constexpr std::size_t kEvents = 256;
 
-  /// Room for one more, whose content is an earlier one's.
-  [[nodiscard]] TraceEvent& add() noexcept { return events_[size_++]; }
-  void remove_last() noexcept { --size_; }
+  /// Where the next one goes; it is of the batch once it is kept. Not when full.
+  [[nodiscard]] TraceEvent& next() noexcept { return events_[size_]; }
+  void keep() noexcept { ++size_; }
   void clear() noexcept { size_ = 0; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] bool full() const noexcept { return size_ == kEvents; }

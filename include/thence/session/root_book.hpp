@@ -158,9 +158,9 @@ class RootBook {
       ++after_seal_;
       return false;
     }
-    last_ = open_.size();
     open_.emplace_back().id = id;
-    places_.insert(number(id), static_cast<std::uint32_t>(last_));
+    places_.insert(number(id), static_cast<std::uint32_t>(open_.size() - 1));
+    last_ = open_.size() - 1;
     last_root_ = id;
     return true;
   }
@@ -169,18 +169,15 @@ class RootBook {
   template <class Due, class Seal>
   void close_if(Due&& due, Seal& seal) {
     due_.clear();
-    for (std::size_t at = 0; at != open_.size();) {
+    for (const OpenRoot& root : open_) {
       SealReason reason{};
-      if (due(open_[at], reason)) {
-        due_.emplace_back(open_[at].id, reason);
-        remove(at);
-      } else {
-        ++at;
-      }
+      if (due(root, reason)) due_.emplace_back(root.id, reason);
     }
-    if (!due_.empty()) last_root_ = RootId::kNone;
+    if (due_.empty()) return;
+    last_root_ = RootId::kNone;
     std::sort(due_.begin(), due_.end());
     for (const auto& [id, reason] : due_) {
+      remove(places_.find(number(id)));
       sealed_.insert(number(id));
       ++sealed_count_;
       if (reason == SealReason::kAbandoned) ++abandoned_;

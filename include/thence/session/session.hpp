@@ -67,7 +67,7 @@ struct SessionOptions {
   StringDeduplicator::Options strings = {.max_stacks = 16'384, .max_frames = 1u << 20};
 
   /// Where MappedFileStorage puts its rings: `<process>-<pid>-<lane>-<salt>.flight`, one a lane. What a killed process leaves
-  /// there can be read; a lane that ends well removes its file. The directory must be there.
+  /// there can be read (open_flight_file, storage/flight_file.hpp); a lane that ends well removes its file. The directory must be there.
   std::string flight_directory = ".";
 
   Sampling sampling = Sampling::all();
@@ -496,16 +496,13 @@ class BasicSession final : private ForkAware {
   void emit(detail::LaneState<Policies>& lane, Timestamp time, Timestamp until) {
     LaneReader& reader = lane.reader;
     do {
-      TraceEvent& event = batch_.add();
+      TraceEvent& event = batch_.next();
       reader.next(
           event, time, arena_, to_time(), [&](StackId stack) { return session_stack(lane, stack); },
           [this](std::string_view key, std::string_view value) {
             return options_.redact ? options_.redact(key, value, redacted_) : value;
           });
-      if (!roots_.admit(event)) [[unlikely]] {
-        batch_.remove_last();
-        continue;
-      }
+      if (!roots_.admit(event)) [[unlikely]] continue;
       if (event.time < last_time_) [[unlikely]] {
         event.late = true;
         ++totals_.late_events;
@@ -515,10 +512,10 @@ class BasicSession final : private ForkAware {
       ++totals_.events;
       if (event.kind == EventKind::kCreated && !types_.test(static_cast<std::size_t>(event.type))) [[unlikely]] {
         const TraceEvent first_of_type = event;
-        batch_.remove_last();
         define_type(first_of_type.type);
-        batch_.add() = first_of_type;
+        batch_.next() = first_of_type;
       }
+      batch_.keep();
       if (batch_.full()) hand_over();
     } while (!reader.empty() && (time = converter_.to_timestamp(reader.front())) <= until);
   }
@@ -531,7 +528,8 @@ class BasicSession final : private ForkAware {
     event.flags = static_cast<std::uint8_t>(reason);
     event.time = std::max(at, last_time_);
     last_time_ = event.time;
-    batch_.add() = event;
+    batch_.next() = event;
+    batch_.keep();
     if (batch_.full()) hand_over();
   }
 
@@ -545,8 +543,9 @@ class BasicSession final : private ForkAware {
 
   void hand_over() {
     if (batch_.empty()) return;
-    each_sink([this](AnySink& sink) { sink.take(batch_.events()); });
-    batch_.clear();
+    const std::span<const TraceEvent> events = batch_.events();
+    batch_.clear();  // first: there is room for the next one also where a sink throws
+    each_sink([events](AnySink& sink) { sink.take(events); });
     arena_.clear();
   }
 

@@ -22,8 +22,8 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Takes bytes in order. `write` takes all of them and returns true, or returns false; after a false nothing more comes,
-/// so that what was written before remains readable.
+/// Takes bytes in order. `write` takes all of them and returns true, or returns false; after a false, or where it throws,
+/// nothing more comes, so that what was written before remains readable.
 template <class S>
 concept ByteSink = requires(S& sink, std::span<const std::byte> bytes) {
   { sink.write(bytes) } -> std::same_as<bool>;
@@ -95,13 +95,14 @@ class SinkGate {
       refused_ += bytes.size();
       return false;
     }
-    if (sink_->write(bytes)) [[likely]] {
-      written_ += bytes.size();
-      return true;
-    }
+    // Where the sink throws it has failed as well: nobody knows what it took.
     failed_ = true;
     refused_ += bytes.size();
-    return false;
+    if (!sink_->write(bytes)) return false;
+    failed_ = false;
+    refused_ -= bytes.size();
+    written_ += bytes.size();
+    return true;
   }
 
   [[nodiscard]] bool failed() const noexcept { return failed_; }

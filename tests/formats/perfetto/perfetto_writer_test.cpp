@@ -99,7 +99,8 @@ TEST_CASE("an event has the bytes of its fields written one by one, whatever the
           const auto track_event = wanted.message(fields::trace_packet::kTrackEvent);
           wanted.varint(fields::track_event::kType, type);
           if (track != 0) wanted.varint(fields::track_event::kTrackUuid, track);
-          for (std::uint64_t annotations = random() % 4; annotations != 0; --annotations) {
+          const bool is_large = random() % 50 == 0;  // as large as an event gets without a text, and beyond
+          for (std::uint64_t annotations = is_large ? random() % 200 : random() % 4; annotations != 0; --annotations) {
             const auto key = static_cast<std::uint32_t>(random() % (random() % 2 == 0 ? 128 : 300));
             const Value value = any_value(random, text);
             event.annotate(key, "a key in full", value);
@@ -114,6 +115,12 @@ TEST_CASE("an event has the bytes of its fields written one by one, whatever the
               wanted.string(fields::debug_annotation::kName, "a key in full");
             }
             write_value(wanted, value);
+          }
+          for (std::size_t at = 0; is_large && at != fields::kKeyCount; ++at) {
+            const auto key = static_cast<fields::Key>(at);
+            const std::uint64_t value = any_number(random);
+            event.say(key, value);
+            wanted.varint(fields::field_of(key), value);
           }
           event.name(name);
           if (!known.names[name]) {

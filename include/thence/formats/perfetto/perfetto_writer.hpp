@@ -100,8 +100,9 @@ class PerfettoWriter {
     // Whether it was sent in this generation, for numbers of one byte: what nearly every event asks.
     std::array<bool, 0x80> short_names{}, short_keys{};
   };
-  /// What an event takes without its texts. The buffer has it between two packets: kRoom is beyond the size at which it is
-  /// flushed.
+  /// What an event takes without its texts: each key and each extra counter once, a tag of two bytes and a varint, and the
+  /// rest. The buffer has it between two packets (kRoom is beyond the size at which it is flushed) and after each annotation
+  /// and text, so that no other field asks for room.
   static constexpr std::size_t kEventRoom = 1024, kRoom = 4 * kEventRoom;
   /// The longest text whose annotation has a length of one byte, as has that of the text.
   static constexpr std::size_t kShortText = 0x7f - 4;
@@ -114,13 +115,13 @@ class PerfettoWriter {
   explicit PerfettoWriter(Sink& sink, const Options& options = {})
       : options_(options),
         gate_(sink),
-        out_((options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) + kRoom),
+        out_(chunk_of(options) + kRoom),
         writer_(out_),
         interned_writer_(interned_),
         names_(options.max_names, options.max_names * 64),
         keys_(options.max_names, options.max_names * 64),
         stacks_(options.max_stack_bytes),
-        chunk_(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes) {}
+        chunk_(chunk_of(options)) {}
   PerfettoWriter(const PerfettoWriter&) = delete;
   PerfettoWriter& operator=(const PerfettoWriter&) = delete;
 
@@ -188,6 +189,7 @@ class PerfettoWriter {
     packet_done();
   }
   static constexpr std::size_t kMaxExtraCounters = 8;
+  static_assert((perfetto::kKeyCount + kMaxExtraCounters) * (2 + kMaxVarintBytes) + 128 <= kEventRoom);
 
   // -- packets --------------------------------------------------------------------------------------------------------
 
@@ -397,9 +399,7 @@ class PerfettoWriter {
   /// !failed().
   bool flush(bool all = false) {
     if (options_.compress == nullptr) {
-      gate_.write(out_.bytes());
-      passed_ += out_.size();
-      out_.clear();
+      gate_.write(take_out());
     } else if (all || out_.size() >= options_.compress_bytes) {
       compress();
     }
@@ -413,6 +413,11 @@ class PerfettoWriter {
   [[nodiscard]] std::size_t waiting() const noexcept { return out_.size(); }
 
  private:
+  /// Bytes at which the buffer is flushed. So many that there is no room beyond them are std::bad_alloc.
+  [[nodiscard]] static std::size_t chunk_of(const Options& options) noexcept {
+    return std::min(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes, ~std::size_t{0} / 2);
+  }
+
   [[nodiscard]] bool first_sight(Dictionary dictionary, Sequence* sequence, std::uint32_t index) {
     std::vector<std::uint32_t>& sent = sequence->sent[dictionary];
     if (index < sent.size() && sent[index] == sequence->generation) [[likely]] return false;
@@ -689,8 +694,8 @@ class PerfettoWriter {
     out_.advance(place.to);
     const auto packet = static_cast<std::size_t>(place.packet - out_.data());
     close_message(static_cast<std::size_t>(place.event - out_.data()));
+    closed_in_place_ = kClosedInPlace;
     if (!interned_.empty()) {
-      closed_in_place_ = kClosedInPlace;
       writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
       interned_.clear();
     }
@@ -711,9 +716,10 @@ class PerfettoWriter {
   /// A run of compressed packets is a packet, too.
   void compress() {
     if (out_.empty()) return;
+    const std::span<const std::byte> run = take_out();
     compressed_.clear();
-    if (!options_.compress(out_.bytes(), compressed_)) {
-      gate_.write(out_.bytes());
+    if (!options_.compress(run, compressed_)) {
+      gate_.write(run);
     } else {
       framed_.clear();
       ProtobufWriter writer{framed_};
@@ -723,8 +729,14 @@ class PerfettoWriter {
       }
       gate_.write(framed_.bytes());
     }
-    passed_ += out_.size();
+  }
+
+  /// All that there is. It lies in the buffer until the next packet; the room is there again also where the sink throws.
+  [[nodiscard]] std::span<const std::byte> take_out() noexcept {
+    const std::span<const std::byte> all = out_.bytes();
+    passed_ += all.size();
     out_.clear();
+    return all;
   }
 
   Options options_;
