@@ -159,18 +159,21 @@ function(thence_test name)
         list(APPEND _flags ${_flag})
       endif()
     endforeach()
-    set(_optimised "")
+    set(_options ${ARG_OPTIONS})
     if(NOT _name STREQUAL name)
-      set(_optimised -Og)  # a twin is there to compile and to pass
+      list(APPEND _options -Og)  # a twin is there to compile and to pass
     elseif(NOT ARG_PLAIN)
-      set(_optimised ${THENCE_TEST_OPTIONS})
+      list(PREPEND _options ${THENCE_TEST_OPTIONS})
     endif()
     _thence_program(${_name} ${_flags} DIRECTORY "${PROJECT_BINARY_DIR}/tests/bin" SOURCES ${ARG_SOURCES}
-                    NO_RTTI_SOURCES ${ARG_NO_RTTI_SOURCES} DEFINITIONS ${ARG_DEFINITIONS} OPTIONS ${_optimised} ${ARG_OPTIONS}
+                    NO_RTTI_SOURCES ${ARG_NO_RTTI_SOURCES} DEFINITIONS ${ARG_DEFINITIONS} OPTIONS ${_options}
                     LIBRARIES ${_libraries} ${_harness})
     target_include_directories(${_name} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
     target_compile_definitions(${_name} PRIVATE "THENCE_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"" "THENCE_PYTHON=\"${THENCE_PYTHON}\"")
-    add_test(NAME ${_name} COMMAND ${_name} ${ARG_ARGS})
+    # A directory of its own: a test and its twin run side by side, and write files of the same names.
+    set(_directory "${CMAKE_CURRENT_BINARY_DIR}/run/${_name}")
+    file(MAKE_DIRECTORY "${_directory}")
+    add_test(NAME ${_name} COMMAND ${_name} ${ARG_ARGS} WORKING_DIRECTORY "${_directory}")
     set_tests_properties(${_name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${THENCE_TEST_LABELS};${ARG_LABELS}"
                                              ENVIRONMENT "${THENCE_TEST_ENVIRONMENT}")
     if(ARG_SERIAL)
