@@ -5,11 +5,12 @@
 //
 //   init(p, parent)  p is created. Its parent is the promise on which then() was called or which is awaited; but the promise
 //                    that wraps an awaited plain value is given the async function's own promise as its parent, and
-//                    does not wait for it at all. Which of the two it is is told by the hook's place
-//                    (HookPlaces), or shows in the next call (`Undecided`).
+//                    does not wait for it at all. Which of the two it is the hook's place tells (HookPlaces), or it shows in
+//                    the next call (`Undecided`).
 //   before, after    a reaction of p runs, or p was resolved with a thenable and the thenable's then() is being called
 //   resolve(p)       p will be fulfilled or rejected at once; it is still pending. By the isolate hook also: p was resolved
-//                    with another promise and stays pending. Its place tells that it is fulfilled (HookPlaces), or the next call can tell (`Held`).
+//                    with another promise and stays pending. The hook's place tells that it is fulfilled (HookPlaces), or
+//                    the next call can tell (`Held`).
 //
 // Both ways of hooking (PromiseTracer) come here, so both give the same events. docs/v8.md has the table.
 // Layer: adapters/v8 (includes capture/, V8).
