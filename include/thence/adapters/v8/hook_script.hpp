@@ -49,8 +49,9 @@ enum SharedWord : unsigned {
 ///   native.resolve(block, id, root); native.close(block, held) -> not 0: `open` is to be made anew
 ///   #parent is 0: none (known); -1: its first callback has begun; below: one that it may not wait for (PackedParent)
 /// Written for V8's optimiser: `var` needs no check for use before its definition, and a field that is a small integer from the
-/// first is read without one. A derived class that returns an object makes none of its own. `open` is kept young (initSlowly
-/// makes it anew): V8 has nothing to remember about a young object that another one is stored in. `holds`: open.held is a promise.
+/// first is read without one. A derived class that returns an object makes none of its own. `open` is kept young (made
+/// anew when native.close says so, and with initSlowly): V8 has nothing to remember about a young object that another one is stored
+/// in. `holds`: open.held is a promise. `wide`: some ids have high bits. `rare`: one of the two, so that mostly one check does.
 inline constexpr std::string_view kHookScript = R"js((native, block, shared) => {
   'use strict';
   var rare = false, wide = false, holds = false, left = -1, open = { held: undefined, lastParent: undefined };
