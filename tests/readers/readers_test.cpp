@@ -447,6 +447,27 @@ TEST_CASE("others' events beyond what may be held are handed over in order, and 
   CHECK(builder.build().resources() == 101);
 }
 
+TEST_CASE("a counter that bears no value is no sample of 0: it is counted") {
+  const std::string file = event(5, 1, number(9, 4) + number(11, 9), 0) + event(5, 2, number(9, 4) + number(11, 9) + number(30, 7), 0);
+  ModelBuilder builder;
+  PerfettoReader<ModelBuilder> reader(builder);
+  CHECK(read_all(reader, file));
+  CHECK(reader.events_skipped() == 1);
+  const TraceModel model = builder.build();
+  REQUIRE(model.counter_samples.size() == 1);
+  CHECK(model.counter_samples[0].bits == 7);
+}
+
+TEST_CASE("a trace without an event still tells its clocks") {
+  struct Clocks : IgnoringSink {
+    std::vector<std::uint64_t> boottimes;
+    void synchronise(const ClockSnapshot& clocks) { boottimes.push_back(clocks.boottime); }
+  } sink;
+  PerfettoReader<Clocks> reader(sink);
+  CHECK(read_all(reader, packet(bytes(6, bytes(1, number(1, 6) + number(2, 1090)) + bytes(1, number(1, 1) + number(2, 5))))));
+  CHECK(sink.boottimes == std::vector<std::uint64_t>{1090});
+}
+
 TEST_CASE("each kind of bad Perfetto trace has its own words") {
   const auto error = [](const std::string& text) { return Perfetto(text).error; };
   const std::string good = event(5, 1, number(9, 3) + bytes(23, "x") + number(11, 9), 0);

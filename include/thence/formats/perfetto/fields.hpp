@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// fields.hpp: the field numbers of Perfetto's trace protocol that the writer uses, by message.
+// fields.hpp: the field numbers of Perfetto's trace protocol that are written and read here, by message.
 //
 // Names follow Perfetto's own .proto files (protos/perfetto/trace/). Repeated scalars are written unpacked: packed ones
 // are misread by Perfetto's trace processor. Numbers under `thence` are ours, outside of what Perfetto uses, and skipped by
@@ -23,7 +23,10 @@ namespace trace_packet {
 inline constexpr Field kClockSnapshot = 6, kTimestamp = 8, kTrustedPacketSequenceId = 10, kTrackEvent = 11,
                        kInternedData = 12, kSequenceFlags = 13, kTraceStats = 35, kPreviousPacketDropped = 42,
                        kTimestampClockId = 58, kTracePacketDefaults = 59, kTrackDescriptor = 60,
-                       kCompressedPackets = 50, kExtensionDescriptor = 72, kFirstPacketOnSequence = 87, kTraceUuid = 89;
+                       kCompressedPackets = 50, kExtensionDescriptor = 72, kFirstPacketOnSequence = 87, kTraceUuid = 89,
+                       kZstdCompressedPackets = 133;
+/// Only read: what says the same as the flag of that name.
+inline constexpr Field kIncrementalStateClearedField = 41;
 /// sequence_flags.
 inline constexpr std::uint64_t kIncrementalStateCleared = 1, kNeedsIncrementalState = 2;
 /// previous_packet_dropped: something was lost; because the shared buffer (here: the lane's ring) was full.
@@ -36,23 +39,31 @@ namespace trace_uuid { inline constexpr Field kMsb = 1, kLsb = 2; }
 
 namespace track_descriptor {
 inline constexpr Field kUuid = 1, kName = 2, kProcess = 3, kThread = 4, kParentUuid = 5, kCounter = 8, kChildOrdering = 11,
-                       kSiblingOrderRank = 12, kDescription = 14, kSiblingMergeBehavior = 15;
+                       kSiblingOrderRank = 12, kDescription = 14, kSiblingMergeBehavior = 15, kStaticName = 10,
+                       kAtraceName = 13;
 inline constexpr std::uint64_t kOrderLexicographic = 1, kOrderChronological = 2, kOrderExplicit = 3;
 inline constexpr std::uint64_t kMergeNone = 2;
 }  // namespace track_descriptor
 namespace process_descriptor { inline constexpr Field kPid = 1, kProcessName = 6; }
 namespace thread_descriptor { inline constexpr Field kPid = 1, kTid = 2, kThreadName = 5; }
-namespace counter_descriptor { inline constexpr Field kUnit = 3, kUnitName = 6; }
+namespace counter_descriptor {
+inline constexpr Field kUnit = 3, kUnitName = 6;
+inline constexpr std::uint64_t kUnitTimeNs = 1, kUnitCount = 2, kUnitSizeBytes = 3;
+}  // namespace counter_descriptor
 
 namespace track_event {
 inline constexpr Field kCategoryIids = 3, kDebugAnnotations = 4, kType = 9, kNameIid = 10, kTrackUuid = 11, kName = 23,
                        kExtraCounterValues = 12, kCounterValue = 30, kDoubleCounterValue = 44, kFlowIds = 47,
                        kCorrelationId = 52, kCallstackIid = 56;
+/// Only read: categories by name; and flows as they were numbered first, in varints.
+inline constexpr Field kCategories = 22, kFlowIdsOld = 36, kTerminatingFlowIds = 48, kTerminatingFlowIdsOld = 42,
+                       kExtraCounterTrackUuids = 31;
 inline constexpr std::uint64_t kSliceBegin = 1, kSliceEnd = 2, kInstant = 3, kCounter = 4;
 }  // namespace track_event
 
 namespace debug_annotation {
-inline constexpr Field kNameIid = 1, kBool = 2, kUint = 3, kInt = 4, kDouble = 5, kString = 6, kName = 10, kStringIid = 17;
+inline constexpr Field kNameIid = 1, kBool = 2, kUint = 3, kInt = 4, kDouble = 5, kString = 6, kPointer = 7, kJson = 9,
+                       kName = 10, kDictEntries = 11, kArrayValues = 12, kStringIid = 17;
 }
 
 namespace interned_data {
@@ -72,7 +83,7 @@ inline constexpr std::uint64_t kNative = 1, kInterpreted = 3;
 namespace callstack { inline constexpr Field kIid = 1, kFrameIds = 2; }
 
 namespace clock_snapshot { inline constexpr Field kClocks = 1, kPrimaryTraceClock = 2; }
-namespace clock { inline constexpr Field kClockId = 1, kTimestamp = 2, kIsIncremental = 3; }
+namespace clock { inline constexpr Field kClockId = 1, kTimestamp = 2, kIsIncremental = 3, kUnitMultiplier = 4; }
 /// kClockDelta is a sequence's own: each timestamp is the nanoseconds since the one before it.
 inline constexpr std::uint64_t kClockRealtime = 1, kClockMonotonic = 3, kClockBoottime = 6, kClockDelta = 64;
 
