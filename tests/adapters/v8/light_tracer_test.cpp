@@ -3,6 +3,7 @@
 // oracle is the script: its operations are named after the request they are for, "a2" for "A".
 #include "thence/adapters/v8/light_tracer.hpp"
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -101,6 +102,7 @@ class Host : public Program {
   std::map<RootId, std::string> roots;
   std::map<ResourceId, RootId> roots_of;
   std::map<std::string, Resource> operations;
+  Resource looked;
 
  private:
   static Host& self(const v8::FunctionCallbackInfo<v8::Value>& info) {
@@ -269,6 +271,58 @@ TEST_CASE("the host's own value goes the same way, and what it was before a call
   CHECK(v8a::continuation_data(host.isolate(), host.context)->StrictEquals(number(7)));
   host.light.set_host_value(host.context, number(9));  // outside of all: the value itself
   CHECK(v8a::continuation_data(host.isolate(), host.context)->StrictEquals(number(9)));
+}
+
+TEST_CASE("a value that the host gives with its call is there in the script and in what follows, and no longer after the call") {
+  Host host;
+  const auto number = [&](int value) { return v8::Integer::New(host.isolate(), value); };
+  const auto is_now = [&](int value) {
+    return v8a::continuation_data(host.isolate(), host.context)->StrictEquals(number(value));
+  };
+  host.run("globalThis.seen = []; globalThis.step = async (name) => { seen.push(tag()); await null; seen.push(tag()); op(name) }");
+  v8a::set_continuation_data(host.isolate(), host.context, number(7));
+  const auto call = [&](Resource resource, int value, const char* source) {
+    const CallbackScope scope{host.tracer(), resource};
+    {
+      const v8a::LightTracer::Carry carry{host.light, host.context, number(value)};
+      host.run(source);
+    }
+    CHECK(is_now(7));
+    {
+      const v8a::LightTracer::Microtasks each_its_own{host.light, host.context, number(value)};
+      CHECK(is_now(value));
+      host.microtasks();
+    }
+    CHECK(is_now(7));
+  };
+  call(host.request("A"), 8, "step('a')");
+  call(host.request("B"), 9, "step('b')");
+  CHECK(host.text_of("seen.join()") == "8,8,9,9");
+  call(Resource{}, 10, "seen.push(tag())");  // of nobody: the value all the same
+  CHECK(host.text_of("seen.pop()") == "10");
+  host.session.stop();
+  call(Resource{}, 11, "seen.push(tag())");
+  CHECK(host.text_of("seen.pop()") == "11");
+  CHECK(host.begun() == std::map<std::string, Known>{{"a", {"A", "A"}}, {"b", {"B", "B"}}});
+}
+
+TEST_CASE("a script that calls the host has the resource that was carried to it, whatever the bits of its ids") {
+  Host host;
+  host.expose(host.context, "look", [](const v8::FunctionCallbackInfo<v8::Value>& info) {
+    auto& self = static_cast<Host<>&>(*static_cast<Program*>(info.Data().As<v8::External>()->Value()));
+    const v8a::LightTracer::Caller caller{self.light, self.context};
+    self.looked = self.light.resource(self.context);
+    info.GetReturnValue().Set(caller.host_value());
+  });
+  for (const std::uint64_t id : {std::uint64_t{1}, std::uint64_t{1} << 43, std::uint64_t{1} << 44, 0xA5A5'A5A5'A5A5u, (std::uint64_t{1} << 48) - 1}) {
+    for (const std::uint64_t root : {std::uint64_t{1}, std::uint64_t{1} << 39, 0xA5'A5A5'A5A5u, (std::uint64_t{1} << 40) - 2}) {
+      const Resource resource{static_cast<ResourceId>(id), static_cast<RootId>(root)};
+      const CallbackScope scope{host.tracer(), resource};
+      const v8a::LightTracer::Carry carry{host.light, host.context, v8::Integer::New(host.isolate(), 7)};
+      CHECK(host.text_of("look()") == "7");
+      CHECK(host.looked == resource);
+    }
+  }
 }
 
 namespace {

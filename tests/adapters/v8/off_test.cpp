@@ -52,6 +52,12 @@ TEST_CASE("without tracing the continuation data is the host's alone, and every 
     CHECK(light.host_value(context)->StrictEquals(v8a::continuation_data(isolate.get(), context)));
     CHECK_FALSE(light.resource(context));
   }
+  {
+    const v8a::LightTracer::Carry carry{light, context, v8::Integer::New(isolate.get(), 8)};
+    CHECK(v8a::LightTracer::Caller(light, context).host_value().As<v8::Int32>()->Value() == 8);
+    const v8a::LightTracer::Microtasks each_its_own{light, context, v8::Integer::New(isolate.get(), 9)};
+    CHECK(light.host_value(context).As<v8::Int32>()->Value() == 9);
+  }
   CHECK(light.host_value(context).As<v8::Int32>()->Value() == 7);
   light.note({});
   light.rebind(nullptr);

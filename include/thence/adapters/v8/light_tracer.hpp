@@ -101,6 +101,9 @@ class BasicLightTracer {
   class [[nodiscard]] Carry {
    public:
     Carry(BasicLightTracer& light, ::v8::Local<::v8::Context> context) : Carry(light, context, light.current()) {}
+    /// The same, and `host` is the host's own value in there. For MarkIsData.
+    Carry(BasicLightTracer& light, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> host)
+        : Carry(light, context, light.current(), host) {}
     ~Carry() {
       if (is_set_) set_continuation_data(light_.isolate_, context_, before_);
     }
@@ -112,6 +115,10 @@ class BasicLightTracer {
     Carry(BasicLightTracer& light, ::v8::Local<::v8::Context> context, Resource carried)
         : light_(light), context_(context), before_(continuation_data(light.isolate_, context)) {
       is_set_ = light.carry(context, before_, carried);
+    }
+    Carry(BasicLightTracer& light, ::v8::Local<::v8::Context> context, Resource carried, ::v8::Local<::v8::Value> host)
+        : light_(light), context_(context), before_(continuation_data(light.isolate_, context)), is_set_(true) {
+      light.carry_host(context, carried, host);
     }
 
     BasicLightTracer& light_;
@@ -128,6 +135,9 @@ class BasicLightTracer {
         : light_(light), nobody_(light, context, Resource{}), outer_(std::exchange(light.drains_, light.current().id)) {
       nobody_.is_set_ |= light.is_active();  // V8 leaves nothing behind after a microtask that something was carried to
     }
+    /// The same, and to them `host` is the host's own value. For MarkIsData.
+    Microtasks(BasicLightTracer& light, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> host)
+        : light_(light), nobody_(light, context, Resource{}, host), outer_(std::exchange(light.drains_, light.current().id)) {}
     ~Microtasks() { light_.drains_ = outer_; }
     Microtasks(const Microtasks&) = delete;
     Microtasks& operator=(const Microtasks&) = delete;
@@ -142,9 +152,21 @@ class BasicLightTracer {
   /// nothing where that is current already, and where a followed promise is.
   class [[nodiscard]] Caller {
    public:
-    Caller(BasicLightTracer& light, ::v8::Local<::v8::Context> context) { light.enter_caller(context, scope_); }
+    Caller(BasicLightTracer& light, ::v8::Local<::v8::Context> context) : light_(light), context_(context) {
+      if (!light.is_active() || (light.promises_ != nullptr && light.promises_->runs_followed())) return;
+      mark_ = light.mark_in(context, continuation_data(light.isolate_, context));
+      light.enter_caller(resource_in(mark_), scope_);
+    }
+
+    /// As the tracer's host_value(), where the mark has been found already.
+    [[nodiscard]] ::v8::Local<::v8::Value> host_value() const {
+      return mark_.IsEmpty() ? light_.host_value(context_) : host_in(mark_);
+    }
 
    private:
+    BasicLightTracer& light_;
+    ::v8::Local<::v8::Context> context_;
+    ::v8::Local<::v8::Object> mark_;
     std::optional<CallbackScope<TracerType>> scope_;
   };
 
@@ -157,7 +179,7 @@ class BasicLightTracer {
   [[nodiscard]] ::v8::Local<::v8::Value> host_value(::v8::Local<::v8::Context> context) {
     const auto data = continuation_data(isolate_, context);
     const auto mark = mark_in(context, data);
-    return mark.IsEmpty() ? data : mark->GetInternalField(kMarkHost).template As<::v8::Value>();
+    return mark.IsEmpty() ? data : host_in(mark);
   }
   void set_host_value(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> value) {
     const auto data = continuation_data(isolate_, context);
@@ -186,7 +208,7 @@ class BasicLightTracer {
   [[nodiscard]] const LightCounts& counts() const noexcept { return counts_; }
 
  private:
-  enum MarkField : int { kMarkId, kMarkRoot, kMarkHost, kMarkFields };
+  enum MarkField : int { kMarkLow, kMarkHigh, kMarkHost, kMarkFields };
 
   [[nodiscard]] Resource current() const noexcept { return tracer_ == nullptr ? Resource{} : tracer_->current(); }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
@@ -196,16 +218,23 @@ class BasicLightTracer {
     const auto old = mark_in(context, data);
     if (old.IsEmpty() && (!is_active() || carried == Resource{})) return false;  // it is nobody's as it is
     ++counts_.carried;
-    const auto host = old.IsEmpty() ? data : old->GetInternalField(kMarkHost).template As<::v8::Value>();
     ::v8::Local<::v8::Object> mark;
-    if (!make_mark(context, carried, host).ToLocal(&mark)) return false;
+    if (!make_mark(context, carried, old.IsEmpty() ? data : host_in(old)).ToLocal(&mark)) return false;
     set_continuation_data(isolate_, context, policy_.with_mark(isolate_, context, data, mark));
     return true;
   }
 
-  void enter_caller(::v8::Local<::v8::Context> context, std::optional<CallbackScope<TracerType>>& scope) {
-    if (!is_active() || (promises_ != nullptr && promises_->runs_followed())) return;
-    const Resource caller = resource(context);
+  /// What was there before need not be known.
+  void carry_host(::v8::Local<::v8::Context> context, Resource carried, ::v8::Local<::v8::Value> host) {
+    ::v8::Local<::v8::Object> mark;
+    if (kind_.IsEmpty() || !is_active() || carried == Resource{} || !make_mark(context, carried, host).ToLocal(&mark)) {
+      return set_continuation_data(isolate_, context, host);
+    }
+    ++counts_.carried;
+    set_continuation_data(isolate_, context, mark);
+  }
+
+  void enter_caller(Resource caller, std::optional<CallbackScope<TracerType>>& scope) {
     const Resource running = current();
     if (caller == running) return;
     ++counts_.callers;
@@ -214,7 +243,6 @@ class BasicLightTracer {
     scope.emplace(*tracer_, caller, is_told ? Cause{CauseKind::kScheduled, drains_} : Cause{});
   }
 
-  /// Exact: ids have 48 bits, roots 40 (kUntraced too).
   [[nodiscard]] ::v8::MaybeLocal<::v8::Object> make_mark(::v8::Local<::v8::Context> context, Resource resource,
                                                          ::v8::Local<::v8::Value> host) {
     // A copy of one without a resource is cheaper than an instance.
@@ -225,11 +253,21 @@ class BasicLightTracer {
       blank_.SetWeak();  // it keeps its context
     }
     const ::v8::Local<::v8::Object> mark = blank->Clone();
-    mark->SetInternalField(kMarkId, ::v8::Number::New(isolate_, static_cast<double>(number(resource.id))));
-    mark->SetInternalField(kMarkRoot, ::v8::Number::New(isolate_, static_cast<double>(number(resource.root))));
+    int fields[] = {kMarkLow, kMarkHigh};
+    const std::uint64_t id = number(resource.id);
+    void* halves[] = {as_pointer(id & kLow), as_pointer(id >> kHalfBits | number(resource.root) << kIdBitsInHigh)};
+    mark->SetAlignedPointerInInternalFields(2, fields, halves);
     mark->SetInternalField(kMarkHost, host);
     return mark;
   }
+  // Id and root are two aligned pointers to V8: it neither allocates nor visits them, and reads them without a call. Of a pointer it
+  // may keep 48 bits, so each has half of all, shifted to be even.
+  static constexpr unsigned kHalfBits = (kResourceIdBits + kRootIdBits) / 2;
+  static constexpr unsigned kIdBitsInHigh = kResourceIdBits - kHalfBits;
+  static constexpr std::uint64_t kLow = (std::uint64_t{1} << kHalfBits) - 1;
+  static_assert(sizeof(void*) == sizeof(std::uint64_t) && kHalfBits < 48);
+  [[nodiscard]] static void* as_pointer(std::uint64_t half) noexcept { return reinterpret_cast<void*>(half << 1); }
+
   /// Empty where there is none.
   [[nodiscard]] ::v8::Local<::v8::Object> mark_in(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data) {
     if (data.IsEmpty() || kind_.IsEmpty()) return {};
@@ -237,13 +275,17 @@ class BasicLightTracer {
     if (mark.IsEmpty() || !kind_.Get(isolate_)->HasInstance(mark)) return {};
     return mark.As<::v8::Object>();
   }
+  [[nodiscard]] static ::v8::Local<::v8::Value> host_in(::v8::Local<::v8::Object> mark) {
+    return mark->GetInternalField(kMarkHost).template As<::v8::Value>();
+  }
   [[nodiscard]] static Resource resource_in(::v8::Local<::v8::Object> mark) {
     if (mark.IsEmpty()) return {};
-    const auto field = [&](int index) {
-      const auto value = mark->GetInternalField(index).template As<::v8::Value>();
-      return static_cast<std::uint64_t>(value.template As<::v8::Number>()->Value());
+    const auto half = [&](int index) {
+      return reinterpret_cast<std::uint64_t>(mark->GetAlignedPointerFromInternalField(index)) >> 1;
     };
-    return {static_cast<ResourceId>(field(kMarkId)), static_cast<RootId>(field(kMarkRoot))};
+    const std::uint64_t high = half(kMarkHigh);
+    const std::uint64_t id_high = high & ((std::uint64_t{1} << kIdBitsInHigh) - 1);
+    return {static_cast<ResourceId>(half(kMarkLow) | id_high << kHalfBits), static_cast<RootId>(high >> kIdBitsInHigh)};
   }
 
   ::v8::Isolate* isolate_;
@@ -265,14 +307,35 @@ class NullLightTracer {
   NullLightTracer(const NullLightTracer&) = delete;
   NullLightTracer& operator=(const NullLightTracer&) = delete;
 
-  struct [[nodiscard]] Carry {
+  class [[nodiscard]] Carry {
+   public:
     Carry(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+    Carry(NullLightTracer& light, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> host)
+        : isolate_(light.isolate_), context_(context), before_(continuation_data(isolate_, context)) {
+      set_continuation_data(isolate_, context, host);
+    }
+    ~Carry() {
+      if (isolate_ != nullptr) set_continuation_data(isolate_, context_, before_);
+    }
+    Carry(const Carry&) = delete;
+    Carry& operator=(const Carry&) = delete;
+
+   private:
+    ::v8::Isolate* isolate_ = nullptr;
+    ::v8::Local<::v8::Context> context_;
+    ::v8::Local<::v8::Value> before_;
   };
-  struct [[nodiscard]] Microtasks {
-    Microtasks(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+  struct [[nodiscard]] Microtasks : Carry {
+    using Carry::Carry;
   };
-  struct [[nodiscard]] Caller {
-    Caller(NullLightTracer&, ::v8::Local<::v8::Context>) noexcept {}
+  class [[nodiscard]] Caller {
+   public:
+    Caller(NullLightTracer& light, ::v8::Local<::v8::Context> context) noexcept : light_(light), context_(context) {}
+    [[nodiscard]] ::v8::Local<::v8::Value> host_value() const { return light_.host_value(context_); }
+
+   private:
+    NullLightTracer& light_;
+    ::v8::Local<::v8::Context> context_;
   };
   [[nodiscard]] Resource resource(::v8::Local<::v8::Context>) noexcept { return {}; }
   [[nodiscard]] ::v8::Local<::v8::Value> host_value(::v8::Local<::v8::Context> context) {
