@@ -57,22 +57,22 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
   v8::HandleScope handles(isolate_);
   const v8::Local<v8::Context> context = this->context();
   const v8::Context::Scope context_scope(context);
+  const v8::Local<v8::Value> whose = value_of(request);
   entered_ = true;
-  set_current_request(request);
   if (watchdog_) watchdog_->start();
 
   kj::Maybe<ScriptError> error;
   bool stopped = false;
   {
     const v8::TryCatch caught(isolate_);
-    const Trace::Carry carry(trace_, isolate_);
+    const Trace::Carry carry(trace_, isolate_, context, whose);
     body();
     stopped = caught.HasTerminated();
     if (caught.HasCaught() && !stopped) error = ScriptError{.text = describe(caught)};
   }
   if (!stopped) {
     const v8::TryCatch caught(isolate_);
-    const Trace::Microtasks each_its_own(trace_, isolate_);
+    const Trace::Microtasks each_its_own(trace_, isolate_, context, whose);
     isolate_->PerformMicrotaskCheckpoint();
     stopped = caught.HasTerminated();
   }
@@ -83,7 +83,7 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
   if (stopped) {
     error = ScriptError{.text = kj::str("the script ran longer than the limit and was stopped"), .stopped = true};
   }
-  report_rejections();
+  if (!rejections_.empty()) report_rejections();
   set_current_request(0);
   entered_ = false;
   if (stopped && on_stopped) on_stopped(request);
@@ -91,12 +91,15 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
 }
 
 std::uint32_t Engine::current_request() const {
-  const v8::Local<v8::Value> data = trace_.continuation_value(isolate_, isolate_->GetCurrentContext());
-  return !data.IsEmpty() && data->IsUint32() ? data.As<v8::Uint32>()->Value() : 0;
+  return request_in(trace_.continuation_value(isolate_, isolate_->GetCurrentContext()));
+}
+
+std::uint32_t Engine::request_in(v8::Local<v8::Value> value) {
+  return !value.IsEmpty() && value->IsUint32() ? value.As<v8::Uint32>()->Value() : 0;
 }
 
 void Engine::set_current_request(std::uint32_t request) {
-  trace_.set_continuation_value(isolate_, isolate_->GetCurrentContext(), v8::Integer::NewFromUnsigned(isolate_, request));
+  thence::v8_adapter::set_continuation_data(isolate_, context(), value_of(request));
 }
 
 void Engine::run_platform_tasks() {
@@ -132,6 +135,7 @@ void Engine::promise_rejected(v8::PromiseRejectMessage message) {
 void Engine::report_rejections() {
   const auto rejections = std::exchange(rejections_, {});
   for (const Rejection& rejection : rejections) {
+    set_current_request(rejection.request);  // describing it may run getters of the script
     if (on_unhandled_rejection) on_unhandled_rejection(rejection.request, describe(rejection.reason.Get(isolate_)));
   }
 }

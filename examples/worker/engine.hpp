@@ -50,8 +50,9 @@ class Engine {
   /// The request that the running JavaScript belongs to, also after any number of awaits; 0 where there is none.
   std::uint32_t current_request() const;
 
-  /// For a callback that V8 makes on its own (a microtask): marks what follows as this request's.
-  void set_current_request(std::uint32_t request);
+  /// What V8 carries along for a request (see Trace::Carry), and the request that a value it has carried is of.
+  v8::Local<v8::Value> value_of(std::uint32_t request) const { return v8::Integer::NewFromUnsigned(isolate_, request); }
+  static std::uint32_t request_in(v8::Local<v8::Value> value);
 
   /// Called after an entry for each rejection that nobody handles.
   std::function<void(std::uint32_t request, kj::String text)> on_unhandled_rejection;
@@ -84,6 +85,7 @@ class Engine {
     v8::Global<v8::Value> reason;
     std::uint32_t request;
   };
+  void set_current_request(std::uint32_t request);
   static void promise_rejected(v8::PromiseRejectMessage message);
   void report_rejections();
 

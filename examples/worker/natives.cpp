@@ -18,7 +18,8 @@ namespace {
 /// The arguments of one call, read with the conversions that the prelude relies on.
 class Call {
  public:
-  Call(Runtime& host, const v8::FunctionCallbackInfo<v8::Value>& args) : runtime(host), args_(args) {}
+  Call(Runtime& host, const v8::FunctionCallbackInfo<v8::Value>& args)
+      : runtime(host), args_(args), caller_(host.trace(), args.GetIsolate()) {}
 
   Runtime& runtime;
 
@@ -44,19 +45,25 @@ class Call {
 
   Trace trace() const { return runtime.trace(); }
   /// The operation that this call begins, with the one thing about it that everybody wants to see.
-  Resource begin(ResourceType type, std::string_view key, std::string_view value) const {
+  Resource begin(ResourceType type, std::string_view key, std::string_view value) {
     static_cast<void>(request());  // throws before anything has begun
     return trace().begin(type, key, value);
   }
-  Resource begin(ResourceType type, std::string_view key, const kj::String& value) const {
+  Resource begin(ResourceType type, std::string_view key, const kj::String& value) {
     return begin(type, key, std::string_view(value.begin(), value.size()));
   }
 
   void returns(v8::Local<v8::Value> value) const { args_.GetReturnValue().Set(value); }
 
-  /// The request that is asking. Throws where it has ended: its I/O went with it.
-  Request& request() const {
-    Request* request = runtime.current_request();
+  /// The request that is asking, by its number and, where it has not ended, itself.
+  std::uint32_t request_number() const { return Engine::request_in(caller_.value()); }
+  Request* find_request() {
+    if (request_ == nullptr) request_ = runtime.find_request(request_number());
+    return request_;
+  }
+  /// Throws where it has ended: its I/O went with it.
+  Request& request() {
+    Request* const request = find_request();
     if (request == nullptr) {
       kj::throwFatalException(
           KJ_EXCEPTION(FAILED, "this request is over: it can start no more I/O (see ctx.waitUntil)"));
@@ -66,6 +73,8 @@ class Call {
 
  private:
   const v8::FunctionCallbackInfo<v8::Value>& args_;
+  const Trace::Caller caller_;
+  Request* request_ = nullptr;
 };
 
 v8::Local<v8::Array> header_array(Engine& engine, kj::ArrayPtr<const kj::String> headers) {
@@ -163,7 +172,7 @@ void set_timer(Call& call) {  // (callback, milliseconds, repeat, arguments) -> 
 }
 
 void clear_timer(Call& call) {  // (id)
-  Request* request = call.runtime.current_request();
+  Request* request = call.find_request();
   if (request != nullptr) request->timers().clear(call.uint32(0));
 }
 
@@ -295,7 +304,7 @@ void kv_list(Call& call) {  // (prefix, limit, after) -> promise of an array of 
 void wait_until(Call& call) { call.runtime.wait_until(call.request(), call[0].As<v8::Promise>()); }  // (promise)
 
 void write_log(Call& call) {  // (level, text)
-  log(call.runtime.engine().current_request(), call.text(0), call.text(1));
+  log(call.request_number(), call.text(0), call.text(1));
 }
 
 void utf8_encode(Call& call) {  // (string) -> ArrayBuffer
@@ -332,7 +341,6 @@ template <auto kFunction>
 void enter_native(const v8::FunctionCallbackInfo<v8::Value>& args) {
   Runtime& runtime = *static_cast<Runtime*>(args.Data().As<v8::External>()->Value());
   Call call(runtime, args);
-  const Trace::Caller caller(call.trace(), args.GetIsolate());
   auto thrown = kj::runCatchingExceptions([&] { kFunction(call); });
   if (const auto* exception = if_some(thrown)) {
     args.GetIsolate()->ThrowException(v8::Exception::TypeError(runtime.engine().string(exception->getDescription())));

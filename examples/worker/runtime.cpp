@@ -216,8 +216,7 @@ kj::Promise<void> Runtime::when_idle() {
 
 // ---- for the natives ---------------------------------------------------------------------------------
 
-Request* Runtime::current_request() {
-  const std::uint32_t number = engine_.current_request();
+Request* Runtime::find_request(std::uint32_t number) {
   if (number == 0) return &top_level_;
   const auto found = requests_.find(number);
   return found == requests_.end() ? nullptr : found->second.get();
@@ -238,10 +237,9 @@ void Runtime::run_microtask(void* runtime) {
   const v8::Context::Scope context_scope(context);
   const Microtask task = std::move(self.microtasks_.front());
   self.microtasks_.pop_front();
-  self.engine_.set_current_request(task.request);
   self.trace_.settle(task.resource, Outcome::kFulfilled);
   const Trace::Scope scope(self.trace_, task.resource);
-  const Trace::Carry carry(self.trace_, isolate);
+  const Trace::Carry carry(self.trace_, isolate, context, self.engine_.value_of(task.request));
   const v8::TryCatch caught(isolate);
   [[maybe_unused]] const auto result = task.callback.Get(isolate)->Call(context, v8::Undefined(isolate), 0, nullptr);
   if (caught.HasCaught() && !caught.HasTerminated())

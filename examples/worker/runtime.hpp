@@ -78,8 +78,8 @@ class Runtime final : private kj::TaskSet::ErrorHandler {
   KvStore& kv() { return kv_; }
   Outbound& outbound() { return outbound_; }
   kj::Timer& timer() { return providers_.timer; }
-  /// The request that the running JavaScript belongs to; null when it is over.
-  Request* current_request();
+  /// Null when it is over.
+  Request* find_request(std::uint32_t number);
   void queue_microtask(Request& request, v8::Local<v8::Function> callback);
   void wait_until(Request& request, v8::Local<v8::Promise> promise);
 

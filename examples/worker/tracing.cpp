@@ -157,8 +157,5 @@ void Tracing::enter(Resource resource, thence::Cause cause) { tracer().enter(res
 void Tracing::exit(Resource resource) { tracer().exit(resource); }
 
 v8::Local<v8::Value> Tracing::host_value(v8::Local<v8::Context> context) { return light_->host_value(context); }
-void Tracing::set_host_value(v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
-  light_->set_host_value(context, value);
-}
 
 }  // namespace worker

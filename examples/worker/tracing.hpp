@@ -14,6 +14,7 @@
 #include <kj/async.h>
 #include <v8.h>
 
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <string>
@@ -85,7 +86,6 @@ class Tracing {
   /// What carries the request through the script, in light mode; null before follow().
   Light* light() { return light_.get(); }
   v8::Local<v8::Value> host_value(v8::Local<v8::Context> context);
-  void set_host_value(v8::Local<v8::Context> context, v8::Local<v8::Value> value);
 
  private:
   bool is_light() const { return mode_ == TraceMode::kLight; }
@@ -204,33 +204,52 @@ class Trace {
     Resource resource_;
   };
 
-  // ---- through the script
+  // ---- through the script, with the worker's own value in V8's continuation data, in which the tracer's may be too
 
-  /// The worker calls the script (Carry), runs its microtasks (Microtasks) or is called by it (Caller), to the end of the block.
+  /// The worker calls the script (Carry) or runs its microtasks (Microtasks), to the end of the block.
   template <class Way>
-  class [[nodiscard]] Through {
+  class [[nodiscard]] Into {
    public:
-    Through(Trace trace, v8::Isolate* isolate) {
-      if (trace.is_light()) go(*trace.tracing_->light(), isolate);
+    Into(Trace trace, v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
+      if (trace.is_light()) {
+        go(*trace.tracing_->light(), context, value);
+      } else if constexpr (std::same_as<Way, Tracing::Light::Carry>) {  // it is the microtasks' too
+        thence::v8_adapter::set_continuation_data(isolate, context, value);
+      }
     }
 
    private:
-    [[gnu::noinline]] void go(Tracing::Light& light, v8::Isolate* isolate) { way_.emplace(light, isolate->GetCurrentContext()); }
+    [[gnu::noinline]] void go(Tracing::Light& light, v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
+      way_.emplace(light, context, value);
+    }
 
     std::optional<Way> way_;
   };
-  using Carry = Through<Tracing::Light::Carry>;
-  using Microtasks = Through<Tracing::Light::Microtasks>;
-  using Caller = Through<Tracing::Light::Caller>;
+  using Carry = Into<Tracing::Light::Carry>;
+  using Microtasks = Into<Tracing::Light::Microtasks>;
 
-  /// The worker's own value in V8's continuation data, in which the tracer's may be too.
+  /// The script calls the worker, to the end of the block.
+  class [[nodiscard]] Caller {
+   public:
+    Caller(Trace trace, v8::Isolate* isolate) : isolate_(isolate) {
+      if (trace.is_light()) go(*trace.tracing_->light());
+    }
+    v8::Local<v8::Value> value() const {
+      if (way_) return way_->host_value();
+      return thence::v8_adapter::continuation_data(isolate_, isolate_->GetCurrentContext());
+    }
+
+   private:
+    [[gnu::noinline]] void go(Tracing::Light& light) { way_.emplace(light, isolate_->GetCurrentContext()); }
+
+    v8::Isolate* isolate_;
+    std::optional<Tracing::Light::Caller> way_;
+  };
+
+  /// The worker's value, wherever it is asked for.
   v8::Local<v8::Value> continuation_value(v8::Isolate* isolate, v8::Local<v8::Context> context) const {
     if (is_light()) return tracing_->host_value(context);
     return thence::v8_adapter::continuation_data(isolate, context);
-  }
-  void set_continuation_value(v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> value) const {
-    if (is_light()) return tracing_->set_host_value(context, value);
-    thence::v8_adapter::set_continuation_data(isolate, context, value);
   }
 
  private:
