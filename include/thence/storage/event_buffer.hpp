@@ -94,6 +94,13 @@ namespace detail {
   return 1 + (payload_bytes + kPayloadPerSlot - 1) / kPayloadPerSlot;
 }
 
+/// The payload of a record that has one slot of it, straight into that slot.
+inline void write_payload_slot(Event& slot, std::string_view a, std::string_view b) noexcept {
+  slot = {Event::head_of(ResourceId::kNone, EventKind::kPayload), 0, 0, 0};
+  char* const bytes = reinterpret_cast<char*>(&slot) + sizeof slot.head;
+  std::copy_n(b.data(), b.size(), std::copy_n(a.data(), a.size(), bytes));
+}
+
 /// Calls put(slot) for each payload slot of a record whose payload is the bytes of `a`, then those of `b`.
 template <class Put>
 void for_each_payload_slot(std::string_view a, std::string_view b, Put&& put) noexcept {

@@ -105,7 +105,11 @@ class RingBuffer {
     }
     Event* slot = cursor_;
     *slot++ = head;
-    detail::for_each_payload_slot(a, b, [&](const Event& payload) { *slot++ = payload; });
+    if (slots == 2) [[likely]] {
+      detail::write_payload_slot(*slot++, a, b);
+    } else {
+      detail::for_each_payload_slot(a, b, [&](const Event& payload) { *slot++ = payload; });
+    }
     publish(slot);
     return true;
   }
