@@ -185,9 +185,10 @@ void queue_microtask(Call& call) {  // (callback)
 void cache_get(Call& call) {  // (url) -> promise of {status, status_text, headers, body}, or undefined
   Runtime& runtime = call.runtime;
   Engine& engine = runtime.engine();
-  const Resource resource = call.begin(ResourceType::kCacheGet, "key", call.text(0));
+  std::string key = call.std_string(0);
+  const Resource resource = call.begin(ResourceType::kCacheGet, "key", key);
   call.returns(runtime.bridge().to_js(
-      call.request(), resource, kj::evalLater([&runtime, &engine, resource, url = call.std_string(0)]() -> MakeValue {
+      call.request(), resource, kj::evalLater([&runtime, &engine, resource, url = std::move(key)]() -> MakeValue {
         Cache::Hit hit = runtime.cache().get(url, runtime.timer().now());
         runtime.trace().annotate(resource, "hit", hit.response != nullptr);
         if (hit.response == nullptr) return undefined(engine);
@@ -216,11 +217,12 @@ void cache_put(Call& call) {  // (url, status, status_text, headers, body) -> pr
   for (const kj::String& text : call.headers(3)) stored.headers.emplace_back(text.cStr());
   const kj::Array<kj::byte> body = call.bytes(4);
   stored.body.assign(body.begin(), body.end());
-  const Resource resource = call.begin(ResourceType::kCachePut, "key", call.text(0));
+  std::string key = call.std_string(0);
+  const Resource resource = call.begin(ResourceType::kCachePut, "key", key);
   runtime.trace().annotate(resource, "bytes", body.size());
   call.returns(runtime.bridge().to_js(
       call.request(), resource,
-      kj::evalLater([&runtime, resource, url = call.std_string(0), stored = std::move(stored)]() mutable -> MakeValue {
+      kj::evalLater([&runtime, resource, url = std::move(key), stored = std::move(stored)]() mutable -> MakeValue {
         const bool kept = runtime.cache().put(url, std::move(stored), runtime.timer().now());
         runtime.trace().annotate(resource, "stored", kept);
         return undefined(runtime.engine());
@@ -229,9 +231,10 @@ void cache_put(Call& call) {  // (url, status, status_text, headers, body) -> pr
 
 void cache_delete(Call& call) {  // (url) -> promise of whether it was there
   Runtime& runtime = call.runtime;
-  const Resource resource = call.begin(ResourceType::kOther, "cache_delete", call.text(0));
+  std::string key = call.std_string(0);
+  const Resource resource = call.begin(ResourceType::kOther, "cache_delete", key);
   call.returns(runtime.bridge().to_js(
-      call.request(), resource, kj::evalLater([&runtime, url = call.std_string(0)]() -> MakeValue {
+      call.request(), resource, kj::evalLater([&runtime, url = std::move(key)]() -> MakeValue {
         const bool there = runtime.cache().remove(url);
         return
             [&runtime, there]() -> v8::Local<v8::Value> { return v8::Boolean::New(runtime.engine().isolate(), there); };
@@ -243,9 +246,10 @@ void cache_delete(Call& call) {  // (url) -> promise of whether it was there
 void kv_get(Call& call) {  // (key) -> promise of an ArrayBuffer or null
   Engine& engine = call.runtime.engine();
   const Trace trace = call.trace();
-  const Resource resource = call.begin(ResourceType::kKvGet, "key", call.text(0));
+  kj::String key = call.text(0);
+  const Resource resource = call.begin(ResourceType::kKvGet, "key", key);
   auto value = call.runtime.kv()
-                   .get(call.text(0))
+                   .get(kj::mv(key))
                    .then([&engine, trace, resource](kj::Maybe<kj::Array<kj::byte>>&& found) -> MakeValue {
                      const auto* bytes = if_some(found);
                      trace.annotate(resource, "rows", bytes == nullptr ? 0 : 1);
@@ -261,19 +265,21 @@ void kv_get(Call& call) {  // (key) -> promise of an ArrayBuffer or null
 
 void kv_put(Call& call) {  // (key, bytes, seconds to live; 0: for ever) -> promise of nothing
   Engine& engine = call.runtime.engine();
+  kj::String key = call.text(0);
   kj::Array<kj::byte> bytes = call.bytes(1);
-  const Resource resource = call.begin(ResourceType::kKvPut, "key", call.text(0));
+  const Resource resource = call.begin(ResourceType::kKvPut, "key", key);
   call.trace().annotate(resource, "bytes", bytes.size());
   auto done =
-      call.runtime.kv().put(call.text(0), kj::mv(bytes), call.number(2)).then([&engine] { return undefined(engine); });
+      call.runtime.kv().put(kj::mv(key), kj::mv(bytes), call.number(2)).then([&engine] { return undefined(engine); });
   call.returns(call.runtime.bridge().to_js(call.request(), resource, kj::mv(done)));
 }
 
 void kv_delete(Call& call) {  // (key) -> promise of nothing
   Engine& engine = call.runtime.engine();
   const Trace trace = call.trace();
-  const Resource resource = call.begin(ResourceType::kKvDelete, "key", call.text(0));
-  auto done = call.runtime.kv().remove(call.text(0)).then([&engine, trace, resource](bool there) {
+  kj::String key = call.text(0);
+  const Resource resource = call.begin(ResourceType::kKvDelete, "key", key);
+  auto done = call.runtime.kv().remove(kj::mv(key)).then([&engine, trace, resource](bool there) {
     trace.annotate(resource, "rows", there ? 1 : 0);
     return undefined(engine);
   });
@@ -283,9 +289,10 @@ void kv_delete(Call& call) {  // (key) -> promise of nothing
 void kv_list(Call& call) {  // (prefix, limit, after) -> promise of an array of names
   Engine& engine = call.runtime.engine();
   const Trace trace = call.trace();
-  const Resource resource = call.begin(ResourceType::kKvList, "prefix", call.text(0));
+  kj::String prefix = call.text(0);
+  const Resource resource = call.begin(ResourceType::kKvList, "prefix", prefix);
   auto names = call.runtime.kv()
-                   .list(call.text(0), call.uint32(1), call.text(2))
+                   .list(kj::mv(prefix), call.uint32(1), call.text(2))
                    .then([&engine, trace, resource](kj::Array<kj::String>&& all) -> MakeValue {
                      trace.annotate(resource, "rows", all.size());
                      return [&engine, all = kj::mv(all)]() -> v8::Local<v8::Value> {

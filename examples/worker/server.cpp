@@ -96,17 +96,18 @@ class Server::Connection final : public kj::HttpService {
 
     const kj::StringPtr host = headers.get(kj::HttpHeaderId::HOST).orDefault("localhost");
     const kj::String whole = url.startsWith("/") ? kj::str("http://", host, url) : kj::str(url);
+    const kj::String verb = kj::str(method);
     const bool has_body = body.tryGetLength().orDefault(1) != 0;
     if (has_body) request.set_incoming_body(body);
     if (const Trace trace = runtime.trace()) {
       trace.annotate(request.root(), "request", request.number());
-      trace.annotate(request.root(), "method", kj::str(method));
+      trace.annotate(request.root(), "method", verb);
       trace.annotate(request.root(), "url", whole);
     }
     const FlatHeaders flat = copy_headers(headers);  // they are gone as soon as the body is read
 
     kj::Promise<void> done =
-        runtime.dispatch(request, kj::str(method), whole, flat, has_body)
+        runtime.dispatch(request, verb, whole, flat, has_body)
             .then([&state](Answer&& answer) { return state.send(kj::mv(answer)); })
             .then([&state] { state.outcome = Outcome::kFulfilled; })
             .catch_([&state](kj::Exception&& exception) { return state.send_failure(kj::mv(exception)); });
