@@ -80,7 +80,7 @@ Tracing::~Tracing() {
   session_.close();
   const auto done = session_.statistics();
   log(0, "info",
-      kj::str("trace: ", folder_.c_str(), "/trace.pftrace; requests: ", done.roots_sealed,
+      kj::str("trace: ", folder_.c_str(), "/trace.pftrace; requests: ", done.roots_sealed, "; events: ", done.events,
               "; lost events: ", done.lost));
 }
 
