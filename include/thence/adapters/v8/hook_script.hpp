@@ -74,17 +74,17 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
   class Stamp extends Identity {
     #id = 0; #root = 0; #parent = 0;
     constructor(promise, id, root, parent) { super(promise); this.#id = id; this.#root = root; this.#parent = parent }
-    static hooks() {
+    static hooks(Stamp) {
       return [
         (promise, parent) => {
-          var parentId = 0, grandparent = 0, isKnown = parent !== undefined && #id in parent;
-          if (isKnown) {
+          var parentId = 0, grandparent = 0;
+          if (parent !== undefined && #id in parent) {
             parentId = parent.#id;
             grandparent = parent.#parent;
           }
           if (rare === true) {
             close();
-            if (wide === true) shared[6] = isKnown ? Wide.high(parent) : 0;
+            if (wide === true) shared[6] = parent === undefined ? 0 : Wide.high(parent);
           }
           var answer = native.init(block, parentId, grandparent);
           if (answer !== 0) {
@@ -116,8 +116,9 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
             }
           }
           if (known) {
-            native.before(block, promise.#id, promise.#root, promise.#parent);
+            var waitedFor = promise.#parent;
             promise.#parent = -1;
+            native.before(block, promise.#id, promise.#root, waitedFor);
           } else {
             native.before(block, -1, 0, 0);
           }
@@ -172,7 +173,7 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
         }];
     }
   }
-  return Stamp.hooks();
+  return Stamp.hooks(Stamp);
 })js";
 
 /// The places of the functions in the array that the script returns.
