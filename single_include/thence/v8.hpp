@@ -666,6 +666,86 @@ class GcPauses {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/adapters/v8/packed_resource.hpp ====
+// packed_resource.hpp: a Resource as small integers, for the private fields of a promise.
+//
+// A number beyond 2^30 is a heap object to V8 on every platform: 3.5 x the cost of the whole hook. A resource is therefore
+// kept as two integers below 2^29, the low bits of its id and of its root; the high bits are a third one that is stored
+// only when it is not zero, after the first 2^29 promises or roots of a process. No id is ever reused.
+//
+// Layer: adapters/v8 (includes core/).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace v8_adapter {
+
+/// The root is kept plus one, so that kUntraced (all ones in an event) is the small number 0.
+struct PackedResource {
+  std::int32_t id = 0;    ///< low 29 bits of the id
+  std::int32_t root = 0;  ///< low 29 bits of the root's code
+  std::int32_t high = 0;  ///< high 19 bits of the id | high 11 bits of the root's code << 19
+
+  static constexpr unsigned kBits = 29;
+  static constexpr std::uint64_t kMask = (std::uint64_t{1} << kBits) - 1;
+  static constexpr unsigned kHighIdBits = kResourceIdBits - kBits;
+  static constexpr std::uint64_t kHighIdMask = (std::uint64_t{1} << kHighIdBits) - 1;
+
+  [[nodiscard]] static constexpr PackedResource of(Resource resource) noexcept {
+    const std::uint64_t id = number(resource.id);
+    const std::uint64_t root = (number(resource.root) + 1) & number(RootId::kUntraced);
+    return {static_cast<std::int32_t>(id & kMask), static_cast<std::int32_t>(root & kMask),
+            static_cast<std::int32_t>(id >> kBits | root >> kBits << kHighIdBits)};
+  }
+  [[nodiscard]] constexpr ResourceId resource_id() const noexcept { return id_of(id, high); }
+  [[nodiscard]] constexpr Resource resource() const noexcept {
+    std::uint64_t whole_id = static_cast<std::uint32_t>(id);
+    std::uint64_t code = static_cast<std::uint32_t>(root);
+    if (high != 0) [[unlikely]] {
+      whole_id = number(resource_id());
+      code |= static_cast<std::uint64_t>(high) >> kHighIdBits << kBits;
+    }
+    return {static_cast<ResourceId>(whole_id), static_cast<RootId>((code - 1) & number(RootId::kUntraced))};
+  }
+  [[nodiscard]] static constexpr std::int32_t low_of(ResourceId id) noexcept {
+    return static_cast<std::int32_t>(number(id) & kMask);
+  }
+  [[nodiscard]] static constexpr ResourceId id_of(std::int32_t low, std::int32_t high) noexcept {
+    return static_cast<ResourceId>(static_cast<std::uint64_t>(low) | (static_cast<std::uint64_t>(high) & kHighIdMask)
+                                                                         << kBits);
+  }
+};
+
+/// What is known of a promise's parent.
+enum class ParentIs : std::uint8_t {
+  kUnknown,
+  kAwaited,  ///< the promise is the throwaway of an await of it
+  kHandled,  ///< the promise is that of a then() of it
+  kOwner,    ///< the promise wraps an awaited value; its parent is the async function's own promise, and not waited for
+};
+
+/// The parent of a promise, by the low bits of its id, and what is known of it.
+struct PackedParent {
+  static constexpr std::int32_t kBegun = -1;  ///< its settling was the cause of a callback already
+  static constexpr std::int32_t kByThen = std::int32_t{1} << PackedResource::kBits;
+  [[nodiscard]] static constexpr std::int32_t of(ResourceId parent, ParentIs is) noexcept {
+    const std::int32_t low = PackedResource::low_of(parent);
+    if (is == ParentIs::kAwaited || parent == ResourceId::kNone) return low;
+    return is == ParentIs::kHandled ? low | kByThen : kBegun - 1 - low;
+  }
+  /// The low bits again.
+  [[nodiscard]] static constexpr std::int32_t low_of(std::int32_t packed) noexcept {
+    return packed >= 0 ? packed & ~kByThen : kBegun - 1 - packed;
+  }
+  /// The promise waits for it, and this is the first time that its callback runs.
+  [[nodiscard]] static constexpr bool is_awaited(std::int32_t packed) noexcept { return packed > 0; }
+  /// And the promise is V8's own throwaway.
+  [[nodiscard]] static constexpr bool is_of_throwaway(std::int32_t packed) noexcept { return packed > 0 && packed < kByThen; }
+};
+
+}  // namespace v8_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/adapters/v8/hook_places.hpp ====
 // hook_places.hpp: what the place tells from which V8 calls a promise hook.
 //
@@ -684,13 +764,6 @@ class GcPauses {
 namespace thence {
 inline namespace THENCE_ABI {
 namespace v8_adapter {
-
-/// What is known of a promise with a parent when its init hook is called.
-enum class ParentIs : std::uint8_t {
-  kUnknown,
-  kAwaited,  ///< the promise waits for it (then, await)
-  kOwner,    ///< the promise wraps an awaited value; its parent is the async function's own promise, and not waited for
-};
 
 /// The places of one isolate.
 ///   Threads   the isolate's
@@ -740,20 +813,20 @@ class HookPlaces {
   [[gnu::always_inline, nodiscard]] inline ParentIs parent(std::uintptr_t hook) const noexcept {
     if constexpr (!kIsX86_64) return ParentIs::kUnknown;
     const std::uintptr_t place = hook == 0 ? 0 : place_of(hook);
-    // Those of async functions and of then().
-    if (place == awaiting_[0] || place == awaiting_[1] || place == awaiting_[2]) return ParentIs::kAwaited;
+    if (place == awaiting_[0] || place == awaiting_[1]) return ParentIs::kAwaited;  // those of async functions
     return look_up(place);
   }
 
  private:
   [[gnu::noinline, nodiscard]] ParentIs look_up(std::uintptr_t place) const noexcept {
     if (std::find(awaiting_.begin(), awaiting_.end(), place) != awaiting_.end()) return ParentIs::kAwaited;
+    if (place == handling_) return ParentIs::kHandled;
     return std::find(wrapping_.begin(), wrapping_.end(), place) != wrapping_.end() ? ParentIs::kOwner : ParentIs::kUnknown;
   }
 
   static constexpr std::uintptr_t kNowhere = 1;  // no return address
 
-  enum What : unsigned { kAwaits, kWraps, kFulfils, kRejects, kWhats };
+  enum What : unsigned { kAwaits, kHandles, kWraps, kFulfils, kRejects, kWhats };
   static constexpr std::size_t kMaxPlaces = 8;
   using Places = std::array<std::uintptr_t, kMaxPlaces>;
 
@@ -765,7 +838,7 @@ class HookPlaces {
   /// The four ways of await are built-in functions of their own. Nothing settles `never`; of what is left to a checkpoint none has an effect.
   static constexpr std::string_view kScript = R"js((probe) => {
     var own, fulfil, reject;
-    const never = new Promise(() => {});
+    const never = new Promise(() => {}), handled = new Promise(() => {});
     const kept = new Promise((resolve) => { fulfil = resolve });
     const broken = new Promise((_, refuse) => { reject = refuse });
     broken.then(undefined, () => {});
@@ -773,16 +846,17 @@ class HookPlaces {
       (promise, parent) => {
         if (parent === undefined) own = promise;
         else if (parent === never) probe(0);
-        else if (parent === own) probe(1);
+        else if (parent === handled) probe(1);
+        else if (parent === own) probe(2);
       },
       (promise) => {
-        if (promise === kept) probe(2);
-        else if (promise === broken) probe(3);
+        if (promise === kept) probe(3);
+        else if (promise === broken) probe(4);
       },
       () => {
         (async () => { await never })();
         (async () => { try { await never } catch {} })();
-        never.then();
+        handled.then();
         (async function* () { await never })().next();
         (async function* () { try { await never } catch {} })().next();
         (async () => { await 0 })();
@@ -810,6 +884,7 @@ class HookPlaces {
       return place;
     };
     fulfilling_ = learn_one(kFulfils, noted.places[kFulfils][0]);
+    handling_ = learn_one(kHandles, noted.places[kHandles][0]);
     for (std::size_t i = 0; i < kMaxPlaces; ++i) {
       awaiting_[i] = learn_one(kAwaits, noted.places[kAwaits][i]);
       wrapping_[i] = learn_one(kWraps, noted.places[kWraps][i]);
@@ -827,6 +902,7 @@ class HookPlaces {
 
   bool is_calibrated_ = false;
   std::uintptr_t fulfilling_ = kNowhere;
+  std::uintptr_t handling_ = kNowhere;
   Places awaiting_ = nowhere();
   Places wrapping_ = nowhere();
 };
@@ -864,10 +940,11 @@ inline constexpr int kAskSlowly = 2;   ///< something is needed that a fast call
 inline constexpr int kStampWide = 4;   ///< the stamp has high bits
 inline constexpr int kKeepParent = 8;  ///< the next init may have to look at this one's parent
 
-/// What native.resolve answers: none, or some.
+/// What native.resolve answers: none, or some. native.before answers the last of them, or none.
 inline constexpr int kNeverWaited = 1;  ///< for its parent
 inline constexpr int kHold = 2;         ///< the next call looks at its state
 inline constexpr int kLeft = 4;         ///< its callback ends with it: after() has nothing to say
+inline constexpr int kHookAnew = 8;     ///< the after hook is needed from now on, or no more
 
 /// The words of `shared`, an Int32Array over memory that both sides know: a stamp for a new promise, and, once a number has
 /// high bits (until then they are zero, and not written), those of what a hook hands on.
@@ -950,9 +1027,9 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
           if (known) {
             var waitedFor = promise.#parent;
             promise.#parent = -1;
-            native.before(block, promise.#id, promise.#root, waitedFor);
+            if (native.before(block, promise.#id, promise.#root, waitedFor) !== 0) native.hookAnew(block);
           } else {
-            native.before(block, -1, 0, 0);
+            if (native.before(block, -1, 0, 0) !== 0) native.hookAnew(block);
           }
         },
         (promise) => {
@@ -988,6 +1065,7 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
               rare = holds = true;
             }
             if ((answer & 4) !== 0) left = promise.#id;
+            if ((answer & 8) !== 0) native.hookAnew(block);
           }
         },
         () => {
@@ -1010,72 +1088,6 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
 
 /// The places of the functions in the array that the script returns.
 enum HookFunction : unsigned { kInitHook, kBeforeHook, kAfterHook, kResolveHook, kTakeFunction, kIdentifyFunction };
-
-}  // namespace v8_adapter
-}  // namespace THENCE_ABI
-}  // namespace thence
-
-// ==== thence/adapters/v8/packed_resource.hpp ====
-// packed_resource.hpp: a Resource as small integers, for the private fields of a promise.
-//
-// A number beyond 2^30 is a heap object to V8 on every platform: 3.5 x the cost of the whole hook. A resource is therefore
-// kept as two integers below 2^30, the low bits of its id and of its root; the high bits are a third one that is stored
-// only when it is not zero, after the first 2^30 promises or roots of a process. No id is ever reused.
-//
-// Layer: adapters/v8 (includes core/).
-
-namespace thence {
-inline namespace THENCE_ABI {
-namespace v8_adapter {
-
-/// The root is kept plus one, so that kUntraced (all ones in an event) is the small number 0.
-struct PackedResource {
-  std::int32_t id = 0;    ///< low 30 bits of the id
-  std::int32_t root = 0;  ///< low 30 bits of the root's code
-  std::int32_t high = 0;  ///< high 18 bits of the id | high 10 bits of the root's code << 18
-
-  static constexpr unsigned kBits = 30;
-  static constexpr std::uint64_t kMask = (std::uint64_t{1} << kBits) - 1;
-  static constexpr unsigned kHighIdBits = kResourceIdBits - kBits;
-  static constexpr std::uint64_t kHighIdMask = (std::uint64_t{1} << kHighIdBits) - 1;
-
-  [[nodiscard]] static constexpr PackedResource of(Resource resource) noexcept {
-    const std::uint64_t id = number(resource.id);
-    const std::uint64_t root = (number(resource.root) + 1) & number(RootId::kUntraced);
-    return {static_cast<std::int32_t>(id & kMask), static_cast<std::int32_t>(root & kMask),
-            static_cast<std::int32_t>(id >> kBits | root >> kBits << kHighIdBits)};
-  }
-  [[nodiscard]] constexpr ResourceId resource_id() const noexcept { return id_of(id, high); }
-  [[nodiscard]] constexpr Resource resource() const noexcept {
-    std::uint64_t whole_id = static_cast<std::uint32_t>(id);
-    std::uint64_t code = static_cast<std::uint32_t>(root);
-    if (high != 0) [[unlikely]] {
-      whole_id = number(resource_id());
-      code |= static_cast<std::uint64_t>(high) >> kHighIdBits << kBits;
-    }
-    return {static_cast<ResourceId>(whole_id), static_cast<RootId>((code - 1) & number(RootId::kUntraced))};
-  }
-  [[nodiscard]] static constexpr std::int32_t low_of(ResourceId id) noexcept {
-    return static_cast<std::int32_t>(number(id) & kMask);
-  }
-  [[nodiscard]] static constexpr ResourceId id_of(std::int32_t low, std::int32_t high) noexcept {
-    return static_cast<ResourceId>(static_cast<std::uint64_t>(low) | (static_cast<std::uint64_t>(high) & kHighIdMask)
-                                                                         << kBits);
-  }
-};
-
-/// The parent of a promise, by the low bits of its id, and what is known of it.
-struct PackedParent {
-  static constexpr std::int32_t kBegun = -1;  ///< its settling was the cause of a callback already
-  [[nodiscard]] static constexpr std::int32_t of(ResourceId parent, bool is_awaited) noexcept {
-    const std::int32_t low = PackedResource::low_of(parent);
-    return is_awaited || parent == ResourceId::kNone ? low : kBegun - 1 - low;
-  }
-  /// The low bits again.
-  [[nodiscard]] static constexpr std::int32_t low_of(std::int32_t packed) noexcept {
-    return packed >= 0 ? packed : kBegun - 1 - packed;
-  }
-};
 
 }  // namespace v8_adapter
 }  // namespace THENCE_ABI
@@ -1225,17 +1237,17 @@ class PromiseEvents {
   }
 
   /// before. `promise` is empty where it was never seen. `is_reaction`: this is what it waited for its parent to do, and with it
-  /// fulfilled it is over. `frame`: an address in the calling frame, on the stack.
-  [[gnu::always_inline]] inline void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction,
+  /// fulfilled it is over. `frame`: an address in the calling frame, on the stack. False: it is not among those that were entered.
+  [[gnu::always_inline]] inline bool entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction,
                                              std::uintptr_t frame) noexcept {
     decide(open);
     leave_those_below(frame);
-    if (!is_active()) return;
+    if (!is_active()) return false;
     if (!is_known) [[unlikely]] ++counts_.unknown_entered;
     if (innermost_ == &entered_.back()) [[unlikely]] {
       ++counts_.too_deep;
       ++beyond_;
-      return;
+      return false;
     }
     ++innermost_;
     innermost_->promise.id = promise.id;
@@ -1244,7 +1256,11 @@ class PromiseEvents {
     innermost_->is_reaction = is_reaction;
     at_enter_ = last_created_;
     tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
+    return true;
   }
+  /// Whether it is the innermost of those that were entered and not left.
+  [[nodiscard]] bool runs(Resource promise) const noexcept { return innermost_->promise == promise && !nothing_runs(); }
+  [[nodiscard]] bool nothing_runs() const noexcept { return innermost_ == entered_.data(); }
 
   /// after.
   [[gnu::always_inline]] inline void exited(OpenEnds& open, Resource promise) noexcept {
@@ -1900,6 +1916,8 @@ class BasicPromiseTracer {
  private:
   /// How often the hooks renew what they keep in V8's young generation.
   static constexpr std::uint32_t kHoldsUntilRenewal = 4096;
+  /// Callbacks in a row whose end the resolve hook told, after which the after hook goes.
+  static constexpr std::uint32_t kQuietEnds = 256;
 
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
@@ -1961,22 +1979,22 @@ class BasicPromiseTracer {
   /// `hook`: the init hook's frame.
   [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, std::uintptr_t hook,
                                                               StackId stack) noexcept {
-    bool waits = false;
+    ParentIs is = ParentIs::kUnknown;
     if (parent != ResourceId::kNone) {
-      const ParentIs is = places_.parent(hook);
-      waits = is == ParentIs::kAwaited;
+      is = places_.parent(hook);
       if (is == ParentIs::kOwner) {
         parent = ResourceId::kNone;
         block_->words[kSharedParentHigh] = 0;
       }
     }
+    const bool waits = is == ParentIs::kAwaited || is == ParentIs::kHandled;
     const Resource resource = events_.created(open_, parent, parent_is_derived, waits, stack);
     if (!resource && resource.root == RootId::kNone) [[unlikely]]
       return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
     block_->words[kSharedRoot] = packed.root;
-    block_->words[kSharedParent] = PackedParent::of(parent, waits);
+    block_->words[kSharedParent] = PackedParent::of(parent, is);
     std::int32_t answer = kStamp;
     if ((packed.high | shared(kSharedParentHigh)) != 0) [[unlikely]] {
       block_->words[kSharedHigh] = packed.high;
@@ -2045,22 +2063,40 @@ class BasicPromiseTracer {
     return {it->State() == ::v8::Promise::kPending, it->HasHandler()};
   }
 
-  static void before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent) {
+  static std::int32_t before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent) {
     BasicPromiseTracer* const self = owner_of(block);
-    if (self == nullptr) return;
+    if (self == nullptr) return 0;
     ++self->fast_calls_;
-    self->before(id, root, parent, THENCE_V8_FRAME());
+    return self->before(id, root, parent, THENCE_V8_FRAME());
   }
   static void before_slowly(const Info& info) {
-    if (BasicPromiseTracer* const self = owner_of(info)) {
-      self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME());
-    }
+    if (BasicPromiseTracer* const self = owner_of(info))
+      info.GetReturnValue().Set(self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME()));
   }
-  [[gnu::noinline]] void before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
+  [[gnu::noinline, nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
     const ResourceId waited_for =
         has_begun ? ResourceId::kNone : PackedResource::id_of(PackedParent::low_of(parent), shared(kSharedParentHigh));
-    events_.entered(open_, handed(id, root), id >= 0, waited_for, parent > 0, frame);
+    const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
+    if (is_entered && PackedParent::is_of_throwaway(parent)) [[likely]] return 0;
+    return need_after();
+  }
+
+  /// The resolve hook tells the end of a throwaway's callback, and most callbacks are such: V8 calls the after hook only from the first
+  /// other one on, until there were none in kQuietEnds.
+  [[nodiscard]] std::int32_t need_after() noexcept {
+    quiet_ends_ = 0;
+    return hooks_after_ ? 0 : kHookAnew;
+  }
+  [[nodiscard]] std::int32_t ended_quietly() noexcept {
+    if (!hooks_after_) [[likely]] return 0;
+    return ++quiet_ends_ >= kQuietEnds && events_.nothing_runs() ? kHookAnew : kLeft;
+  }
+  static void hook_anew_slowly(const Info& info) {
+    BasicPromiseTracer* const self = owner_of(info);
+    if (self == nullptr || self->is_paused_) return;
+    self->hooks_after_ = self->quiet_ends_ < kQuietEnds;
+    self->hook_all();
   }
 
   static void after_fast(Native, double block, std::int32_t id, std::int32_t root) {
@@ -2101,12 +2137,12 @@ class BasicPromiseTracer {
       open_.held.promise = promise;
       open_.held.is_known = open_.held.is_held = true;
     }
-    return (ends ? kLeft : 0) | (kVerifies ? kHold : 0);
+    return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
   }
   [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, bool fulfils) noexcept {
     const Resource promise = handed(id, root);
     const bool never_waited = events_.resolved(open_, promise, fulfils);
-    return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold);
+    return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold) | (events_.runs(promise) ? need_after() : 0);
   }
 
   /// The frame of the hook that a slow call comes from.
@@ -2158,7 +2194,7 @@ class BasicPromiseTracer {
     static const FastFunction fast_resolve[] = {fast_function(&resolve_fast<false>), fast_function(&resolve_fast<true>)};
     if (!add("close", &close_slowly, &fast_close) || !add("init", &init_normally, &fast_init) || !add("before", &before_slowly, &fast_before) ||
         !add("after", &after_slowly, &fast_after) || !add("resolve", verifies ? &resolve_slowly<true> : &resolve_slowly<false>, &fast_resolve[verifies ? 1 : 0]) ||
-        !add("initSlowly", &init_slowly, nullptr)) {
+        !add("initSlowly", &init_slowly, nullptr) || !add("hookAnew", &hook_anew_slowly, nullptr)) {
       return false;
     }
     const auto memory = ::v8::ArrayBuffer::New(isolate_, sizeof(Block));
@@ -2189,8 +2225,9 @@ class BasicPromiseTracer {
   void hook(::v8::Local<::v8::Context> context) noexcept {
     if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(&isolate_hook);
     if (!places_.is_calibrated()) places_.calibrate(isolate_, own_context_.Get(isolate_), stacks_.walker());
-    context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_),
-                             functions_[kAfterHook].Get(isolate_), functions_[kResolveHook].Get(isolate_));
+    const auto after = hooks_after_ ? functions_[kAfterHook].Get(isolate_) : ::v8::Local<::v8::Function>();
+    context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_), after,
+                             functions_[kResolveHook].Get(isolate_));
   }
   void hook_all() noexcept {
     for (auto& one : followed_)
@@ -2221,6 +2258,8 @@ class BasicPromiseTracer {
     if (!is_paused_ || !events_.is_active()) [[likely]]
       return;
     is_paused_ = false;
+    quiet_ends_ = 0;
+    hooks_after_ = true;  // what runs now began unseen
     const ::v8::HandleScope handles(isolate_);
     hook_all();
   }
@@ -2422,6 +2461,8 @@ class BasicPromiseTracer {
   Block* block_ = nullptr;
   HookPlaces places_;
   std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
+  std::uint32_t quiet_ends_ = 0;
+  bool hooks_after_ = true;
   int script_id_ = 0;
   // the isolate way
   ::v8::Global<::v8::Private> key_;

@@ -23,19 +23,13 @@
 #include <string_view>
 
 #include "thence/adapters/v8/frame_walker.hpp"
+#include "thence/adapters/v8/packed_resource.hpp"
 #include "thence/adapters/v8/v8_version.hpp"
 #include "thence/config/version.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
 namespace v8_adapter {
-
-/// What is known of a promise with a parent when its init hook is called.
-enum class ParentIs : std::uint8_t {
-  kUnknown,
-  kAwaited,  ///< the promise waits for it (then, await)
-  kOwner,    ///< the promise wraps an awaited value; its parent is the async function's own promise, and not waited for
-};
 
 /// The places of one isolate.
 ///   Threads   the isolate's
@@ -85,20 +79,20 @@ class HookPlaces {
   [[gnu::always_inline, nodiscard]] inline ParentIs parent(std::uintptr_t hook) const noexcept {
     if constexpr (!kIsX86_64) return ParentIs::kUnknown;
     const std::uintptr_t place = hook == 0 ? 0 : place_of(hook);
-    // Those of async functions and of then().
-    if (place == awaiting_[0] || place == awaiting_[1] || place == awaiting_[2]) return ParentIs::kAwaited;
+    if (place == awaiting_[0] || place == awaiting_[1]) return ParentIs::kAwaited;  // those of async functions
     return look_up(place);
   }
 
  private:
   [[gnu::noinline, nodiscard]] ParentIs look_up(std::uintptr_t place) const noexcept {
     if (std::find(awaiting_.begin(), awaiting_.end(), place) != awaiting_.end()) return ParentIs::kAwaited;
+    if (place == handling_) return ParentIs::kHandled;
     return std::find(wrapping_.begin(), wrapping_.end(), place) != wrapping_.end() ? ParentIs::kOwner : ParentIs::kUnknown;
   }
 
   static constexpr std::uintptr_t kNowhere = 1;  // no return address
 
-  enum What : unsigned { kAwaits, kWraps, kFulfils, kRejects, kWhats };
+  enum What : unsigned { kAwaits, kHandles, kWraps, kFulfils, kRejects, kWhats };
   static constexpr std::size_t kMaxPlaces = 8;
   using Places = std::array<std::uintptr_t, kMaxPlaces>;
 
@@ -110,7 +104,7 @@ class HookPlaces {
   /// The four ways of await are built-in functions of their own. Nothing settles `never`; of what is left to a checkpoint none has an effect.
   static constexpr std::string_view kScript = R"js((probe) => {
     var own, fulfil, reject;
-    const never = new Promise(() => {});
+    const never = new Promise(() => {}), handled = new Promise(() => {});
     const kept = new Promise((resolve) => { fulfil = resolve });
     const broken = new Promise((_, refuse) => { reject = refuse });
     broken.then(undefined, () => {});
@@ -118,16 +112,17 @@ class HookPlaces {
       (promise, parent) => {
         if (parent === undefined) own = promise;
         else if (parent === never) probe(0);
-        else if (parent === own) probe(1);
+        else if (parent === handled) probe(1);
+        else if (parent === own) probe(2);
       },
       (promise) => {
-        if (promise === kept) probe(2);
-        else if (promise === broken) probe(3);
+        if (promise === kept) probe(3);
+        else if (promise === broken) probe(4);
       },
       () => {
         (async () => { await never })();
         (async () => { try { await never } catch {} })();
-        never.then();
+        handled.then();
         (async function* () { await never })().next();
         (async function* () { try { await never } catch {} })().next();
         (async () => { await 0 })();
@@ -155,6 +150,7 @@ class HookPlaces {
       return place;
     };
     fulfilling_ = learn_one(kFulfils, noted.places[kFulfils][0]);
+    handling_ = learn_one(kHandles, noted.places[kHandles][0]);
     for (std::size_t i = 0; i < kMaxPlaces; ++i) {
       awaiting_[i] = learn_one(kAwaits, noted.places[kAwaits][i]);
       wrapping_[i] = learn_one(kWraps, noted.places[kWraps][i]);
@@ -172,6 +168,7 @@ class HookPlaces {
 
   bool is_calibrated_ = false;
   std::uintptr_t fulfilling_ = kNowhere;
+  std::uintptr_t handling_ = kNowhere;
   Places awaiting_ = nowhere();
   Places wrapping_ = nowhere();
 };

@@ -32,10 +32,11 @@ inline constexpr int kAskSlowly = 2;   ///< something is needed that a fast call
 inline constexpr int kStampWide = 4;   ///< the stamp has high bits
 inline constexpr int kKeepParent = 8;  ///< the next init may have to look at this one's parent
 
-/// What native.resolve answers: none, or some.
+/// What native.resolve answers: none, or some. native.before answers the last of them, or none.
 inline constexpr int kNeverWaited = 1;  ///< for its parent
 inline constexpr int kHold = 2;         ///< the next call looks at its state
 inline constexpr int kLeft = 4;         ///< its callback ends with it: after() has nothing to say
+inline constexpr int kHookAnew = 8;     ///< the after hook is needed from now on, or no more
 
 /// The words of `shared`, an Int32Array over memory that both sides know: a stamp for a new promise, and, once a number has
 /// high bits (until then they are zero, and not written), those of what a hook hands on.
@@ -118,9 +119,9 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
           if (known) {
             var waitedFor = promise.#parent;
             promise.#parent = -1;
-            native.before(block, promise.#id, promise.#root, waitedFor);
+            if (native.before(block, promise.#id, promise.#root, waitedFor) !== 0) native.hookAnew(block);
           } else {
-            native.before(block, -1, 0, 0);
+            if (native.before(block, -1, 0, 0) !== 0) native.hookAnew(block);
           }
         },
         (promise) => {
@@ -156,6 +157,7 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
               rare = holds = true;
             }
             if ((answer & 4) !== 0) left = promise.#id;
+            if ((answer & 8) !== 0) native.hookAnew(block);
           }
         },
         () => {

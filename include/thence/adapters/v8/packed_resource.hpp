@@ -2,8 +2,8 @@
 // packed_resource.hpp: a Resource as small integers, for the private fields of a promise.
 //
 // A number beyond 2^30 is a heap object to V8 on every platform: 3.5 x the cost of the whole hook. A resource is therefore
-// kept as two integers below 2^30, the low bits of its id and of its root; the high bits are a third one that is stored
-// only when it is not zero, after the first 2^30 promises or roots of a process. No id is ever reused.
+// kept as two integers below 2^29, the low bits of its id and of its root; the high bits are a third one that is stored
+// only when it is not zero, after the first 2^29 promises or roots of a process. No id is ever reused.
 //
 // Layer: adapters/v8 (includes core/).
 #pragma once
@@ -19,11 +19,11 @@ namespace v8_adapter {
 
 /// The root is kept plus one, so that kUntraced (all ones in an event) is the small number 0.
 struct PackedResource {
-  std::int32_t id = 0;    ///< low 30 bits of the id
-  std::int32_t root = 0;  ///< low 30 bits of the root's code
-  std::int32_t high = 0;  ///< high 18 bits of the id | high 10 bits of the root's code << 18
+  std::int32_t id = 0;    ///< low 29 bits of the id
+  std::int32_t root = 0;  ///< low 29 bits of the root's code
+  std::int32_t high = 0;  ///< high 19 bits of the id | high 11 bits of the root's code << 19
 
-  static constexpr unsigned kBits = 30;
+  static constexpr unsigned kBits = 29;
   static constexpr std::uint64_t kMask = (std::uint64_t{1} << kBits) - 1;
   static constexpr unsigned kHighIdBits = kResourceIdBits - kBits;
   static constexpr std::uint64_t kHighIdMask = (std::uint64_t{1} << kHighIdBits) - 1;
@@ -53,17 +53,31 @@ struct PackedResource {
   }
 };
 
+/// What is known of a promise's parent.
+enum class ParentIs : std::uint8_t {
+  kUnknown,
+  kAwaited,  ///< the promise is the throwaway of an await of it
+  kHandled,  ///< the promise is that of a then() of it
+  kOwner,    ///< the promise wraps an awaited value; its parent is the async function's own promise, and not waited for
+};
+
 /// The parent of a promise, by the low bits of its id, and what is known of it.
 struct PackedParent {
   static constexpr std::int32_t kBegun = -1;  ///< its settling was the cause of a callback already
-  [[nodiscard]] static constexpr std::int32_t of(ResourceId parent, bool is_awaited) noexcept {
+  static constexpr std::int32_t kByThen = std::int32_t{1} << PackedResource::kBits;
+  [[nodiscard]] static constexpr std::int32_t of(ResourceId parent, ParentIs is) noexcept {
     const std::int32_t low = PackedResource::low_of(parent);
-    return is_awaited || parent == ResourceId::kNone ? low : kBegun - 1 - low;
+    if (is == ParentIs::kAwaited || parent == ResourceId::kNone) return low;
+    return is == ParentIs::kHandled ? low | kByThen : kBegun - 1 - low;
   }
   /// The low bits again.
   [[nodiscard]] static constexpr std::int32_t low_of(std::int32_t packed) noexcept {
-    return packed >= 0 ? packed : kBegun - 1 - packed;
+    return packed >= 0 ? packed & ~kByThen : kBegun - 1 - packed;
   }
+  /// The promise waits for it, and this is the first time that its callback runs.
+  [[nodiscard]] static constexpr bool is_awaited(std::int32_t packed) noexcept { return packed > 0; }
+  /// And the promise is V8's own throwaway.
+  [[nodiscard]] static constexpr bool is_of_throwaway(std::int32_t packed) noexcept { return packed > 0 && packed < kByThen; }
 };
 
 }  // namespace v8_adapter

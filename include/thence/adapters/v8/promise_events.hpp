@@ -155,17 +155,17 @@ class PromiseEvents {
   }
 
   /// before. `promise` is empty where it was never seen. `is_reaction`: this is what it waited for its parent to do, and with it
-  /// fulfilled it is over. `frame`: an address in the calling frame, on the stack.
-  [[gnu::always_inline]] inline void entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction,
+  /// fulfilled it is over. `frame`: an address in the calling frame, on the stack. False: it is not among those that were entered.
+  [[gnu::always_inline]] inline bool entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction,
                                              std::uintptr_t frame) noexcept {
     decide(open);
     leave_those_below(frame);
-    if (!is_active()) return;
+    if (!is_active()) return false;
     if (!is_known) [[unlikely]] ++counts_.unknown_entered;
     if (innermost_ == &entered_.back()) [[unlikely]] {
       ++counts_.too_deep;
       ++beyond_;
-      return;
+      return false;
     }
     ++innermost_;
     innermost_->promise.id = promise.id;
@@ -174,7 +174,11 @@ class PromiseEvents {
     innermost_->is_reaction = is_reaction;
     at_enter_ = last_created_;
     tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
+    return true;
   }
+  /// Whether it is the innermost of those that were entered and not left.
+  [[nodiscard]] bool runs(Resource promise) const noexcept { return innermost_->promise == promise && !nothing_runs(); }
+  [[nodiscard]] bool nothing_runs() const noexcept { return innermost_ == entered_.data(); }
 
   /// after.
   [[gnu::always_inline]] inline void exited(OpenEnds& open, Resource promise) noexcept {

@@ -226,6 +226,8 @@ class BasicPromiseTracer {
  private:
   /// How often the hooks renew what they keep in V8's young generation.
   static constexpr std::uint32_t kHoldsUntilRenewal = 4096;
+  /// Callbacks in a row whose end the resolve hook told, after which the after hook goes.
+  static constexpr std::uint32_t kQuietEnds = 256;
 
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
@@ -287,22 +289,22 @@ class BasicPromiseTracer {
   /// `hook`: the init hook's frame.
   [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, std::uintptr_t hook,
                                                               StackId stack) noexcept {
-    bool waits = false;
+    ParentIs is = ParentIs::kUnknown;
     if (parent != ResourceId::kNone) {
-      const ParentIs is = places_.parent(hook);
-      waits = is == ParentIs::kAwaited;
+      is = places_.parent(hook);
       if (is == ParentIs::kOwner) {
         parent = ResourceId::kNone;
         block_->words[kSharedParentHigh] = 0;
       }
     }
+    const bool waits = is == ParentIs::kAwaited || is == ParentIs::kHandled;
     const Resource resource = events_.created(open_, parent, parent_is_derived, waits, stack);
     if (!resource && resource.root == RootId::kNone) [[unlikely]]
       return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
     block_->words[kSharedRoot] = packed.root;
-    block_->words[kSharedParent] = PackedParent::of(parent, waits);
+    block_->words[kSharedParent] = PackedParent::of(parent, is);
     std::int32_t answer = kStamp;
     if ((packed.high | shared(kSharedParentHigh)) != 0) [[unlikely]] {
       block_->words[kSharedHigh] = packed.high;
@@ -371,22 +373,40 @@ class BasicPromiseTracer {
     return {it->State() == ::v8::Promise::kPending, it->HasHandler()};
   }
 
-  static void before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent) {
+  static std::int32_t before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent) {
     BasicPromiseTracer* const self = owner_of(block);
-    if (self == nullptr) return;
+    if (self == nullptr) return 0;
     ++self->fast_calls_;
-    self->before(id, root, parent, THENCE_V8_FRAME());
+    return self->before(id, root, parent, THENCE_V8_FRAME());
   }
   static void before_slowly(const Info& info) {
-    if (BasicPromiseTracer* const self = owner_of(info)) {
-      self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME());
-    }
+    if (BasicPromiseTracer* const self = owner_of(info))
+      info.GetReturnValue().Set(self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME()));
   }
-  [[gnu::noinline]] void before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
+  [[gnu::noinline, nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
     const ResourceId waited_for =
         has_begun ? ResourceId::kNone : PackedResource::id_of(PackedParent::low_of(parent), shared(kSharedParentHigh));
-    events_.entered(open_, handed(id, root), id >= 0, waited_for, parent > 0, frame);
+    const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
+    if (is_entered && PackedParent::is_of_throwaway(parent)) [[likely]] return 0;
+    return need_after();
+  }
+
+  /// The resolve hook tells the end of a throwaway's callback, and most callbacks are such: V8 calls the after hook only from the first
+  /// other one on, until there were none in kQuietEnds.
+  [[nodiscard]] std::int32_t need_after() noexcept {
+    quiet_ends_ = 0;
+    return hooks_after_ ? 0 : kHookAnew;
+  }
+  [[nodiscard]] std::int32_t ended_quietly() noexcept {
+    if (!hooks_after_) [[likely]] return 0;
+    return ++quiet_ends_ >= kQuietEnds && events_.nothing_runs() ? kHookAnew : kLeft;
+  }
+  static void hook_anew_slowly(const Info& info) {
+    BasicPromiseTracer* const self = owner_of(info);
+    if (self == nullptr || self->is_paused_) return;
+    self->hooks_after_ = self->quiet_ends_ < kQuietEnds;
+    self->hook_all();
   }
 
   static void after_fast(Native, double block, std::int32_t id, std::int32_t root) {
@@ -427,12 +447,12 @@ class BasicPromiseTracer {
       open_.held.promise = promise;
       open_.held.is_known = open_.held.is_held = true;
     }
-    return (ends ? kLeft : 0) | (kVerifies ? kHold : 0);
+    return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
   }
   [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, bool fulfils) noexcept {
     const Resource promise = handed(id, root);
     const bool never_waited = events_.resolved(open_, promise, fulfils);
-    return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold);
+    return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold) | (events_.runs(promise) ? need_after() : 0);
   }
 
   /// The frame of the hook that a slow call comes from.
@@ -484,7 +504,7 @@ class BasicPromiseTracer {
     static const FastFunction fast_resolve[] = {fast_function(&resolve_fast<false>), fast_function(&resolve_fast<true>)};
     if (!add("close", &close_slowly, &fast_close) || !add("init", &init_normally, &fast_init) || !add("before", &before_slowly, &fast_before) ||
         !add("after", &after_slowly, &fast_after) || !add("resolve", verifies ? &resolve_slowly<true> : &resolve_slowly<false>, &fast_resolve[verifies ? 1 : 0]) ||
-        !add("initSlowly", &init_slowly, nullptr)) {
+        !add("initSlowly", &init_slowly, nullptr) || !add("hookAnew", &hook_anew_slowly, nullptr)) {
       return false;
     }
     const auto memory = ::v8::ArrayBuffer::New(isolate_, sizeof(Block));
@@ -515,8 +535,9 @@ class BasicPromiseTracer {
   void hook(::v8::Local<::v8::Context> context) noexcept {
     if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(&isolate_hook);
     if (!places_.is_calibrated()) places_.calibrate(isolate_, own_context_.Get(isolate_), stacks_.walker());
-    context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_),
-                             functions_[kAfterHook].Get(isolate_), functions_[kResolveHook].Get(isolate_));
+    const auto after = hooks_after_ ? functions_[kAfterHook].Get(isolate_) : ::v8::Local<::v8::Function>();
+    context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_), after,
+                             functions_[kResolveHook].Get(isolate_));
   }
   void hook_all() noexcept {
     for (auto& one : followed_)
@@ -547,6 +568,8 @@ class BasicPromiseTracer {
     if (!is_paused_ || !events_.is_active()) [[likely]]
       return;
     is_paused_ = false;
+    quiet_ends_ = 0;
+    hooks_after_ = true;  // what runs now began unseen
     const ::v8::HandleScope handles(isolate_);
     hook_all();
   }
@@ -748,6 +771,8 @@ class BasicPromiseTracer {
   Block* block_ = nullptr;
   HookPlaces places_;
   std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
+  std::uint32_t quiet_ends_ = 0;
+  bool hooks_after_ = true;
   int script_id_ = 0;
   // the isolate way
   ::v8::Global<::v8::Private> key_;
