@@ -204,6 +204,16 @@ class BasicTracer {
     }, resource.id, resource.root, outcome);
   }
 
+  /// settle(), by what runs now. False, and nothing is recorded, where that is none, or untraced.
+  [[gnu::always_inline]] inline bool settle_by_current(Resource resource, Outcome outcome) noexcept {
+    return when_on([](BasicTracer& self, auto path, ResourceId id, RootId root, Outcome how) noexcept -> bool {
+      const ResourceId by = self.top_->id;
+      if (by == ResourceId::kNone) [[unlikely]] return false;
+      self.record(path, Now{}, {id, root}, EventKind::kSettled, settled_flags(how, Actor::kInvocation), number(by));
+      return true;
+    }, resource.id, resource.root, outcome);
+  }
+
   void destroy(Resource resource) noexcept { record(Now{}, resource, EventKind::kDestroyed, 0, 0); }
 
   /// `effect` cannot go on before `cause` settles (kAwaits), or both are one operation (kBridge).
@@ -679,6 +689,7 @@ class NullTracer {
   constexpr void settle(Resource, Outcome) noexcept {}
   constexpr void settle(Resource, Outcome, Actor, ResourceId = ResourceId::kNone) noexcept {}
   constexpr bool settle_and_exit(Resource, Outcome) noexcept { return false; }
+  constexpr bool settle_by_current(Resource, Outcome) noexcept { return false; }
   constexpr void destroy(Resource) noexcept {}
   constexpr void link(Resource, Resource, LinkKind = LinkKind::kAwaits) noexcept {}
   struct Moment {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Hook calls that V8 makes seldom or after 2^30 promises, made by hand; and resources packed for private fields.
+// Hook calls that V8 makes seldom or after 2^29 promises, made by hand; and resources packed for private fields.
 #include "thence/adapters/v8/promise_events.hpp"
 
 #include <string>
@@ -57,6 +57,11 @@ class NotingTracer {
     exit(resource);
     return true;
   }
+  bool settle_by_current(Resource resource, thence::Outcome outcome) noexcept {
+    if (!current()) return false;
+    settle(resource, outcome);
+    return true;
+  }
   NotingTracer& at(thence::Ticks) noexcept { return *this; }
   void settle(Resource resource, thence::Outcome outcome) noexcept {
     settle(resource, outcome, thence::Actor::kInvocation, current().id);
@@ -90,7 +95,7 @@ class NotingTracer {
 
 constexpr bool comes_back(Resource resource) {
   const auto packed = v8a::PackedResource::of(resource);
-  return packed.resource() == resource && packed.id < 1 << 30 && packed.root < 1 << 30 && packed.high < 1 << 30 &&
+  return packed.resource() == resource && packed.id < 1 << 29 && packed.root < 1 << 29 && packed.high < 1 << 30 &&
          packed.id >= 0 && packed.root >= 0 && packed.high >= 0;
 }
 constexpr Resource resource(std::uint64_t id, std::uint64_t root) {
@@ -104,10 +109,10 @@ constexpr std::uint64_t kLastRoot = (std::uint64_t{1} << 40) - 2;
 
 TEST_CASE("every resource comes back from the small integers that are kept on its promise") {
   for (const std::uint64_t id :
-       {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 29, (std::uint64_t{1} << 30) - 1,
+       {std::uint64_t{0}, std::uint64_t{1}, (std::uint64_t{1} << 29) - 1, std::uint64_t{1} << 29, (std::uint64_t{1} << 30) - 1,
         std::uint64_t{1} << 30, (std::uint64_t{1} << 30) + 1, std::uint64_t{0x123456789abc}, kLastId}) {
     for (const std::uint64_t root :
-         {std::uint64_t{0}, std::uint64_t{1}, (std::uint64_t{1} << 30) - 2, (std::uint64_t{1} << 30) - 1,
+         {std::uint64_t{0}, std::uint64_t{1}, (std::uint64_t{1} << 29) - 2, (std::uint64_t{1} << 29) - 1, (std::uint64_t{1} << 30) - 1,
           std::uint64_t{1} << 30, std::uint64_t{0x123456789a}, kLastRoot}) {
       CAPTURE(id, root);
       CHECK(comes_back(resource(id, root)));
@@ -119,8 +124,8 @@ TEST_CASE("every resource comes back from the small integers that are kept on it
   CHECK(v8a::PackedResource::of({ResourceId::kNone, RootId::kUntraced}).high == 0);
 }
 
-TEST_CASE("a promise beyond 2^30, in a root beyond 2^30, is followed like the first") {
-  const std::uint64_t first = (std::uint64_t{1} << 30) - 3;  // the graph crosses the border
+TEST_CASE("a promise beyond 2^29, in a root beyond 2^29, is followed like the first") {
+  const std::uint64_t first = (std::uint64_t{1} << 29) - 3;  // the graph crosses the border
   for (const std::uint64_t root : {std::uint64_t{0}, (std::uint64_t{1} << 33) + 12345}) {
     for (const v8a::Hooks hooks : {v8a::Hooks::kContext, v8a::Hooks::kIsolate}) {
       const IsolateOwner isolate = make_isolate();

@@ -44,8 +44,18 @@ struct PackedResource {
     }
     return {static_cast<ResourceId>(whole_id), static_cast<RootId>((code - 1) & number(RootId::kUntraced))};
   }
+  /// Of those that have an id.
+  [[nodiscard]] static constexpr bool has_high(Resource resource) noexcept {
+    return (number(resource.id) | (number(resource.root) + 1)) >> kBits != 0;
+  }
+  [[nodiscard]] static constexpr Resource resource_below_high(std::int32_t id, std::int32_t root) noexcept {
+    return {static_cast<ResourceId>(id), static_cast<RootId>(root - 1)};
+  }
   [[nodiscard]] static constexpr std::int32_t low_of(ResourceId id) noexcept {
     return static_cast<std::int32_t>(number(id) & kMask);
+  }
+  [[nodiscard]] static constexpr std::int32_t low_of(RootId root) noexcept {
+    return static_cast<std::int32_t>((number(root) + 1) & kMask);
   }
   [[nodiscard]] static constexpr ResourceId id_of(std::int32_t low, std::int32_t high) noexcept {
     return static_cast<ResourceId>(static_cast<std::uint64_t>(low) | (static_cast<std::uint64_t>(high) & kHighIdMask)

@@ -118,7 +118,7 @@ class PromiseEvents {
 
   /// Whether the parent's own parent must be looked at before created() can say what this is (decide_chain).
   [[nodiscard]] bool must_decide_chain(const OpenEnds& open, ResourceId parent) const noexcept {
-    return parent != ResourceId::kNone && parent == open.undecided.promise.id;
+    return open.undecided.promise && parent == open.undecided.promise.id;
   }
   /// `grandparent`: the parent of the promise that is undecided. Returns whether the undecided promise waits for it.
   bool decide_chain(OpenEnds& open, ParentState grandparent) noexcept {
@@ -217,9 +217,7 @@ class PromiseEvents {
       at_enter_ = kNobodyKnows;
       return true;
     }
-    if (tracer_->current().id == ResourceId::kNone) [[unlikely]] return false;
-    tracer_->settle(promise, Outcome::kFulfilled);
-    return true;
+    return promise && tracer_->settle_by_current(promise, Outcome::kFulfilled);
   }
   /// resolve. `fulfils`: without fail and at once. Else it is held until the next call, which says what has become of it (settled or not).
   /// True: it is the wrapper of an awaited value, and never waited for its parent.

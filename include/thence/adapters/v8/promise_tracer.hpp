@@ -215,6 +215,8 @@ class BasicPromiseTracer {
   [[nodiscard]] Hooks hooks() const noexcept { return hooks_; }
   [[nodiscard]] const PromiseCounts& counts() const noexcept { return events_.counts(); }
   [[nodiscard]] const ScriptStacks& stacks() const noexcept { return stacks_; }
+  /// Whether V8 calls the after hook now. By context hooks it does not where nothing but awaits was seen for a while.
+  [[nodiscard]] bool hooks_after() const noexcept { return hooks_ == Hooks::kIsolate || hooks_after_; }
   /// Hook calls that came by V8's fast API calls, and those that did not. Only the context way has the first.
   [[nodiscard]] std::uint64_t fast_calls() const noexcept { return fast_calls_; }
   [[nodiscard]] std::uint64_t slow_calls() const noexcept { return slow_calls_; }
@@ -298,45 +300,61 @@ class BasicPromiseTracer {
       }
     }
     const bool waits = is == ParentIs::kAwaited || is == ParentIs::kHandled;
-    const Resource resource = events_.created(open_, parent, parent_is_derived, waits, stack);
-    if (!resource && resource.root == RootId::kNone) [[unlikely]]
-      return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
+    return keep(events_.created(open_, parent, parent_is_derived, waits, stack), parent, is);
+  }
+  /// The stamp is for the hook to take.
+  [[gnu::always_inline, nodiscard]] inline std::int32_t keep(Resource resource, ResourceId parent, ParentIs is) noexcept {
+    if (!resource || PackedResource::has_high(resource) || is_wide_) [[unlikely]] return keep_rarely(resource, parent, is);
+    block_->words[kSharedId] = PackedResource::low_of(resource.id);
+    block_->words[kSharedRoot] = PackedResource::low_of(resource.root);
+    block_->words[kSharedParent] = PackedParent::of(parent, is);
+    return parent != ResourceId::kNone && is == ParentIs::kUnknown ? kKeepParent : kStamp;
+  }
+  [[gnu::noinline, nodiscard]] std::int32_t keep_rarely(Resource resource, ResourceId parent, ParentIs is) noexcept {
+    if (!resource && resource.root == RootId::kNone) return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
     block_->words[kSharedRoot] = packed.root;
     block_->words[kSharedParent] = PackedParent::of(parent, is);
     std::int32_t answer = kStamp;
-    if ((packed.high | shared(kSharedParentHigh)) != 0) [[unlikely]] {
+    if (packed.high != 0 || is_wide_) {
       block_->words[kSharedHigh] = packed.high;
+      is_wide_ = true;
       answer |= kStampWide;
     }
-    if (parent != ResourceId::kNone && !waits) [[unlikely]] answer |= kKeepParent;
+    if (parent != ResourceId::kNone && is == ParentIs::kUnknown) answer |= kKeepParent;
     return answer;
   }
 
+  /// `kTakesStacks`: what called the hook is the stack.
+  template <bool kTakesStacks>
   static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return kDoNotStamp;
     ++self->fast_calls_;
-    return self->init(parent, grandparent, detail::load_word(THENCE_V8_FRAME()));
+    return self->template init<kTakesStacks>(parent, grandparent, detail::load_word(THENCE_V8_FRAME()));
   }
+  template <bool kTakesStacks>
   [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
     if (events_.tracer() == nullptr) [[unlikely]]
       return can_pause() ? kAskSlowly : kDoNotStamp;
-    if (events_.must_decide_chain(open_, PackedResource::id_of(parent, shared(kSharedParentHigh)))) [[unlikely]]
+    const ResourceId waited_for = handed_parent(parent);
+    if (events_.must_decide_chain(open_, waited_for)) [[unlikely]]
       return kAskSlowly;
-    // What called the hook is the stack.
-    const StackId stack = stacks_.look_up(hook);
-    if (stack == ScriptStacks::kUnseen) [[unlikely]]
-      return kAskSlowly;
-    return stamp(PackedResource::id_of(parent, shared(kSharedParentHigh)), grandparent != 0, hook, stack);
+    StackId stack = StackId::kNone;
+    if constexpr (kTakesStacks) {
+      stack = stacks_.look_up(hook);
+      if (stack == ScriptStacks::kUnseen) [[unlikely]]
+        return kAskSlowly;
+    }
+    return stamp(waited_for, grandparent != 0, hook, stack);
   }
   /// The same from code that makes no fast calls. Only what needs the last parent's state is left to init_slowly().
   static void init_normally(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     std::int32_t answer = kDoNotStamp;
     if (self != nullptr) {
-      const ResourceId parent = PackedResource::id_of(integer(info, 1), self->shared(kSharedParentHigh));
+      const ResourceId parent = self->handed_parent(integer(info, 1));
       answer = self->events_.must_decide_chain(self->open_, parent) ? kAskSlowly
                                                                     : self->init_in_slow_call(parent, integer(info, 2) != 0);
     }
@@ -345,7 +363,7 @@ class BasicPromiseTracer {
   static void init_slowly(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr) return info.GetReturnValue().Set(static_cast<std::int32_t>(kDoNotStamp));
-    const ResourceId parent = PackedResource::id_of(integer(info, 1), self->shared(kSharedParentHigh));
+    const ResourceId parent = self->handed_parent(integer(info, 1));
     bool parent_is_derived = integer(info, 2) != 0;
     self->block_->words[kSharedForgetParent] = 0;
     if (self->events_.must_decide_chain(self->open_, parent) &&
@@ -384,12 +402,16 @@ class BasicPromiseTracer {
       info.GetReturnValue().Set(self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME()));
   }
   [[gnu::noinline, nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
+    if (is_rare(id) || parent <= 0) [[unlikely]] return before_rarely(id, root, parent, frame);
+    const bool is_entered = events_.entered(open_, PackedResource::resource_below_high(id, root), true,
+                                            PackedResource::id_of(PackedParent::low_of(parent), 0), true, frame);
+    return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
+  }
+  [[gnu::noinline, nodiscard]] std::int32_t before_rarely(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
-    const ResourceId waited_for =
-        has_begun ? ResourceId::kNone : PackedResource::id_of(PackedParent::low_of(parent), shared(kSharedParentHigh));
+    const ResourceId waited_for = has_begun ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
     const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
-    if (is_entered && PackedParent::is_of_throwaway(parent)) [[likely]] return 0;
-    return need_after();
+    return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
   }
 
   /// The resolve hook tells the end of a throwaway's callback, and most callbacks are such: V8 calls the after hook only from the first
@@ -426,7 +448,8 @@ class BasicPromiseTracer {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    if (!self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()))) [[unlikely]] return self->resolve(id, root, false);
+    if (!self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()))) [[unlikely]]
+      return self->resolve(self->handed(id, root), false);
     return self->template fulfil<kVerifies>(id, root);
   }
   template <bool kVerifies>
@@ -435,22 +458,29 @@ class BasicPromiseTracer {
       const bool fulfils = self->places_.fulfils(self->calling_hook());
       const std::int32_t id = integer(info, 1);
       const std::int32_t root = integer(info, 2);
-      info.GetReturnValue().Set(fulfils ? self->template fulfil<kVerifies>(id, root) : self->resolve(id, root, false));
+      info.GetReturnValue().Set(fulfils ? self->template fulfil<kVerifies>(id, root) : self->resolve(self->handed(id, root), false));
     }
   }
   template <bool kVerifies>
   [[gnu::noinline, nodiscard]] std::int32_t fulfil(std::int32_t id, std::int32_t root) noexcept {
-    const Resource promise = handed(id, root);
+    if (is_rare(id)) [[unlikely]] return fulfil_rarely<kVerifies>(id, root);
+    return fulfil<kVerifies>(PackedResource::resource_below_high(id, root));
+  }
+  template <bool kVerifies>
+  [[gnu::noinline, nodiscard]] std::int32_t fulfil_rarely(std::int32_t id, std::int32_t root) noexcept {
+    return fulfil<kVerifies>(handed(id, root));
+  }
+  template <bool kVerifies>
+  [[gnu::always_inline, nodiscard]] inline std::int32_t fulfil(Resource promise) noexcept {
     bool ends;
-    if (!events_.fulfilled(open_, promise, ends)) [[unlikely]] return resolve(id, root, true);
+    if (!events_.fulfilled(open_, promise, ends)) [[unlikely]] return resolve(promise, true);
     if constexpr (kVerifies) {
       open_.held.promise = promise;
       open_.held.is_known = open_.held.is_held = true;
     }
     return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
   }
-  [[gnu::noinline, nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, bool fulfils) noexcept {
-    const Resource promise = handed(id, root);
+  [[gnu::noinline, nodiscard]] std::int32_t resolve(Resource promise, bool fulfils) noexcept {
     const bool never_waited = events_.resolved(open_, promise, fulfils);
     return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold) | (events_.runs(promise) ? need_after() : 0);
   }
@@ -461,10 +491,15 @@ class BasicPromiseTracer {
     return walker.problem() == nullptr ? walker.caller_of(walker.innermost_exit()) : 0;
   }
 
-  /// The resource that a hook handed on.
-  [[gnu::always_inline, nodiscard]] inline Resource handed(std::int32_t id, std::int32_t root) const noexcept {
-    if (id < 0) [[unlikely]] return {};
-    return PackedResource{id, root, shared(kSharedOwnHigh)}.resource();
+  /// Whether it takes more than the two numbers to tell the resource that a hook handed on.
+  [[gnu::always_inline, nodiscard]] inline bool is_rare(std::int32_t id) const noexcept { return id <= 0 || is_wide_; }
+  [[nodiscard]] Resource handed(std::int32_t id, std::int32_t root) const noexcept {
+    return id < 0 ? Resource{} : PackedResource{id, root, shared(kSharedOwnHigh)}.resource();
+  }
+  /// Its parent, likewise; `low` are the low bits of its id.
+  [[gnu::always_inline, nodiscard]] inline ResourceId handed_parent(std::int32_t low) const noexcept {
+    if (is_wide_) [[unlikely]] return PackedResource::id_of(low, shared(kSharedParentHigh));
+    return PackedResource::id_of(low, 0);
   }
 
   [[nodiscard]] ::v8::Local<::v8::String> text(std::string_view characters) const {
@@ -497,12 +532,13 @@ class BasicPromiseTracer {
              native->CreateDataProperty(context, text(name), function).FromMaybe(false);
     };
     static const FastFunction fast_close = fast_function(&close_fast);
-    static const FastFunction fast_init = fast_function(&init_fast);
+    static const FastFunction fast_init[] = {fast_function(&init_fast<false>), fast_function(&init_fast<true>)};
+    const bool takes_stacks = stacks_.mode() != StackMode::kNone;
     static const FastFunction fast_before = fast_function(&before_fast);
     static const FastFunction fast_after = fast_function(&after_fast);
     const bool verifies = stacks_.verifies();
     static const FastFunction fast_resolve[] = {fast_function(&resolve_fast<false>), fast_function(&resolve_fast<true>)};
-    if (!add("close", &close_slowly, &fast_close) || !add("init", &init_normally, &fast_init) || !add("before", &before_slowly, &fast_before) ||
+    if (!add("close", &close_slowly, &fast_close) || !add("init", &init_normally, &fast_init[takes_stacks ? 1 : 0]) || !add("before", &before_slowly, &fast_before) ||
         !add("after", &after_slowly, &fast_after) || !add("resolve", verifies ? &resolve_slowly<true> : &resolve_slowly<false>, &fast_resolve[verifies ? 1 : 0]) ||
         !add("initSlowly", &init_slowly, nullptr) || !add("hookAnew", &hook_anew_slowly, nullptr)) {
       return false;
@@ -773,6 +809,7 @@ class BasicPromiseTracer {
   std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
   std::uint32_t quiet_ends_ = 0;
   bool hooks_after_ = true;
+  bool is_wide_ = false;  // some numbers have had high bits
   int script_id_ = 0;
   // the isolate way
   ::v8::Global<::v8::Private> key_;
@@ -809,6 +846,7 @@ class NullPromiseTracer {
   [[nodiscard]] constexpr Hooks hooks() const noexcept { return Hooks::kContext; }
   [[nodiscard]] constexpr PromiseCounts counts() const noexcept { return {}; }
   [[nodiscard]] constexpr NoStacks stacks() const noexcept { return {}; }
+  [[nodiscard]] constexpr bool hooks_after() const noexcept { return false; }
   [[nodiscard]] constexpr std::uint64_t fast_calls() const noexcept { return 0; }
   [[nodiscard]] constexpr std::uint64_t slow_calls() const noexcept { return 0; }
 };
