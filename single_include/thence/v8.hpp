@@ -871,6 +871,8 @@ class HookPlaces {
         (async function* () { try { await never } catch {} })().next();
         (async () => { await 0 })();
         (async () => { try { await 0 } catch {} })();
+        (async function* () { await 0 })().next();
+        (async function* () { try { await 0 } catch {} })().next();
         fulfil();
         reject();
       }];
@@ -1782,7 +1784,7 @@ class BasicPromiseTracer {
     ::v8::HandleScope handles(isolate_);
     if (is_followed(context)) return true;
     if (!prepare()) return false;
-    stacks_.calibrate(own_context_.Get(isolate_));
+    if (hooks_ == Hooks::kContext || stacks_.mode() == StackMode::kFingerprint) stacks_.calibrate(own_context_.Get(isolate_));
     if (!take_slot() && hooks_ == Hooks::kIsolate) return false;
     std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
     followed_.emplace_back(isolate_, context);
@@ -2138,7 +2140,10 @@ class BasicPromiseTracer {
   static void after_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) self->after(integer(info, 1), integer(info, 2));
   }
-  [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept { events_.exited(open_, handed(id, root)); }
+  [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept {
+    quiet_ends_ = 0;
+    events_.exited(open_, handed(id, root));
+  }
 
   /// `kVerifies`: what the place tells is compared with what the promise has become by the next call.
   template <bool kVerifies>

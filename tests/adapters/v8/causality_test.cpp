@@ -625,6 +625,27 @@ name((async () => { for await (const n of numbers()) ; })(), 'f'))js",
 )");
 }
 
+TEST_CASE("a plain value awaited in an async generator is a promise of its own that waits for nothing") {
+  expect_graph("async function* g() { await 0; try { await 1 } catch {} } name(g().next(), 'n')", {}, R"(
+    n created
+    1 created
+    1 fulfilled by outside
+    2 created
+    2 awaits 1
+    2 entered after 1
+    3 created in 2
+    3 fulfilled by 2
+    4 created in 2
+    4 awaits 3
+    2 fulfilled by 2
+    2 exited
+    4 entered after 3
+    n fulfilled by 4
+    4 fulfilled by 4
+    4 exited
+  )");
+}
+
 TEST_CASE("requests that an async generator has queued are settled by the continuation that serves them") {
   expect_graph(R"js(const g = (async function* () { yield 1 })();
 name(g.next(), 'n1'); name(g.next(), 'n2'))js",

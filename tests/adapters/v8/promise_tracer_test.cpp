@@ -493,6 +493,53 @@ TEST_CASE("a stack overflow inside a hook costs its own event only: what follows
   }
 }
 
+TEST_CASE("a callback is left when it ends, though many awaits ended inside of it by microtasks of another queue") {
+  Program program{v8a::Hooks::kContext};
+  const std::unique_ptr<v8::MicrotaskQueue> queue = v8::MicrotaskQueue::New(program.isolate(), v8::MicrotasksPolicy::kExplicit);
+  const auto inner = v8::Context::New(program.isolate(), nullptr, {}, {}, {}, queue.get());
+  inner->SetSecurityToken(program.context->GetSecurityToken());
+  program.follow(inner);
+  struct Inner {
+    Program& program;
+    v8::Local<v8::Context> context;
+    v8::MicrotaskQueue& queue;
+  } nested{program, inner, *queue};
+  const auto run_inner = [](const v8::FunctionCallbackInfo<v8::Value>& info) {
+    const auto& in = *static_cast<Inner*>(info.Data().As<v8::External>()->Value());
+    in.program.run_in(in.context, "(async () => { for (let i = 0; i < 1000; i++) await i })()");
+    in.queue.PerformCheckpoint(in.program.isolate());
+  };
+  const auto function = v8::Function::New(program.context, run_inner, v8::External::New(program.isolate(), &nested)).ToLocalChecked();
+  program.context->Global()->Set(program.context, program.text("runInner"), function).Check();
+  // Without a settling at their ends: each resolves its promise with another that stays pending.
+  program.run("const chain = Promise.resolve();"
+              "name(chain.then(() => { runInner(); return new Promise(() => {}) }), 'a');"
+              "name(chain.then(() => { runInner(); return new Promise(() => {}) }), 'b')");
+  program.microtasks();
+  CHECK(program.tracer().depth() == 0);
+  const Lines lines = program.lines();
+  for (const std::string name : {"a", "b"})
+    CHECK(std::count_if(lines.begin(), lines.end(), [&](const std::string& line) { return line == name + " exited"; }) == 2);
+  CHECK(program.promises->counts().exits_missed == 0);
+  CHECK(program.promises->counts().exits_unmatched == 0);
+  CHECK(program.tracer().misuse().exits_crossed == 0);
+}
+
+TEST_CASE("the after hook goes where nothing but awaits runs, and is back for the first callback that needs it") {
+  Program program{v8a::Hooks::kContext};
+  CHECK(program.promises->hooks_after());
+  for (int i = 0; i < 3; ++i) {
+    program.run("(async () => { for (let i = 0; i < 1000; i++) await i })()");
+    program.microtasks();
+    CHECK(!program.promises->hooks_after());
+    program.run("Promise.resolve().then(() => new Promise(() => {}))");
+    program.microtasks();
+    CHECK(program.promises->hooks_after());
+    CHECK(program.tracer().depth() == 0);
+  }
+  CHECK(program.promises->counts().exits_missed == 0);
+}
+
 TEST_CASE("no script can see the ids") {
   for (const v8a::Hooks hooks : kBothWays) {
     Program program{hooks};

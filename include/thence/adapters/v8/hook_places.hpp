@@ -127,6 +127,8 @@ class HookPlaces {
         (async function* () { try { await never } catch {} })().next();
         (async () => { await 0 })();
         (async () => { try { await 0 } catch {} })();
+        (async function* () { await 0 })().next();
+        (async function* () { try { await 0 } catch {} })().next();
         fulfil();
         reject();
       }];

@@ -84,7 +84,7 @@ class BasicPromiseTracer {
     ::v8::HandleScope handles(isolate_);
     if (is_followed(context)) return true;
     if (!prepare()) return false;
-    stacks_.calibrate(own_context_.Get(isolate_));
+    if (hooks_ == Hooks::kContext || stacks_.mode() == StackMode::kFingerprint) stacks_.calibrate(own_context_.Get(isolate_));
     if (!take_slot() && hooks_ == Hooks::kIsolate) return false;
     std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
     followed_.emplace_back(isolate_, context);
@@ -440,7 +440,10 @@ class BasicPromiseTracer {
   static void after_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) self->after(integer(info, 1), integer(info, 2));
   }
-  [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept { events_.exited(open_, handed(id, root)); }
+  [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept {
+    quiet_ends_ = 0;
+    events_.exited(open_, handed(id, root));
+  }
 
   /// `kVerifies`: what the place tells is compared with what the promise has become by the next call.
   template <bool kVerifies>
