@@ -967,10 +967,11 @@ enum SharedWord : unsigned {
 /// (native, block, shared) => [init, before, after, resolve, take, identify]
 ///   native.init(block, parent, grandparent); native.initSlowly(the same, lastParent)
 ///   native.before(block, id, root, parent), native.after(block, id, root); an id of -1: a promise that was never seen
-///   native.resolve(block, id, root); native.close(block, held) -> not 0: `open` is to be made anew
+///   native.resolve(block, id, root); native.hookAnew(block): where an answer asks for it
+///   native.close(block, held) -> not 0: `open` is to be made anew
 ///   #parent is 0: none (known); -1: its first callback has begun; below: one that it may not wait for (PackedParent)
 /// Written for V8's optimiser: `var` needs no check for use before its definition, and a field that is a small integer from the
-/// first is read without one. A derived class that returns an object makes none of its own. `open` is kept young (made
+/// first is read without one. A derived class that returns an object makes none of its own; as an argument it is known not to change. `open` is kept young (made
 /// anew when native.close says so, and with initSlowly): V8 has nothing to remember about a young object that another one is stored
 /// in. `holds`: open.held is a promise. `wide`: some ids have high bits. `rare`: one of the two, so that mostly one check does.
 inline constexpr std::string_view kHookScript = R"js((native, block, shared) => {
@@ -2101,13 +2102,15 @@ class BasicPromiseTracer {
     if (BasicPromiseTracer* const self = owner_of(info))
       info.GetReturnValue().Set(self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME()));
   }
-  [[gnu::noinline, nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
+  [[gnu::noinline, nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent,
+                                                   std::uintptr_t frame) noexcept {
     if (is_rare(id) || parent <= 0) [[unlikely]] return before_rarely(id, root, parent, frame);
     const bool is_entered = events_.entered(open_, PackedResource::resource_below_high(id, root), true,
                                             PackedResource::id_of(PackedParent::low_of(parent), 0), true, frame);
     return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
   }
-  [[gnu::noinline, nodiscard]] std::int32_t before_rarely(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
+  [[gnu::noinline, nodiscard]] std::int32_t before_rarely(std::int32_t id, std::int32_t root, std::int32_t parent,
+                                                          std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
     const ResourceId waited_for = has_begun ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
     const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
@@ -2115,7 +2118,7 @@ class BasicPromiseTracer {
   }
 
   /// The resolve hook tells the end of a throwaway's callback, and most callbacks are such: V8 calls the after hook only from the first
-  /// other one on, until there were none in kQuietEnds.
+  /// one on whose end may not be told so, until kQuietEnds in a row were, and nothing else is entered.
   [[nodiscard]] std::int32_t need_after() noexcept {
     quiet_ends_ = 0;
     return hooks_after_ ? 0 : kHookAnew;
@@ -2236,14 +2239,15 @@ class BasicPromiseTracer {
     };
     static const FastFunction fast_close = fast_function(&close_fast);
     static const FastFunction fast_init[] = {fast_function(&init_fast<false>), fast_function(&init_fast<true>)};
-    const bool takes_stacks = stacks_.mode() != StackMode::kNone;
     static const FastFunction fast_before = fast_function(&before_fast);
     static const FastFunction fast_after = fast_function(&after_fast);
-    const bool verifies = stacks_.verifies();
     static const FastFunction fast_resolve[] = {fast_function(&resolve_fast<false>), fast_function(&resolve_fast<true>)};
-    if (!add("close", &close_slowly, &fast_close) || !add("init", &init_normally, &fast_init[takes_stacks ? 1 : 0]) || !add("before", &before_slowly, &fast_before) ||
-        !add("after", &after_slowly, &fast_after) || !add("resolve", verifies ? &resolve_slowly<true> : &resolve_slowly<false>, &fast_resolve[verifies ? 1 : 0]) ||
-        !add("initSlowly", &init_slowly, nullptr) || !add("hookAnew", &hook_anew_slowly, nullptr)) {
+    const bool takes_stacks = stacks_.mode() != StackMode::kNone;
+    const bool verifies = stacks_.verifies();
+    if (!add("close", &close_slowly, &fast_close) || !add("init", &init_normally, &fast_init[takes_stacks ? 1 : 0]) ||
+        !add("initSlowly", &init_slowly, nullptr) || !add("before", &before_slowly, &fast_before) ||
+        !add("after", &after_slowly, &fast_after) || !add("hookAnew", &hook_anew_slowly, nullptr) ||
+        !add("resolve", verifies ? &resolve_slowly<true> : &resolve_slowly<false>, &fast_resolve[verifies ? 1 : 0])) {
       return false;
     }
     const auto memory = ::v8::ArrayBuffer::New(isolate_, sizeof(Block));
@@ -2510,7 +2514,7 @@ class BasicPromiseTracer {
   Block* block_ = nullptr;
   HookPlaces places_;
   std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
-  std::uint32_t quiet_ends_ = 0;
+  std::uint32_t quiet_ends_ = 0;  // callbacks in a row whose end the resolve hook told
   bool hooks_after_ = true;
   bool is_wide_ = false;  // some numbers have had high bits
   int script_id_ = 0;

@@ -47,10 +47,11 @@ enum SharedWord : unsigned {
 /// (native, block, shared) => [init, before, after, resolve, take, identify]
 ///   native.init(block, parent, grandparent); native.initSlowly(the same, lastParent)
 ///   native.before(block, id, root, parent), native.after(block, id, root); an id of -1: a promise that was never seen
-///   native.resolve(block, id, root); native.close(block, held) -> not 0: `open` is to be made anew
+///   native.resolve(block, id, root); native.hookAnew(block): where an answer asks for it
+///   native.close(block, held) -> not 0: `open` is to be made anew
 ///   #parent is 0: none (known); -1: its first callback has begun; below: one that it may not wait for (PackedParent)
 /// Written for V8's optimiser: `var` needs no check for use before its definition, and a field that is a small integer from the
-/// first is read without one. A derived class that returns an object makes none of its own. `open` is kept young (made
+/// first is read without one. A derived class that returns an object makes none of its own; as an argument it is known not to change. `open` is kept young (made
 /// anew when native.close says so, and with initSlowly): V8 has nothing to remember about a young object that another one is stored
 /// in. `holds`: open.held is a promise. `wide`: some ids have high bits. `rare`: one of the two, so that mostly one check does.
 inline constexpr std::string_view kHookScript = R"js((native, block, shared) => {
