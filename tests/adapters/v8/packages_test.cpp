@@ -49,6 +49,9 @@ TEST_CASE("in packages from npm no stack that is found by its words differs from
       CHECK(counts.verified > counts.captures / 2);
       CHECK(counts.emptied > 0);
       CHECK(program.promises->counts().places_wrong == 0);
+      CHECK(program.promises->counts().exits_missed == 0);
+      CHECK(program.promises->counts().exits_unmatched == 0);
+      CHECK(program.tracer().misuse().exits_crossed == 0);
       WARN(bundle << ": rounds " << round << ", captures " << counts.captures << ", compared " << counts.verified << ", wrong " << counts.wrong
                   << ", V8 asked " << counts.symbolised << ", uncacheable " << counts.uncacheable << ", full " << counts.full
                   << ", emptied " << counts.emptied << ", outcomes told by the hook's place " << program.promises->counts().places_verified);
