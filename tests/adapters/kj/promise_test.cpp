@@ -134,6 +134,87 @@ TEST_CASE("what a step of a chain puts off to the end of the queue is still the 
               "kj-promise2 exited", "timer1 entered woken by timer1", "kv-get1 created by timer1", "timer1 exited"});
 }
 
+TEST_CASE("what a continuation makes ready is its own, and what it puts off too, when the promise that it fulfilled has gone on") {
+  Traced traced;
+  {
+    Loop loop;
+    auto plain = kj::newPromiseAndFulfiller<void>();
+    auto next = traced_promise_and_fulfiller<void>(traced.tracer, ResourceType::kDoCall);
+    kj::Promise<void> later = nullptr, much_later = nullptr;
+    auto readied = plain.promise.then([&]() { mark(traced, "readied"); }).eagerlyEvaluate(nullptr);
+    auto woken = next.promise
+                     .then([&]() {
+                       mark(traced, "woken");
+                       much_later = kj::evalLater([&]() { mark(traced, "put off"); }).eagerlyEvaluate(nullptr);
+                     })
+                     .eagerlyEvaluate(nullptr);
+    auto first = kj_adapter::traced(traced.tracer, loop.timer.afterDelay(1 * kj::MILLISECONDS), ResourceType::kTimer,
+                                    {.source = Source::kOutside})
+                     .then([&]() {
+                       later = kj::evalLater([&]() { mark(traced, "later"); }).eagerlyEvaluate(nullptr);
+                       plain.fulfiller->fulfill();
+                       next.fulfiller->fulfill();
+                     })
+                     .eagerlyEvaluate(nullptr);
+    loop.at(1);
+    mark(traced, "after all");
+  }
+  CHECK(Traced::with(traced.transcript(), {"entered", "exited", "readied", "woken", "later", "put off", "after all"}) ==
+        Lines{"timer1 entered from outside", "readied created by timer1", "timer1 exited", "do-call1 entered woken by timer1",
+              "woken created by do-call1", "do-call1 exited", "timer1 entered woken by timer1", "later created by timer1",
+              "timer1 exited", "do-call1 entered woken by do-call1", "put off created by do-call1", "do-call1 exited",
+              "after all created by -"});
+}
+
+TEST_CASE("promises that are ready together are each over before the next, whatever else is queued") {
+  Traced traced;
+  {
+    Loop loop;
+    TracedTimer timer(traced.tracer, loop.timer);
+    std::vector<kj::Promise<void>> all;
+    for (int n = 0; n < 3; ++n) all.push_back(timer.afterDelay(1 * kj::MILLISECONDS).eagerlyEvaluate(nullptr));
+    all.push_back(loop.timer.afterDelay(1 * kj::MILLISECONDS).then([&]() { mark(traced, "untraced"); }).eagerlyEvaluate(nullptr));
+    loop.at(1);
+  }
+  CHECK(Traced::with(traced.transcript(), {"entered", "exited", "untraced"}) ==
+        Lines{"timer1 entered from outside", "timer1 exited", "timer2 entered from outside", "timer2 exited",
+              "timer3 entered from outside", "timer3 exited", "untraced created by -"});
+}
+
+TEST_CASE("a consumer that throws out of the loop ends its invocation all the same") {
+  struct Throws : kj::TaskSet::ErrorHandler {
+    void taskFailed(kj::Exception&&) override { KJ_FAIL_REQUIRE("thrown out of the loop"); }
+  };
+  Traced traced;
+  {
+    Loop loop;
+    Throws errors;
+    kj::TaskSet tasks(errors);
+    tasks.add(kj_adapter::traced(traced.tracer, kj::Promise<void>(KJ_EXCEPTION(FAILED, "no"))));
+    CHECK_THROWS_AS(loop.scope.poll(), kj::Exception);
+    loop.scope.poll();
+    CHECK(traced.tracer.depth() == 0);
+    kj_adapter::traced(traced.tracer, kj::evalLater([]() {}), ResourceType::kFetch).wait(loop.scope);
+  }
+  CHECK(Traced::with(traced.transcript(), {"entered", "exited"}) ==
+        Lines{"kj-promise1 entered", "kj-promise1 exited", "fetch1 entered", "fetch1 exited"});
+}
+
+TEST_CASE("what a loop still holds when it goes is cancelled, whenever it was given to it") {
+  Traced traced;
+  {
+    Loop loop;
+    const auto never = [&]() { return kj_adapter::traced(traced.tracer, kj::Promise<void>(kj::NEVER_DONE)); };
+    never().detach([](kj::Exception&&) {});
+    kj_adapter::traced(traced.tracer, kj::evalLater([]() {})).wait(loop.scope);
+    never().detach([](kj::Exception&&) {});
+    never().then([]() {}).detach([](kj::Exception&&) {});
+    loop.scope.poll();
+  }
+  CHECK(Traced::with(traced.transcript(), {"cancelled"}).size() == 3);
+  CHECK(loop_counts(traced.tracer).pending == 0);
+}
+
 TEST_CASE("a continuation may leave the loop's invocations") {
   Traced traced;
   {
@@ -713,6 +794,22 @@ TEST_CASE("a LoopScope takes in what its block gives the loop to do; a CallbackS
                                      "d1-query1 entered woken by d1-query1", "readied created by d1-query1",
                                      "d1-query1 exited", "d1-query1 entered woken by d1-query1",
                                      "deferred created by d1-query1", "d1-query1 exited", "plain created by -"});
+}
+
+TEST_CASE("leave_loop() within a LoopScope ends what was open before it") {
+  Traced traced;
+  {
+    Loop loop;
+    const Resource operation = traced.tracer.create(ResourceType::kD1Query);
+    kj::Promise<void> deferred = nullptr;
+    {
+      LoopScope scope{traced.tracer, operation};
+      deferred = kj::evalLater([&]() { mark(traced, "deferred"); }).eagerlyEvaluate(nullptr);
+      leave_loop(traced.tracer);
+    }
+    deferred.wait(loop.scope);
+  }
+  CHECK(Traced::with(traced.transcript(), {"deferred"}) == Lines{"deferred created by d1-query1"});
 }
 
 TEST_CASE("a fiber's code after wait() runs in the invocation of what it waited for") {

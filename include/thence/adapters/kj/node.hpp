@@ -2,10 +2,10 @@
 // node.hpp: the promise node that watches one KJ promise and reports its life as a resource.
 //
 // It stands between a promise and whoever consumes it, is as lazy as what it watches (nothing is evaluated that nobody
-// waits for), and passes on value, exception and the order of events unchanged. What it costs is one event of the loop more
-// for itself and one for the mark behind the consumer (turn.hpp).
+// waits for), and passes on value, exception and the order of events unchanged: its invocation (turn.hpp) waits for the watched
+// promise in the consumer's place.
 //
-//   ready      the promise is ready: its consumer is armed, the result is fetched
+//   ready      the promise is ready: the result is fetched
 //   settled    fulfilled or rejected, by the resource whose invocation this happens in
 //   scheduled  the consumer can run
 //   entered    the consumer runs, and what it makes ready; until the mark
@@ -72,7 +72,7 @@ constexpr Cause cause_of(Actor by, ResourceId settler) noexcept {
 }
 
 template <class T, class TracerT>
-class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
+class WatchNode final : public Watched {
  public:
   WatchNode(OwnNode&& dependency, TracerT& tracer, Resource resource, WatchOptions options, ::kj::Own<Settled> settled)
       : dependency_(::kj::mv(dependency)),
@@ -85,9 +85,10 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
   }
 
   ~WatchNode() noexcept(false) {
-    if (!fired_) --Turn<TracerT>::counts().pending;
+    if (!ready_) --Turn<TracerT>::counts().pending;
+    if (waiting_ != nullptr) Turn<TracerT>::abandon(*waiting_);
     if (options_.one_of_many) return;
-    if (!fired_) {
+    if (!ready_) {
       if (settled_.get() == nullptr || !settled_->settled) {
         const ResourceId by = tracer_.current().id;
         tracer_.settle(resource_, Outcome::kCancelled, by == ResourceId::kNone ? Actor::kUnknown : Actor::kInvocation,
@@ -100,10 +101,13 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
   THENCE_KJ_1X(void destroy() override { ::kj::_::freePromise(this); })
 
   void onReady(::kj::_::Event* event) noexcept override {
-    consumer_.init(event);
-    if (!asked_) {
-      asked_ = true;
-      dependency_->onReady(this);
+    if (ready_) {
+      if (event != nullptr) event->armBreadthFirst();  // as for every promise of KJ's that is ready already
+    } else if (waiting_ != nullptr) {
+      waiting_->set_consumer(event);
+    } else {
+      waiting_ = &Turn<TracerT>::here().wait_for(tracer_, *this, event);
+      dependency_->onReady(waiting_);
     }
   }
 
@@ -112,33 +116,27 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
     output.as<Result>() = ::kj::mv(result_);
     auto* turn = Turn<TracerT>::find();
     if (turn == nullptr) return;
+    turn->taken(*this);
     if (auto* fetch = turn->fetch()) {
       if (fetch->tracer == &tracer_) tracer_.link(resource_, fetch->effect);
     } else if (turn->any()) {
       turn->outlive_turn();
     } else {
-      turn->open(tracer_, after(), cause_, tracer_.now());  // it was ready before anyone waited for it
+      turn->open(tracer_, {after(), cause_, tracer_.now()});  // it was ready before anyone waited for it
     }
   }
 
   [[nodiscard]] Resource resource() const noexcept { return resource_; }
 
   void tracePromise(::kj::_::TraceBuilder& builder, bool stop_at_next_event) override {
-    if (!stop_at_next_event) dependency_->tracePromise(builder, false);
-  }
-  void traceEvent(::kj::_::TraceBuilder& builder) override {
-    dependency_->tracePromise(builder, true);
-    consumer_.traceEvent(builder);
+    dependency_->tracePromise(builder, stop_at_next_event);
   }
 
- protected:
-  ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
-    auto& turn = Turn<TracerT>::here();
-    const bool last = turn.innermost_is_done(*this);
-    // Before the result is fetched: continuations in there may make other things ready, and the consumer came first.
-    consumer_.arm();
-    fired_ = true;
+  Entry become_ready() override {
+    waiting_ = nullptr;
+    ready_ = true;
     --Turn<TracerT>::counts().pending;
+    auto& turn = Turn<TracerT>::here();
     {
       typename Turn<TracerT>::Fetch fetch{&tracer_, options_.links_known ? Resource{} : resource_};
       typename Turn<TracerT>::FetchScope scope(turn, fetch);
@@ -160,9 +158,7 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
       moment.schedule(resource_, by);
       cause_ = cause_of(by, settler);
     }
-    if (last && turn.follow_innermost(tracer_, after(), cause_, now)) return nullptr;
-    turn.open(tracer_, after(), cause_, now);
-    return nullptr;
+    return {after(), cause_, now};
   }
 
  private:
@@ -175,14 +171,13 @@ class WatchNode final : public ::kj::_::PromiseNode, public LoopEvent {
   [[nodiscard]] Resource after() const noexcept { return options_.ends_trace ? Resource{} : resource_; }
 
   OwnNode dependency_;
-  OnReadyEvent consumer_;
+  typename Turn<TracerT>::Invocation* waiting_ = nullptr;  // from the first consumer on, until it is ready
   TracerT& tracer_;
   Resource resource_;
   Cause cause_;
   ::kj::Own<Settled> settled_;
   WatchOptions options_;
-  bool asked_ = false;
-  bool fired_ = false;
+  bool ready_ = false;
   ::kj::_::ExceptionOr<::kj::_::FixVoid<T>> result_;
 };
 

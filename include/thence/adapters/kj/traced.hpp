@@ -42,14 +42,14 @@ struct TraceOptions {
 
 /// Creates a resource for an operation of KJ's. None while nothing is recorded.
 template <class TracerT, ResourceTypeEnum Type>
-[[nodiscard]] Resource create_resource(TracerT& tracer, Type type, TraceOptions options = {},
-                                       SourceSite site = SourceSite::current()) {
+[[nodiscard, gnu::always_inline]] inline Resource create_resource(TracerT& tracer, Type type, TraceOptions options = {},
+                                                                  SourceSite site = SourceSite::current()) {
   if constexpr (TracerT::kRecords) {
     if (!tracer.active()) return {};
     if (auto* turn = detail::Turn<TracerT>::find(); turn != nullptr && turn->any()) turn->outlive_turn();
     CreateOptions create;
     create.trigger = options.trigger;
-    if (options.async_stack || detail::Turn<TracerT>::async_stacks()) {
+    if (options.async_stack || detail::Turn<TracerT>::async_stacks()) [[unlikely]] {
       if (const StackId stack = async_stack(tracer); stack != StackId::kNone) create.stack = stack;
     }
     return tracer.create(type, create, site);

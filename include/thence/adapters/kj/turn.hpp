@@ -1,23 +1,30 @@
 // SPDX-License-Identifier: MIT
 // turn.hpp: which traced promise the KJ event loop is working for at this moment.
 //
-// KJ runs a continuation from its loop, with no word of whose it is. But it runs them in a known order: what a callback
-// makes ready is put at the head of the queue ("depth first") and runs before whatever waited already. So when a traced
-// promise is ready, its node arms the consumer and, directly behind it, a mark. Everything that runs before the mark is the
-// consumer or was made ready by it, directly or through any number of untraced promises, coroutines and fibers: it is the
-// invocation of that promise's resource. When the mark's turn comes, the invocation is over.
+// KJ runs a continuation from its loop, with no word of whose it is. So a traced promise has an event of its own wait in its
+// consumer's place, an Invocation. When its turn comes the promise is ready: its resource is entered, and the consumer is
+// fired in this same turn of the loop. What there is to run, and in which order, is what it is without tracing.
 //
-//   queue:   [consumer of A] [mark A] [others ...]            A entered
-//   later:   [what it made ready] [mark A] [others ...]       A still running
-//   later:   [consumer of B] [mark B] [mark A] [others ...]   B entered, nested in A ...
-//   or:      [consumer of B] [mark B] [others ...]            ... or after it: A had nothing else to do, so it ended there
+// The invocation takes in what the consumer makes ready as well, directly or through any number of untraced promises,
+// coroutines and fibers. All that is put at the head of the queue ("depth first") and runs before whatever waited already. So
+// where the consumer has left nothing in the queue, the invocation is over when it returns. Else the same event is armed
+// again, behind what was made ready: as a mark, whose turn comes when the invocation is over.
 //
-// The second form keeps a chain of a million promises flat.
+//   queue:   [A] [others ...]                                      A's promise is ready
+//   then:    [others ...]                                          A was entered and exited: it has left nothing
+//   or:      [what it made ready] [mark A] [others ...]            A is still running
+//   later:   [B] [mark A] [others ...]                             A had nothing else to do, so it ends where B begins,
+//            [what it made ready] [mark B] [others ...]            and its mark serves B on
+//   or:      [B] [more] [mark A] [others ...]                      B is entered nested in A
+//            [what it made ready] [mark B] [more] [mark A] [others ...]
+//
+// That an invocation ends where the next begins keeps a chain of a million promises flat.
 //
 // Some of what a callback makes ready goes to the end of the queue ("breadth first": evalLater(), a promise that is ready
 // when it is asked for, such as a value that a continuation returns as a promise). So the invocation also leaves a mark at
-// the queue's end when it begins and another when it ends. Where they end up side by side, as they mostly do, both are taken
-// away. Else what stands between them is the invocation's: when the loop gets there, it is entered once more.
+// the queue's end when it begins and another when it ends. Where nothing came between them, as is mostly so, they are taken away,
+// and where the queue was empty they are not needed. Else what stands between them is the invocation's: when the loop gets there,
+// it is entered once more.
 //
 // Layer: adapters/kj (includes capture/ and KJ).
 #pragma once
@@ -28,6 +35,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "thence/adapters/kj/version.hpp"
 #include "thence/capture/tracer.hpp"
@@ -47,18 +55,31 @@ struct LoopCounts {
 
 namespace detail {
 
+/// A traced promise, as its invocation sees it.
+class Watched : public ::kj::_::PromiseNode {
+ public:
+  /// What its consumer runs in, from which moment on.
+  struct Entry {
+    Resource resource;
+    Cause cause;
+    Ticks now;
+  };
+  /// It is ready: takes the result and records that it is settled.
+  virtual Entry become_ready() = 0;
+};
+
 template <class TracerT>
 class Turn {
+ public:
   class Invocation;
 
- public:
   /// The calling thread's, made on first use. It belongs to the loop: KJ destroys it with the loop's detached tasks.
   static Turn& here() {
     if (here_ == nullptr) [[unlikely]]
       make();
     return *here_;
   }
-  /// Null where no traced promise was ever used on this loop.
+  /// Null where no traced promise was ever waited for on this loop.
   static Turn* find() noexcept { return here_; }
   static LoopCounts& counts() noexcept { return counts_; }
   /// Whether what is created on this thread takes KJ's asynchronous stack.
@@ -66,48 +87,40 @@ class Turn {
 
   Turn(const Turn&) = delete;
   Turn& operator=(const Turn&) = delete;
-  ~Turn() noexcept(false) {
-    here_ = nullptr;
-    close_all();
-    delete spare_;
-  }
 
   [[nodiscard]] bool any() const noexcept { return innermost_ != nullptr; }
 
-  /// `running` is the event whose turn has just begun: is the innermost invocation done but for it?
-  [[nodiscard]] bool innermost_is_done(::kj::_::Event& running) {
-    know_loop(running);
-    return any() && head_of(*loop_) == innermost_;
+  /// The event that waits for `promise` in place of `consumer`. It is the promise's until its turn has come or it is abandoned.
+  [[nodiscard]] Invocation& wait_for(TracerT& tracer, Watched& promise, ::kj::_::Event* consumer) {
+    Invocation& invocation = take(tracer);
+    ++waiting_;
+    invocation.promise_ = &promise;
+    invocation.consumer_ = consumer;
+    return invocation;
+  }
+  /// The promise is dropped before it was ready.
+  static void abandon(Invocation& invocation) {
+    Turn& turn = invocation.turn_;
+    --turn.waiting_;
+    invocation.promise_ = nullptr;
+    turn.drop(invocation);
+    if (turn.retired_ && turn.waiting_ == 0) delete &turn;
   }
 
-  /// An invocation begins, and its mark is put behind what was armed last.
-  void open(TracerT& tracer, Resource resource, Cause cause, Ticks now) {
-    Invocation* const invocation = make_invocation(tracer, resource);
-    invocation->begin(cause, now);
-    invocation->armDepthFirst();
+  /// The consumer of `promise` has its result.
+  void taken(const Watched& promise) noexcept {
+    if (untaken_ == &promise) untaken_ = nullptr;
   }
-  /// The innermost invocation is done. Where it leaves nothing in the queue, its marks stand where those of the next one would
-  /// be put: then they stay, and the next one begins. False: it is closed, and the next one is to be opened.
-  [[gnu::noinline, nodiscard]] bool follow_innermost(TracerT& tracer, Resource resource, Cause cause, Ticks now) {
-    Invocation* const done = innermost_;
-    if (done == nullptr) return false;  // the result's own continuation has left the loop
-    if (&done->tracer_ != &tracer || !is_last(*loop_, done->first_)) [[unlikely]] {
-      close_innermost(now);
-      return false;
-    }
-    done->end(now);
-    done->resource_ = resource;
-    done->enter(cause, now);
-    return true;
+  /// The invocation of a consumer that came when its promise was ready already, and so has a turn of its own: this one.
+  void open(TracerT& tracer, const Watched::Entry& entry) {
+    Invocation& opened = take(tracer);
+    opened.begin(entry);
+    opened.start_->armBreadthFirst();
+    opened.end_->armDepthFirst();
   }
-  void close_innermost(Ticks now) {
-    Invocation* const closed = innermost_;
-    closed->disarm();
-    closed->end(now);
-    if (!closed->goes_on()) drop(closed);
-  }
-  /// To be called where it may be so that wait() has come back, or is about to: continuations it runs by itself, and the code behind it, go on in the invocation
-  /// until the loop turns again. The scopes of that code are its own.
+
+  /// To be called where it may be so that wait() has come back, or is about to: continuations it runs by itself, and the code
+  /// behind it, go on in the invocation until the loop turns again. The scopes of that code are its own.
   void outlive_turn() noexcept {
     if (loop_ == nullptr || is_turning(*loop_)) return;
     for (Invocation* open = innermost_; open != nullptr; open = open->outer_) open->outside_ = true;
@@ -115,13 +128,13 @@ class Turn {
   /// Ends all that is open and forgets what was to go on.
   void close_all() {
     while (innermost_ != nullptr) {
-      Invocation* const closed = innermost_;
-      closed->leave(closed->tracer_.now());
-      closed->disarm();
-      closed->first_.disarm();
-      drop(closed);
+      innermost_->leave(innermost_->tracer_->now());
+      drop(*innermost_);
     }
-    while (resting_ != nullptr) delete resting_;
+    for (Invocation* at = resting_; at != nullptr;) {
+      Invocation& closed = *std::exchange(at, at->outer_);
+      if (is_armed(*closed.end_)) drop(closed);  // else it is of a LoopScope that is not over
+    }
   }
 
   /// What the loop is given to do between begin_share() and end_share() is the resource's, at the head of the queue and at
@@ -132,20 +145,22 @@ class Turn {
     Invocation* later = nullptr;
   };
   [[nodiscard]] Share begin_share(TracerT& tracer, Resource resource) {
-    auto* soon = new Invocation(*this, tracer, resource);
-    auto* later = new Invocation(*this, tracer, resource);
-    soon->first_.armDepthFirst();
-    later->first_.armBreadthFirst();
-    soon->rest();
-    later->rest();
-    return {this, soon, later};
+    Invocation& soon = take(tracer);
+    Invocation& later = take(tracer);
+    soon.resource_ = later.resource_ = resource;
+    soon.start_->armDepthFirst();
+    later.start_->armBreadthFirst();
+    soon.rest();
+    later.rest();
+    return {this, &soon, &later};
   }
   static void end_share(Share share) {
     if (share.turn == nullptr || share.turn != here_) return;  // the loop went meanwhile, and took it along
-    share.soon->armDepthFirst();
-    share.later->armBreadthFirst();
-    if (follows(share.soon->first_, *share.soon)) delete share.soon;
-    if (follows(share.later->first_, *share.later)) delete share.later;
+    share.soon->end_->armDepthFirst();
+    share.later->end_->armBreadthFirst();
+    for (Invocation* part : {share.soon, share.later}) {
+      if (follows(*part->start_, *part->end_)) share.turn->drop(*part);
+    }
   }
 
   /// The node that is fetching its dependency's result: those it fetches it from are what it awaited.
@@ -166,58 +181,42 @@ class Turn {
   };
   [[nodiscard]] Fetch* fetch() const noexcept { return fetch_; }
 
- private:
-  /// The mark at an invocation's end; with `first_`, which stands where its breadth-first share of the queue begins. It is in
-  /// one of the turn's two lists: of the open ones, innermost first, or of those that go on later.
+  /// An event that waits for a promise in its consumer's place. Then, with a second one, the marks of its invocation: where it ends,
+  /// and where its share of the queue's end starts. It is a promise's, or in one of the turn's lists: of the open ones, innermost
+  /// first; of those that rest until the loop comes to their share; of the spare ones.
   class Invocation final : public LoopEvent {
    public:
-    Invocation(Turn& turn, TracerT& tracer, Resource resource)
-        : first_(*this), turn_(turn), tracer_(tracer), resource_(resource) {}
-    ~Invocation() noexcept(false) { unlink(); }
+    explicit Invocation(Turn& turn) : second_(*this), turn_(turn) {}
 
-    void begin(Cause cause, Ticks now) {
-      move_to(turn_.innermost_);
-      enter(cause, now);
-      first_.armBreadthFirst();
-    }
-    void enter(Cause cause, Ticks now) {
-      depth_ = tracer_.depth();
-      outside_ = false;
-      tracer_.at(now).enter(resource_, cause);
-    }
-    void leave(Ticks now) {
-      if (tracer_.depth() > depth_) tracer_.at(now).exit(resource_);  // else tracing was stopped: nothing is entered
-    }
-    /// With it ends whatever scope was left open in it. Else the next callback would run in that scope.
-    void end(Ticks now) {
-      for (std::size_t depth = tracer_.depth(); !outside_ && depth > depth_ + 1; --depth) {
-        ++counts_.crossed_scopes;
-        tracer_.at(now).exit(tracer_.current());
+    /// Who is to be fired when the promise is ready; null: nobody yet.
+    void set_consumer(::kj::_::Event* consumer) noexcept { consumer_ = consumer; }
+
+    void traceEvent(::kj::_::TraceBuilder& builder) override {
+      if (consumer_ != nullptr) {
+        consumer_->traceEvent(builder);
+      } else if (promise_ != nullptr) {
+        promise_->tracePromise(builder, true);
       }
-      leave(now);
     }
-    /// It has ended: is a share of the queue left to it? Then this event closes that share.
-    bool goes_on() {
-      if (is_last(*turn_.loop_, first_)) {
-        first_.disarm();
-        return false;
-      }
-      armBreadthFirst();
-      rest();
-      return true;
+
+   protected:
+    ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
+      if (promise_ != nullptr) return turn_.consume(*this);
+      pass(*this);
+      return nullptr;
     }
-    void rest() noexcept { move_to(turn_.resting_); }
 
-    void traceEvent(::kj::_::TraceBuilder&) override {}
+   private:
+    friend Turn;
 
-    class First final : public LoopEvent {
+    class Second final : public LoopEvent {
      public:
-      explicit First(Invocation& invocation) : invocation_(invocation) {}
+      explicit Second(Invocation& invocation) : invocation_(invocation) {}
       void traceEvent(::kj::_::TraceBuilder&) override {}
 
      protected:
       ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
-        invocation_.begin({CauseKind::kScheduled, invocation_.resource_.id}, invocation_.tracer_.now());
+        invocation_.pass(*this);
         return nullptr;
       }
 
@@ -225,37 +224,54 @@ class Turn {
       Invocation& invocation_;
     };
 
-    Invocation* outer_ = nullptr;
-    First first_;
-    bool outside_ = false;  // the code around wait() ran in it
-
-   protected:
-    ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
-      turn_.know_loop(*this);
-      const Ticks now = tracer_.now();
-      while (turn_.innermost_ != this) turn_.close_innermost(now);  // marks are queued in the order of nesting
-      end(now);
-      if (goes_on()) return nullptr;
-      unlink();
-      return ::kj::Own<::kj::_::Event>(this, keeper_);  // KJ disposes of it when it has returned
+    /// The loop has come to a mark.
+    void pass(::kj::_::Event& mark) {
+      turn_.know_loop(mark);
+      const Ticks now = tracer_->now();
+      if (rests_) {
+        begin({resource_, {CauseKind::kScheduled, resource_.id}, now});
+        start_->armBreadthFirst();
+      } else {
+        while (turn_.innermost_ != this) turn_.close(*turn_.innermost_, now);  // marks are queued in the order of nesting
+        turn_.close(*this, now);
+      }
+    }
+    void begin(const Watched::Entry& entry) {
+      rests_ = false;
+      move_to(turn_.innermost_);
+      enter(entry);
+    }
+    void enter(const Watched::Entry& entry) {
+      resource_ = entry.resource;
+      depth_ = tracer_->depth();
+      outside_ = false;
+      tracer_->at(entry.now).enter(entry.resource, entry.cause);
+    }
+    void leave(Ticks now) {
+      if (tracer_->depth() > depth_) tracer_->at(now).exit(resource_);  // else tracing was stopped: nothing is entered
+    }
+    /// With it ends whatever scope was left open in it. Else the next callback would run in that scope.
+    void end(Ticks now) {
+      if (tracer_->depth() > depth_ + 1 && !outside_) [[unlikely]]
+        end_scopes(now);
+      leave(now);
+    }
+    [[gnu::noinline]] void end_scopes(Ticks now) {
+      for (std::size_t depth = tracer_->depth(); depth > depth_ + 1; --depth) {
+        ++counts_.crossed_scopes;
+        tracer_->at(now).exit(tracer_->current());
+      }
+    }
+    /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then.
+    [[nodiscard]] bool has_share() noexcept {
+      ::kj::EventLoop& queue = *turn_.loop_;
+      if (is_armed(*start_)) return !is_last(queue, *start_);
+      return is_armed(*end_) ? !is_last(queue, *end_) : !is_empty(queue);
     }
 
-   private:
-    friend Turn;
-    class Keeper final : public ::kj::Disposer {
-     protected:
-      void disposeImpl(void* pointer) const override {
-        auto* const invocation = static_cast<Invocation*>(pointer);  // KJ gives the whole object's address
-        invocation->turn_.drop(invocation);
-      }
-    };
-    static inline const Keeper keeper_{};
-
-    void unlink() noexcept {
-      if (at_ == nullptr) return;
-      *at_ = outer_;
-      if (outer_ != nullptr) outer_->at_ = at_;
-      at_ = nullptr;
+    void rest() noexcept {
+      rests_ = true;
+      move_to(turn_.resting_);
     }
     void move_to(Invocation*& list) noexcept {
       unlink();
@@ -264,47 +280,162 @@ class Turn {
       list = this;
       at_ = &list;
     }
+    void unlink() noexcept {
+      if (at_ == nullptr) return;
+      *at_ = outer_;
+      if (outer_ != nullptr) outer_->at_ = at_;
+      at_ = nullptr;
+    }
 
-    Invocation** at_ = nullptr;  // what points to this one
+    Second second_;
+    ::kj::_::Event* end_ = this;        // the mark where it ends
+    ::kj::_::Event* start_ = &second_;  // the mark where its share of the queue's end starts
     Turn& turn_;
-    TracerT& tracer_;
+    TracerT* tracer_ = nullptr;
+    Watched* promise_ = nullptr;           // that it waits for
+    ::kj::_::Event* consumer_ = nullptr;   // that it waits in place of, and fires
+    Invocation* outer_ = nullptr;          // the next in its list
+    Invocation** at_ = nullptr;            // what points to this one
     Resource resource_;
     std::size_t depth_ = 0;  // of the tracer, before the invocation
+    bool rests_ = false;
+    bool outside_ = false;  // the code around wait() ran in it
   };
 
+ private:
   Turn() = default;
+  ~Turn() = default;
+
+  /// The turn of `ready`, whose promise is. Its consumer may be the event of a further promise: that one's turn is when this one
+  /// is entered, so that neither the stack nor the nesting grows with the chain.
+  [[gnu::always_inline]] inline ::kj::Maybe<::kj::Own<::kj::_::Event>> consume(Invocation& ready) {
+    if (firing_ != nullptr) {
+      next_ = &ready;
+      return nullptr;
+    }
+    know_loop(ready);
+    const Consumption consumption(*this, ready);
+    ::kj::Maybe<::kj::Own<::kj::_::Event>> spent;
+    for (Invocation* at = &ready; at != nullptr;) {
+      ::kj::_::Event* const consumer = at->consumer_;
+      enter(*at);
+      ready.consumer_ = consumer;  // it is `ready` that KJ asks for its trace
+      next_ = nullptr;
+      if (consumer != nullptr) spent = fire_now(*consumer);
+      at = next_;
+      if (at != nullptr && running_ != nullptr && !is_armed(*running_->start_)) running_->start_->armBreadthFirst();
+    }
+    return spent;
+  }
+  void enter(Invocation& at) {
+    Watched& promise = *at.promise_;
+    const Watched::Entry entry = promise.become_ready();
+    untaken_ = &promise;
+    at.promise_ = nullptr;
+    --waiting_;
+    if (running_ != nullptr && running_->tracer_ == at.tracer_ && !running_->has_share()) {
+      running_->end(entry.now);
+      running_->enter(entry);
+      if (&at != firing_) recycle(at);
+      return;
+    }
+    if (running_ != nullptr) close(*running_, entry.now);
+    at.begin(entry);
+    if (head_of(*loop_) != nullptr) at.start_->armBreadthFirst();
+    running_ = &at;
+  }
+
+  /// While a consumer runs, also where it throws.
+  struct Consumption {
+    Consumption(Turn& in, Invocation& event) : turn(in), ready(event) {
+      turn.firing_ = &ready;
+      if (turn.any() && head_of(*turn.loop_) == turn.innermost_->end_) turn.running_ = turn.innermost_;  // it is done but for this
+    }
+    ~Consumption() noexcept(false) {
+      if (turn.running_ != nullptr) turn.leave(*turn.running_);
+      turn.running_ = nullptr;
+      turn.untaken_ = nullptr;
+      turn.firing_ = nullptr;
+      ready.consumer_ = nullptr;
+      if (ready.at_ == nullptr) turn.recycle(ready);
+    }
+    Turn& turn;
+    Invocation& ready;
+  };
+
+  /// The consumer has returned. A result that it has not taken yet will be, when wait() has come back or a join has all its parts.
+  void leave(Invocation& running) {
+    ::kj::_::Event* const head = head_of(*loop_);
+    const bool nothing_queued = head == nullptr || (head == running.start_ && is_last(*loop_, *running.start_));
+    if (untaken_ != nullptr || !nothing_queued) {
+      if (!is_armed(*running.end_)) running.end_->armDepthFirst();
+      if (untaken_ != nullptr || head_of(*loop_) != running.end_ || running.has_share()) return;
+    }
+    running.end(running.tracer_->now());
+    drop(running);
+  }
+
+  /// It has ended. Where a share of the queue is left to it, it rests until the loop comes there.
+  void close(Invocation& closed, Ticks now) {
+    closed.end(now);
+    if (!closed.has_share()) return drop(closed);
+    if (is_armed(*closed.start_)) {
+      closed.end_->disarm();
+    } else {
+      if (!is_armed(*closed.end_)) closed.end_->armDepthFirst();  // it is the mark's turn
+      std::swap(closed.start_, closed.end_);
+    }
+    closed.end_->armBreadthFirst();
+    closed.rest();
+    if (running_ == &closed) running_ = nullptr;
+  }
+
+  [[nodiscard]] Invocation& take(TracerT& tracer) {
+    Invocation* const taken = spare_ == nullptr ? new Invocation(*this) : spare_;
+    if (taken == spare_) spare_ = taken->outer_;
+    taken->tracer_ = &tracer;
+    return *taken;
+  }
+  /// Out of the queue and of its list.
+  void drop(Invocation& dropped) {
+    if (is_armed(dropped)) dropped.disarm();
+    if (is_armed(dropped.second_)) dropped.second_.disarm();
+    dropped.unlink();
+    if (running_ == &dropped) running_ = nullptr;
+    if (firing_ != &dropped) recycle(dropped);
+  }
+  void recycle(Invocation& spare) {
+    if (retired_) {
+      delete &spare;
+      return;
+    }
+    spare.outer_ = spare_;
+    spare_ = &spare;
+  }
 
   /// `running` is an event whose turn has just begun.
   void know_loop(::kj::_::Event& running) {
     if (loop_ == nullptr) [[unlikely]] loop_ = &loop_of(running);
   }
 
-  /// Of those that are done one is kept: the next to begin mostly does so when the last has just ended.
-  Invocation* make_invocation(TracerT& tracer, Resource resource) {
-    Invocation* const spare = spare_;
-    if (spare == nullptr || &spare->tracer_ != &tracer) return new Invocation(*this, tracer, resource);
-    spare_ = nullptr;
-    spare->resource_ = resource;
-    return spare;
-  }
-  void drop(Invocation* invocation) {
-    if (spare_ != nullptr) {
-      delete invocation;
-      return;
-    }
-    invocation->unlink();
-    spare_ = invocation;
-  }
-
   [[gnu::noinline]] static void make() {
     struct Anchor {
-      explicit Anchor(::kj::Own<Turn> turn) : turn_(::kj::mv(turn)) {}
-      ::kj::Own<Turn> turn_;
+      explicit Anchor(Turn& turn) : turn_(turn) {}
+      ~Anchor() noexcept(false) { turn_.retire(); }
+      Turn& turn_;
     };
-    ::kj::Own<Turn> turn(new Turn, ::kj::_::HeapDisposer<Turn>::instance);
-    here_ = turn.get();
+    here_ = new Turn;
     // Detached tasks end before the loop looks whether an event was left in its queue.
-    ::kj::Promise<void>(::kj::NEVER_DONE).attach(::kj::heap<Anchor>(::kj::mv(turn))).detach([](::kj::Exception&&) {});
+    ::kj::Promise<void>(::kj::NEVER_DONE).attach(::kj::heap<Anchor>(*here_)).detach([](::kj::Exception&&) {});
+  }
+  /// The loop goes. Promises that are dropped after it still have their events.
+  void retire() {
+    here_ = nullptr;
+    close_all();
+    while (resting_ != nullptr) drop(*resting_);
+    while (spare_ != nullptr) delete std::exchange(spare_, spare_->outer_);
+    retired_ = true;
+    if (waiting_ == 0) delete this;
   }
 
   static inline constinit thread_local Turn* here_ = nullptr;
@@ -313,7 +444,13 @@ class Turn {
 
   Invocation* innermost_ = nullptr;
   Invocation* resting_ = nullptr;
-  Invocation* spare_ = nullptr;
+  Invocation* spare_ = nullptr;       // as many as ever waited at once
+  Invocation* firing_ = nullptr;      // whose turn of the loop it is: a consumer runs
+  Invocation* running_ = nullptr;     // what it runs in, as long as that is open
+  Invocation* next_ = nullptr;        // the consumer was this one
+  const Watched* untaken_ = nullptr;  // the promise that was entered last, until its result is taken
+  std::size_t waiting_ = 0;           // events that are a promise's
+  bool retired_ = false;
   ::kj::EventLoop* loop_ = nullptr;  // from the first event of ours on; it outlives this
   Fetch* fetch_ = nullptr;
 };

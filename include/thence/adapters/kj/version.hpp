@@ -70,6 +70,14 @@ struct PrevOfEvent {
   using Type = ::kj::_::Event** ::kj::_::Event::*;
   friend constexpr Type member_of(PrevOfEvent);
 };
+struct FiringOfEvent {
+  using Type = bool ::kj::_::Event::*;
+  friend constexpr Type member_of(FiringOfEvent);
+};
+struct FireOfEvent {
+  using Type = ::kj::Maybe<::kj::Own<::kj::_::Event>> (::kj::_::Event::*)();
+  friend constexpr Type member_of(FireOfEvent);
+};
 struct HeadOfLoop {
   using Type = ::kj::_::Event* ::kj::EventLoop::*;
   friend constexpr Type member_of(HeadOfLoop);
@@ -88,10 +96,22 @@ struct PortOfLoop {
 };
 template struct Exposed<NextOfEvent, &::kj::_::Event::next>;
 template struct Exposed<PrevOfEvent, &::kj::_::Event::prev>;
+template struct Exposed<FiringOfEvent, &::kj::_::Event::firing>;
+template struct Exposed<FireOfEvent, &::kj::_::Event::fire>;
 template struct Exposed<HeadOfLoop, &::kj::EventLoop::head>;
 template struct Exposed<BreadthFirstOfLoop, &::kj::EventLoop::breadthFirstInsertPoint>;
 template struct Exposed<RunningOfLoop, &::kj::EventLoop::running>;
 template struct Exposed<PortOfLoop, &::kj::EventLoop::port>;
+
+/// Whether `event` is queued.
+inline bool is_armed(::kj::_::Event& event) noexcept { return event.*member_of(PrevOfEvent{}) != nullptr; }
+
+/// Fires `event`, which is not queued, in the turn of another, as the loop would in one of its own.
+inline ::kj::Maybe<::kj::Own<::kj::_::Event>> fire_now(::kj::_::Event& event) {
+  event.*member_of(FiringOfEvent{}) = true;
+  KJ_DEFER(event.*member_of(FiringOfEvent{}) = false);
+  return (event.*member_of(FireOfEvent{}))();
+}
 
 /// Whether `second` is queued directly behind `first`. Both are armed.
 inline bool follows(::kj::_::Event& first, ::kj::_::Event& second) noexcept { return first.*member_of(NextOfEvent{}) == &second; }
@@ -107,6 +127,11 @@ inline ::kj::EventLoop& loop_of(::kj::_::Event& running) {
   ::kj::_::Event** const head = running.*member_of(PrevOfEvent{});
   running.disarm();
   return *reinterpret_cast<::kj::EventLoop*>(reinterpret_cast<char*>(head) - std::bit_cast<std::ptrdiff_t>(member_of(HeadOfLoop{})));
+}
+
+/// Whether nothing is queued, but for what waits until the loop has nothing else to do (evalLast()).
+inline bool is_empty(::kj::EventLoop& loop) noexcept {
+  return loop.*member_of(BreadthFirstOfLoop{}) == &(loop.*member_of(HeadOfLoop{}));
 }
 
 /// The event that runs next.
