@@ -217,6 +217,10 @@ class Watched : public ::kj::_::PromiseNode {
   virtual Entry become_ready() = 0;
 };
 
+/// The calling thread's loop, from the first event of ours on.
+inline constinit thread_local ::kj::EventLoop* known_loop = nullptr;
+
+/// What a thread's loop does for the traced promises of one type of tracer.
 template <class TracerT>
 class Turn {
  public:
@@ -310,6 +314,19 @@ class Turn {
     for (Invocation* part : {share.soon, share.later}) {
       if (follows(*part->start_, *part->end_)) share.turn->drop(*part);
     }
+  }
+
+  /// Memory for nodes, of those that are gone: theirs is too large for the allocator's own fastest path.
+  [[nodiscard]] static void* take_memory(std::size_t bytes) {
+    if (bytes > kNodeBytes) return ::operator new(bytes);
+    if (here_ == nullptr || here_->node_memory_ == nullptr) return ::operator new(kNodeBytes);
+    --here_->node_memories_;
+    return std::exchange(here_->node_memory_, *static_cast<void**>(here_->node_memory_));
+  }
+  static void give_memory(void* memory, std::size_t bytes) noexcept {
+    if (bytes > kNodeBytes || here_ == nullptr || here_->node_memories_ == kMostNodeMemories) return ::operator delete(memory);
+    ++here_->node_memories_;
+    *static_cast<void**>(memory) = std::exchange(here_->node_memory_, memory);
   }
 
   /// The node that is fetching its dependency's result: those it fetches it from are what it awaited.
@@ -562,9 +579,11 @@ class Turn {
     spare_ = &spare;
   }
 
-  /// `running` is an event whose turn has just begun.
+  /// `running` is an event whose turn has just begun; or it is fired as a consumer, and then the loop is known.
   void know_loop(::kj::_::Event& running) {
-    if (loop_ == nullptr) [[unlikely]] loop_ = &loop_of(running);
+    if (loop_ != nullptr) [[likely]] return;
+    if (known_loop == nullptr) known_loop = &loop_of(running);
+    loop_ = known_loop;
   }
 
   [[gnu::noinline]] static void make() {
@@ -580,9 +599,11 @@ class Turn {
   /// The loop goes. Promises that are dropped after it still have their events.
   void retire() {
     here_ = nullptr;
+    known_loop = nullptr;
     close_all();
     while (resting_ != nullptr) drop(*resting_);
     while (spare_ != nullptr) delete std::exchange(spare_, spare_->outer_);
+    while (node_memory_ != nullptr) ::operator delete(std::exchange(node_memory_, *static_cast<void**>(node_memory_)));
     retired_ = true;
     if (waiting_ == 0) delete this;
   }
@@ -599,6 +620,9 @@ class Turn {
   Invocation* next_ = nullptr;        // the consumer was this one
   const Watched* untaken_ = nullptr;  // the promise that was entered last, until its result is taken
   std::size_t waiting_ = 0;           // events that are a promise's
+  static constexpr std::size_t kNodeBytes = 640, kMostNodeMemories = 256;
+  void* node_memory_ = nullptr;  // each begins with the next
+  std::size_t node_memories_ = 0;
   bool retired_ = false;
   ::kj::EventLoop* loop_ = nullptr;  // from the first event of ours on; it outlives this
   Fetch* fetch_ = nullptr;
@@ -609,7 +633,7 @@ class Turn {
 /// A CallbackScope for code on a KJ loop: what the block makes ready or defers in the loop runs in the resource as well.
 /// (After a CallbackScope that would run in whatever surrounds it.) For a host's own roots and operations.
 ///   Threads   the loop's
-///   Cost      two allocations and up to four events of the loop more than a CallbackScope; nothing with a NullTracer
+///   Cost      up to four events of the loop more than a CallbackScope; nothing with a NullTracer
 ///   Lifetime  a local variable, within one callback or outside of wait()
 template <class TracerT>
 class [[nodiscard]] LoopScope {
@@ -855,6 +879,9 @@ class WatchNode final : public Watched {
     tracer_.destroy(resource_);
   }
 
+  // 1.x has an arena for the nodes of a chain.
+  THENCE_KJ_09(static void* operator new(std::size_t bytes) { return Turn<TracerT>::take_memory(bytes); })
+  THENCE_KJ_09(static void operator delete(void* memory, std::size_t bytes) { Turn<TracerT>::give_memory(memory, bytes); })
   THENCE_KJ_1X(void destroy() override { ::kj::_::freePromise(this); })
 
   void onReady(::kj::_::Event* event) noexcept override {
@@ -999,7 +1026,8 @@ using PromiseFor = std::conditional_t<TracerT::kRecords, ::kj::Promise<T>, ::kj:
 /// Reports the life of `promise` as that of `resource`, which the caller has created. The promise that comes back is to be
 /// used in its place.
 ///   Threads   the loop's, which is the tracer's
-///   Cost      two events of the loop, two allocations (KJ's arena often saves one) and five records
+///   Cost      five records; an allocation, for which KJ 1.x's arena or a node that is gone mostly has the room. Where the
+///             continuation leaves something in the loop's queue, up to two events of the loop
 ///   Errors    none of its own; the promise's pass through as they are
 ///   Lifetime  the tracer outlives the promise
 template <class TracerT, class T>

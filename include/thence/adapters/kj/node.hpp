@@ -98,6 +98,9 @@ class WatchNode final : public Watched {
     tracer_.destroy(resource_);
   }
 
+  // 1.x has an arena for the nodes of a chain.
+  THENCE_KJ_09(static void* operator new(std::size_t bytes) { return Turn<TracerT>::take_memory(bytes); })
+  THENCE_KJ_09(static void operator delete(void* memory, std::size_t bytes) { Turn<TracerT>::give_memory(memory, bytes); })
   THENCE_KJ_1X(void destroy() override { ::kj::_::freePromise(this); })
 
   void onReady(::kj::_::Event* event) noexcept override {
@@ -242,7 +245,8 @@ using PromiseFor = std::conditional_t<TracerT::kRecords, ::kj::Promise<T>, ::kj:
 /// Reports the life of `promise` as that of `resource`, which the caller has created. The promise that comes back is to be
 /// used in its place.
 ///   Threads   the loop's, which is the tracer's
-///   Cost      two events of the loop, two allocations (KJ's arena often saves one) and five records
+///   Cost      five records; an allocation, for which KJ 1.x's arena or a node that is gone mostly has the room. Where the
+///             continuation leaves something in the loop's queue, up to two events of the loop
 ///   Errors    none of its own; the promise's pass through as they are
 ///   Lifetime  the tracer outlives the promise
 template <class TracerT, class T>
