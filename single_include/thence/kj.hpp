@@ -69,7 +69,7 @@ class LoopEvent : public ::kj::_::Event {
 };
 
 // The loop's queue is a list through the events' private `next` and `prev`; KJ does not let one look behind an event (1.x has
-// isNext(), for the head only), nor say whether the loop is turning. Naming a private member in an explicit instantiation is
+// isNext(), for the head only), fire it in another's turn, nor say whether the loop is turning. Naming a private member in an explicit instantiation is
 // how C++ lets one read it all the same ([temp.spec.general]: access is not checked there).
 template <class Tag, typename Tag::Type Member>
 struct Exposed {
@@ -804,7 +804,7 @@ class ParkWatch {
 //   ready      the promise is ready: the result is fetched
 //   settled    fulfilled or rejected, by the resource whose invocation this happens in
 //   scheduled  the consumer can run
-//   entered    the consumer runs, and what it makes ready; until the mark
+//   entered    the consumer runs, and what it makes ready; until nothing of that is left
 //   destroyed  the node is dropped. Before it was ready: settled as cancelled first
 //
 // Layer: adapters/kj (includes capture/ and KJ).

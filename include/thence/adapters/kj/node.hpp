@@ -8,7 +8,7 @@
 //   ready      the promise is ready: the result is fetched
 //   settled    fulfilled or rejected, by the resource whose invocation this happens in
 //   scheduled  the consumer can run
-//   entered    the consumer runs, and what it makes ready; until the mark
+//   entered    the consumer runs, and what it makes ready; until nothing of that is left
 //   destroyed  the node is dropped. Before it was ready: settled as cancelled first
 //
 // Layer: adapters/kj (includes capture/ and KJ).

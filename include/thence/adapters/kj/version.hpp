@@ -56,7 +56,7 @@ class LoopEvent : public ::kj::_::Event {
 };
 
 // The loop's queue is a list through the events' private `next` and `prev`; KJ does not let one look behind an event (1.x has
-// isNext(), for the head only), nor say whether the loop is turning. Naming a private member in an explicit instantiation is
+// isNext(), for the head only), fire it in another's turn, nor say whether the loop is turning. Naming a private member in an explicit instantiation is
 // how C++ lets one read it all the same ([temp.spec.general]: access is not checked there).
 template <class Tag, typename Tag::Type Member>
 struct Exposed {
