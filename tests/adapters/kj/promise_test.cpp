@@ -182,15 +182,16 @@ TEST_CASE("promises that are ready together are each over before the next, whate
 }
 
 TEST_CASE("a consumer that throws out of the loop ends its invocation all the same") {
-  struct Throws : kj::TaskSet::ErrorHandler {
-    void taskFailed(kj::Exception&&) override { KJ_FAIL_REQUIRE("thrown out of the loop"); }
+  struct Throws final : kj_adapter::detail::LoopEvent {
+    void traceEvent(kj::_::TraceBuilder&) override {}
+    kj::Maybe<kj::Own<kj::_::Event>> fire() override { KJ_FAIL_REQUIRE("thrown out of the loop"); }
   };
   Traced traced;
   {
     Loop loop;
-    Throws errors;
-    kj::TaskSet tasks(errors);
-    tasks.add(kj_adapter::traced(traced.tracer, kj::Promise<void>(KJ_EXCEPTION(FAILED, "no"))));
+    Throws consumer;
+    auto promise = kj_adapter::traced(traced.tracer, kj::evalLater([]() {}));
+    kj::_::PromiseNode::from(promise).onReady(&consumer);
     CHECK_THROWS_AS(loop.scope.poll(), kj::Exception);
     loop.scope.poll();
     CHECK(traced.tracer.depth() == 0);
