@@ -15,7 +15,7 @@
 #include "support/processor_time.hpp"
 #include "support/served_requests.hpp"
 #include "support/zlib_policies.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/formats/tokio/jsonl_reader.hpp"
 
 using namespace thence;

@@ -15,7 +15,7 @@
 #include "support/served_requests.hpp"
 #include "thence/formats/async_trace/json_reader.hpp"
 #include "thence/formats/perfetto/perfetto_reader.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/model/model_builder.hpp"
 
 namespace {

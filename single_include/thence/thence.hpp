@@ -6415,6 +6415,70 @@ class JsonEncoder {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/formats/perfetto/early_events.hpp ====
+// early_events.hpp: what was heard of resources before their creation, for as long as that may come late.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// The last 512 events of resources that were not known.
+///   Threads   one.
+///   Cost      adding O(1), looking O(512).
+///   When full the oldest one is forgotten.
+///   Errors    the first one may throw std::bad_alloc.
+class EarlyEvents {
+ public:
+  struct Early {
+    std::uint64_t resource = 0;  // 0: free
+    std::uint64_t time = 0;
+    std::uint32_t lane = 0;
+    EventKind kind = EventKind::kPayload;
+    std::uint8_t flags = 0;
+
+    [[nodiscard]] Outcome outcome() const noexcept { return static_cast<Outcome>(flags & 0xf); }
+  };
+
+  void add(const TraceEvent& event) {
+    if (events_.empty()) events_.resize(kMax);
+    events_[next_++ % kMax] = {number(event.resource), ns_of(event.time), static_cast<std::uint32_t>(number(event.lane)), event.kind,
+                               event.flags};
+  }
+
+  /// Takes the first exit at or after an entry that came late. False: there is none.
+  [[nodiscard]] bool take_exit(const TraceEvent& entry, std::uint64_t& time) noexcept {
+    Early* exit = nullptr;
+    for (Early& early : events_) {
+      if (early.resource != number(entry.resource) || early.kind != EventKind::kExited || early.time < ns_of(entry.time)) continue;
+      if (exit == nullptr || early.time < exit->time) exit = &early;
+    }
+    if (exit == nullptr) return false;
+    exit->resource = 0;
+    time = exit->time;
+    return true;
+  }
+
+  /// Calls on_event for each event of a resource since its creation, and forgets it; an exit stays, for its entry.
+  template <class OnEvent>
+  void recall(std::uint64_t resource, std::uint64_t created_at, OnEvent&& on_event) {
+    for (Early& early : events_) {
+      if (early.resource != resource || early.time < created_at) continue;
+      if (early.kind != EventKind::kExited) early.resource = 0;
+      on_event(early);
+    }
+  }
+
+ private:
+  static constexpr std::size_t kMax = 512;
+  std::vector<Early> events_;
+  std::size_t next_ = 0;
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/formats/perfetto/fields.hpp ====
 // fields.hpp: the field numbers of Perfetto's trace protocol that are written and read here, by message.
 //
@@ -6447,6 +6511,8 @@ inline constexpr std::uint64_t kDropPresent = 1, kDropBufferFull = 256;
 
 namespace packet_defaults { inline constexpr Field kTimestampClockId = 58, kTrackEventDefaults = 11; }
 namespace event_defaults { inline constexpr Field kTrackUuid = 11, kExtraCounterTrackUuids = 31; }
+/// Counters that may ride on the packets of a sequence: Perfetto's own bound.
+inline constexpr std::size_t kMaxExtraCounters = 8;
 namespace trace_uuid { inline constexpr Field kMsb = 1, kLsb = 2; }
 
 namespace track_descriptor {
@@ -6520,6 +6586,131 @@ inline constexpr Field kFramePc = 7302;       ///< Frame: the absolute pc of a n
 inline constexpr Field kMappingPath = 7303;   ///< Mapping: iid of the path as it was given, where that does not begin with '/'
 inline constexpr Field kCounterId = 7304;     ///< CounterDescriptor: the CounterId
 }  // namespace thence_fields
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/encoded_lane.hpp ====
+// encoded_lane.hpp: what the encoder of Perfetto traces keeps of a lane: what runs on it, and its counters.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// An invocation or a pause that has a slice on a lane.
+struct RunSlice {
+  std::uint64_t resource = 0;
+  std::uint64_t root = 0;
+  std::uint64_t begin = 0;          // as recorded
+  std::uint64_t end = 0;
+  std::uint64_t written_begin = 0;  // as written: on a lane, times never go back
+  std::uint64_t written_end = 0;
+  std::uint64_t begin_order = 0;
+  std::uint64_t end_order = 0;      // 0: has not ended
+  std::uint64_t entry = 0;          // its place among all entries, of whatever lane
+  std::uint32_t name = 0;
+  std::uint32_t generation = 0;     // of the lane's sequence in which it began
+  std::uint32_t part = 0;           // parts written before this one
+  std::uint32_t exit_lane = 0;
+  bool pause = false;
+  bool end_unknown = false;
+  bool split = false;
+
+  [[nodiscard]] bool ended() const noexcept { return end_order != 0; }
+};
+
+/// An invocation whose exit will be a record of its own: it has no slice, as too many lie around it, or its slice was
+/// cut at a loss.
+struct LooseRun {
+  std::uint64_t resource = 0;
+  std::uint64_t root = 0;
+  std::uint64_t entry = 0;
+  bool cut = false;  // its resource counts it as left
+};
+
+/// An invocation that has not ended: on the stack of its lane, or in its list of loose ones.
+struct FoundRun {
+  std::uint32_t lane = 0;   // its place
+  std::size_t at = 0;       // in the stack, or among the loose ones
+  std::uint64_t entry = 0;  // 0: none was found
+  bool loose = false;
+};
+
+struct LaneCounter {
+  CounterId id = CounterId::kNone;
+  std::uint64_t uuid = 0;
+  std::uint32_t generation = 0;
+  std::int64_t last = 0;
+  bool whole = false;  // `last` is what the track shows
+};
+/// The counters that ride on the packets of a sequence.
+struct Riders {
+  std::uint32_t generation = 0;
+  std::uint32_t count = 0;
+  std::uint8_t counters[kMaxExtraCounters] = {};  // place in EncodedLane::counters
+};
+
+struct EncodedLane {
+  static constexpr std::uint32_t kNoSequence = ~std::uint32_t{0};
+
+  LaneId id = LaneId::kNone;
+  std::uint32_t sequence = 0;
+  std::uint32_t generation = 0;  // in which its track was last described
+  std::uint32_t park_sequence = kNoSequence;
+  std::uint32_t park_generation = 0;
+  std::uint32_t process = 0;
+  std::int32_t process_id = 0;
+  std::int32_t thread_id = 0;
+  std::uint64_t uuid = 0;
+  std::uint64_t park_uuid = 0;
+  std::uint64_t clock = 0;  // no slice begins or ends before this any more
+  std::uint64_t order = 0;
+  std::uint64_t last_pending_order = 0;
+  std::size_t pending = 0;  // slices on the stack that have ended
+  std::vector<LooseRun> loose;
+  bool parked = false;
+  bool announce = true;
+  std::uint64_t lost = 0;
+  std::string name;
+  std::vector<RunSlice> stack;
+  std::vector<LaneCounter> counters;
+  Riders riders;
+  Riders park_riders;
+
+  /// The run of a resource, or the pause of that number, that was entered last. `place`: the lane's own.
+  [[nodiscard]] FoundRun innermost(std::uint32_t place, std::uint64_t resource, bool pause) const noexcept {
+    FoundRun found;
+    for (std::size_t at = stack.size(); at-- != 0;) {
+      if (!stack[at].ended() && stack[at].pause == pause && stack[at].resource == resource) {
+        found = {place, at, stack[at].entry, false};
+        break;
+      }
+    }
+    for (std::size_t at = loose.size(); !pause && at-- != 0;) {
+      if (loose[at].resource == resource && loose[at].entry > found.entry) {
+        found = {place, at, loose[at].entry, true};
+        break;
+      }
+    }
+    return found;
+  }
+  /// Whether an exit of a resource is held back.
+  [[nodiscard]] bool has_pending(std::uint64_t resource) const noexcept {
+    if (pending == 0) return false;
+    for (const RunSlice& run : stack) {
+      if (run.ended() && !run.pause && run.resource == resource) return true;
+    }
+    return false;
+  }
+  /// The place of a counter that `counters` has; their number: of none.
+  [[nodiscard]] std::uint32_t find_counter(CounterId counter) const noexcept {
+    std::uint32_t at = 0;
+    while (at < counters.size() && counters[at].id != counter) ++at;
+    return at;
+  }
+};
 
 }  // namespace perfetto
 }  // namespace THENCE_ABI
@@ -6788,6 +6979,458 @@ class ProtobufWriter {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/formats/perfetto/extension_descriptor.hpp ====
+// extension_descriptor.hpp: names thence's keys for Perfetto, which then shows them as arguments of an event.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// Adds `extension_descriptor` to the packet that `writer` is in: 4 KB, the descriptor of thence.proto.
+inline void write_extension_descriptor(ProtobufWriter& writer) {
+  const auto extension = writer.message(trace_packet::kExtensionDescriptor);
+  const auto set = writer.message(extension_descriptor::kExtensionSet);
+  const auto file = writer.message(file_set::kFile);
+  writer.string(file_descriptor::kName, "thence.proto");
+  writer.string(file_descriptor::kPackage, "thence");
+  const auto add_enum = [&](std::string_view name, unsigned count, auto&& spell) {
+    const auto descriptor = writer.message(file_descriptor::kEnumType);
+    writer.string(enum_descriptor::kName, name);
+    for (unsigned at = 0; at < count; ++at) {
+      const auto value = writer.message(enum_descriptor::kValue);
+      writer.string(enum_value::kName, spell(at));
+      writer.varint(enum_value::kNumber, at);
+    }
+  };
+  add_enum("Outcome", 5, [](unsigned at) { return word(static_cast<Outcome>(at)); });
+  add_enum("Actor", 3, [](unsigned at) { return word(static_cast<Actor>(at)); });
+  add_enum("Cause", 5, [](unsigned at) { return word(static_cast<CauseKind>(at)); });
+  add_enum("Link", 2, [](unsigned at) { return word(static_cast<LinkKind>(at)); });
+  add_enum("Seal", 4, [](unsigned at) { return word(static_cast<SealReason>(at)); });
+  add_enum("Pause", 5, [](unsigned at) { return word(static_cast<PauseKind>(at)); });
+  add_enum("Sample", 2, [](unsigned at) { return word(static_cast<SampleKind>(at)); });
+  for (std::size_t at = 0; at < kKeyCount; ++at) {
+    const KeyInfo& key = kKeys[at];
+    const auto field = writer.message(file_descriptor::kExtension);
+    char name[64] = "thence_";
+    key.name.copy(name + 7, sizeof name - 7);
+    writer.string(field_descriptor::kName, {name, 7 + key.name.size()});
+    writer.string(field_descriptor::kExtendee, ".perfetto.protos.TrackEvent");
+    writer.varint(field_descriptor::kNumber, field_of(static_cast<Key>(at)));
+    writer.varint(field_descriptor::kLabel, field_descriptor::kOptional);
+    const auto is_enum = [&](std::string_view type) {
+      writer.varint(field_descriptor::kType, field_descriptor::kEnum);
+      writer.string(field_descriptor::kTypeName, type);
+    };
+    switch (key.type) {
+      case KeyType::kUint: writer.varint(field_descriptor::kType, field_descriptor::kUint64); break;
+      case KeyType::kInt: writer.varint(field_descriptor::kType, field_descriptor::kInt64); break;
+      case KeyType::kBool: writer.varint(field_descriptor::kType, field_descriptor::kBool); break;
+      case KeyType::kText: writer.varint(field_descriptor::kType, field_descriptor::kString); break;
+      case KeyType::kOutcome: is_enum(".thence.Outcome"); break;
+      case KeyType::kActor: is_enum(".thence.Actor"); break;
+      case KeyType::kCause: is_enum(".thence.Cause"); break;
+      case KeyType::kLink: is_enum(".thence.Link"); break;
+      case KeyType::kSeal: is_enum(".thence.Seal"); break;
+      case KeyType::kPause: is_enum(".thence.Pause"); break;
+      case KeyType::kSample: is_enum(".thence.Sample"); break;
+    }
+  }
+}
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/kept_annotations.hpp ====
+// kept_annotations.hpp: annotations of open resources, kept for the ends of their slices.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// Annotations by the place of their resource.
+///   Shape     24 bytes each, its text, and its key where that has no number.
+///   Threads   one.
+///   Cost      O(bytes); no allocation once a place has had as many.
+///   When full add() is false.
+///   Errors    std::bad_alloc.
+class KeptAnnotations {
+ public:
+  explicit KeptAnnotations(std::size_t max_bytes) noexcept : max_bytes_(max_bytes) {}
+
+  /// Keeps one more, or the `first` one, of a resource. `key`: the number of its key; 0: it has none. False: that is more than
+  /// `max_bytes` of one resource.
+  [[nodiscard]] bool add(std::uint32_t place, bool first, std::uint32_t key, const Annotation& annotation) {
+    if (of_.size() <= place) of_.resize(std::size_t{place} + 1 + of_.size() / 2);
+    ByteBuffer& out = of_[place];
+    if (first) out.clear();
+    const Value& value = annotation.value;
+    const std::string_view text = value.kind == ValueKind::kString ? value.text : std::string_view{};
+    Head head;
+    head.key = key;
+    head.key_size = static_cast<std::uint32_t>(key == 0 ? annotation.key.size() : 0);
+    head.kind = value.kind;
+    head.cut = value.cut;
+    switch (value.kind) {
+      case ValueKind::kString: head.bits = text.size(); break;
+      case ValueKind::kInt: head.bits = static_cast<std::uint64_t>(value.integer); break;
+      case ValueKind::kUint: head.bits = value.uinteger; break;
+      case ValueKind::kDouble: head.bits = std::bit_cast<std::uint64_t>(value.real); break;
+      case ValueKind::kBool: head.bits = value.boolean ? 1 : 0; break;
+    }
+    if (out.size() + sizeof head + head.key_size + text.size() > max_bytes_) return false;
+    out.append(&head, sizeof head);
+    out.append(annotation.key.data(), head.key_size);
+    out.append(text);
+    return true;
+  }
+
+  /// Calls put(key, key_text, value) for each, in order; `key_text` is empty where the key has a number.
+  template <class Put>
+  void each(std::uint32_t place, Put&& put) const {
+    std::string_view rest = of_[place].text();
+    const auto take = [&](std::size_t count) {
+      const std::string_view taken = rest.substr(0, count);
+      rest.remove_prefix(count);
+      return taken;
+    };
+    while (!rest.empty()) {
+      Head head;
+      std::memcpy(&head, take(sizeof head).data(), sizeof head);
+      const std::string_view key_text = take(head.key_size);
+      Value value;
+      value.kind = head.kind;
+      value.cut = head.cut;
+      switch (head.kind) {
+        case ValueKind::kString: value.text = take(static_cast<std::size_t>(head.bits)); break;
+        case ValueKind::kInt: value.integer = static_cast<std::int64_t>(head.bits); break;
+        case ValueKind::kUint: value.uinteger = head.bits; break;
+        case ValueKind::kDouble: value.real = std::bit_cast<double>(head.bits); break;
+        case ValueKind::kBool: value.boolean = head.bits != 0; break;
+      }
+      put(head.key, key_text, value);
+    }
+  }
+
+ private:
+  struct Head {
+    std::uint64_t bits = 0;  // the value; of a string its size
+    std::uint32_t key = 0;
+    std::uint32_t key_size = 0;
+    ValueKind kind = ValueKind::kString;
+    bool cut = false;
+  };
+
+  std::size_t max_bytes_;
+  std::vector<ByteBuffer> of_;
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/prefetch.hpp ====
+// prefetch.hpp: asks for memory that is needed soon.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// Asks for the first two cache lines of what will be written.
+template <class T>
+[[gnu::always_inline]] inline void prefetch(const T* what) noexcept {
+  __builtin_prefetch(what, 1);
+  if constexpr (sizeof(T) > 64) __builtin_prefetch(reinterpret_cast<const std::byte*>(what) + 64, 1);
+}
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/run_map.hpp ====
+// run_map.hpp: an IdMap for ids that are handed out one after the other, so that neighbours lie in one cache line.
+//
+// A resource's id is looked up at each of its events, mostly soon after its neighbours'. Hashed one by one they would lie
+// all over a table; here 16 of them share a page, and only pages are hashed.
+//   RunMap places;
+//   places.insert(id, 7);
+//   places.find(id);            // 7
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// From an id, which is not 0, to a place in a table.
+///   Shape     a page of 64 bytes for each 16 ids of which at least one is there
+///   Threads   one
+///   Cost      O(1): one comparison for the pages that were used last, a look-up in an IdMap for the others; no allocation
+///             once it has grown to the peak
+///   Errors    insert may throw std::bad_alloc
+class RunMap {
+ public:
+  static constexpr std::uint32_t kAbsent = IdMap::kAbsent;
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  [[nodiscard]] std::uint32_t find(std::uint64_t id) noexcept {
+    const std::uint32_t page = page_of(id);
+    return page == kAbsent ? kAbsent : pages_[page].places[id % kIds];
+  }
+
+  /// `id` must not be there yet.
+  void insert(std::uint64_t id, std::uint32_t place) {
+    std::uint32_t page = page_of(id);
+    if (page == kAbsent) [[unlikely]] page = add_page(id);
+    pages_[page].places[id % kIds] = place;
+    ++used_[page];
+    ++size_;
+  }
+
+  void erase(std::uint64_t id) noexcept {
+    const std::uint32_t page = page_of(id);
+    if (page == kAbsent || pages_[page].places[id % kIds] == kAbsent) return;
+    pages_[page].places[id % kIds] = kAbsent;
+    --size_;
+    if (--used_[page] == 0) remove_page(id, page);
+  }
+
+ private:
+  static constexpr std::size_t kIds = 16;     // of a page
+  static constexpr std::size_t kRecent = 64;  // pages
+  struct alignas(64) Page {
+    std::array<std::uint32_t, kIds> places;
+  };
+  struct Recent {
+    std::uint64_t key = 0;
+    std::uint32_t page = 0;
+  };
+  /// Pages are told apart by this; 0, which is no key of an IdMap, stands for none.
+  [[nodiscard]] static constexpr std::uint64_t key_of(std::uint64_t id) noexcept { return id / kIds + 1; }
+
+  [[gnu::always_inline]] [[nodiscard]] inline std::uint32_t page_of(std::uint64_t id) noexcept {
+    const std::uint64_t key = key_of(id);
+    Recent& recent = recent_[key % kRecent];
+    if (recent.key == key) [[likely]] return recent.page;
+    const std::uint32_t page = by_key_.find(key);
+    if (page != kAbsent) recent = {key, page};
+    return page;
+  }
+
+  [[gnu::noinline]] std::uint32_t add_page(std::uint64_t id) {
+    std::uint32_t page = 0;
+    if (free_.empty()) {
+      page = static_cast<std::uint32_t>(pages_.size());
+      pages_.emplace_back();
+      used_.push_back(0);
+      free_.reserve(pages_.capacity());  // so that erase never allocates
+    } else {
+      page = free_.back();
+    }
+    const std::uint64_t key = key_of(id);
+    by_key_.insert(key, page);
+    if (!free_.empty()) free_.pop_back();
+    pages_[page].places.fill(kAbsent);
+    recent_[key % kRecent] = {key, page};
+    return page;
+  }
+  [[gnu::noinline]] void remove_page(std::uint64_t id, std::uint32_t page) noexcept {
+    const std::uint64_t key = key_of(id);
+    by_key_.erase(key);
+    free_.push_back(page);
+    if (recent_[key % kRecent].key == key) recent_[key % kRecent] = {};
+  }
+
+  IdMap by_key_;
+  std::vector<Page> pages_;
+  std::vector<std::uint8_t> used_;  // ids of each page
+  std::vector<std::uint32_t> free_;
+  std::array<Recent, kRecent> recent_{};
+  std::size_t size_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/open_resources.hpp ====
+// open_resources.hpp: the roots and resources of a Perfetto trace that are open, or have just ended.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+struct OpenRoot {
+  std::uint64_t id = 0;
+  std::uint32_t slot = 0;
+  std::uint32_t first = IdMap::kAbsent;  // its open resources
+  std::uint32_t running = 0;             // invocations on the lanes' stacks
+  std::uint32_t next_free = IdMap::kAbsent;
+};
+
+/// At full speed those of the last 10 ms are more than a core's caches hold: two lines of cache each, and no third.
+struct alignas(32) OpenResource {
+  std::uint64_t id = 0;  // 0: free
+  std::uint64_t created_at = 0;
+  std::uint64_t settled_at = 0;
+  std::uint64_t busy_until = 0;  // its last exit, or its finish if that is later
+  std::uint64_t destroyed_at = 0;
+  std::uint64_t settler = 0;
+  std::uint32_t settled_on = 0;
+  std::uint32_t destroyed_on = 0;
+  std::uint32_t generation = 0;  // of the resources' sequence in which its slice began
+  std::uint32_t root = 0;
+  std::uint32_t previous = IdMap::kAbsent;  // in its root
+  std::uint32_t next = IdMap::kAbsent;
+  std::uint32_t track = IdMap::kAbsent;  // kAbsent: the slot's own
+  std::uint32_t name = 0;
+  Life life;
+  Outcome outcome = Outcome::kUnknown;
+  Actor settled_by = Actor::kUnknown;
+  bool settle_held : 1 = false;      // the settling is said by the end of the slice
+  bool destroy_written : 1 = false;  // the destruction is a record already
+  bool queued : 1 = false;           // its end is awaited
+  bool shown : 1 = true;             // it has a slice
+  bool annotated : 1 = false;
+
+  /// When its slice ends, as far as is known.
+  [[nodiscard]] std::uint64_t end() const noexcept {
+    const std::uint64_t end = std::max(created_at, busy_until);
+    if (life.settled) return std::max(end, settled_at);
+    return life.destroyed && !life.finished ? std::max(end, destroyed_at) : end;
+  }
+};
+static_assert(sizeof(OpenResource) == 96);
+
+/// Roots and resources by id and by place; a root's resources are a list.
+///   Threads   one.
+///   Cost      O(1) expected; events come in runs of one root and one resource, which costs a comparison.
+///   When full it grows: the encoder bounds it.
+///   Errors    std::bad_alloc.
+///   Lifetime  references are good until the next resource or root is added.
+class OpenResources {
+ public:
+  static constexpr std::uint32_t kNone = IdMap::kAbsent;
+
+  [[nodiscard]] std::size_t size() const noexcept { return by_id_.size(); }
+
+  [[nodiscard]] OpenResource& operator[](std::uint32_t place) noexcept { return resources_[place]; }
+  [[nodiscard]] OpenRoot& root(std::uint32_t place) noexcept { return roots_[place]; }
+  [[nodiscard]] const OpenRoot& root(std::uint32_t place) const noexcept { return roots_[place]; }
+  [[nodiscard]] OpenRoot& root_of(const OpenResource& resource) noexcept { return roots_[resource.root]; }
+  [[nodiscard]] std::uint32_t place_of(const OpenResource& resource) const noexcept {
+    return static_cast<std::uint32_t>(&resource - resources_.data());
+  }
+  /// Places from 0 that were ever in use; a resource that is free has the id 0.
+  [[nodiscard]] std::uint32_t places() const noexcept { return static_cast<std::uint32_t>(resources_.size()); }
+  void prefetch_resource(std::uint32_t place) const noexcept { prefetch(&resources_[place]); }
+
+  [[nodiscard]] OpenResource* find(ResourceId id) noexcept {
+    if (id == ResourceId::kNone) return nullptr;
+    if (last_id_ != number(id)) {
+      const std::uint32_t place = by_id_.find(number(id));
+      if (place == kNone) return nullptr;
+      last_id_ = number(id);
+      last_place_ = place;
+    }
+    return &resources_[last_place_];
+  }
+  /// The place of a new resource.
+  [[nodiscard]] std::uint32_t add(ResourceId id, std::uint32_t root) {
+    std::uint32_t place = free_;
+    if (place != kNone) {
+      free_ = resources_[place].next;
+      if (free_ != kNone) prefetch(&resources_[free_]);
+    } else {
+      place = static_cast<std::uint32_t>(resources_.size());
+      resources_.emplace_back();
+    }
+    OpenResource& resource = resources_[place];
+    resource = OpenResource{};
+    resource.id = number(id);
+    resource.root = root;
+    resource.next = roots_[root].first;
+    if (resource.next != kNone) resources_[resource.next].previous = place;
+    roots_[root].first = place;
+    by_id_.insert(number(id), place);
+    return place;
+  }
+  void remove(std::uint32_t place) {
+    OpenResource& resource = resources_[place];
+    by_id_.erase(resource.id);
+    if (last_id_ == resource.id) last_id_ = 0;
+    if (resource.previous != kNone) {
+      resources_[resource.previous].next = resource.next;
+    } else {
+      roots_[resource.root].first = resource.next;
+    }
+    if (resource.next != kNone) resources_[resource.next].previous = resource.previous;
+    resource.id = 0;
+    resource.next = free_;
+    free_ = place;
+  }
+
+  /// The place of a root; kNone: it is not open.
+  [[nodiscard]] std::uint32_t find_root(RootId id) noexcept {
+    if (last_root_key_ != key_of(id)) {
+      const std::uint32_t place = root_by_key_.find(key_of(id));
+      if (place == kNone) return kNone;
+      last_root_key_ = key_of(id);
+      last_root_ = place;
+    }
+    return last_root_;
+  }
+  /// The root of an event of `resource`, which mostly is the resource's own; nullptr: it is not open.
+  [[nodiscard]] OpenRoot* find_root(const OpenResource* resource, RootId id) noexcept {
+    if (resource != nullptr && roots_[resource->root].id == number(id)) [[likely]] return &roots_[resource->root];
+    const std::uint32_t place = find_root(id);
+    return place == kNone ? nullptr : &roots_[place];
+  }
+  /// The place of a new root.
+  [[nodiscard]] std::uint32_t add_root(RootId id, std::uint32_t slot) {
+    std::uint32_t place = free_root_;
+    if (place != kNone) {
+      free_root_ = roots_[place].next_free;
+    } else {
+      place = static_cast<std::uint32_t>(roots_.size());
+      roots_.emplace_back();
+    }
+    roots_[place] = {};
+    roots_[place].id = number(id);
+    roots_[place].slot = slot;
+    root_by_key_.insert(key_of(id), place);
+    return place;
+  }
+  void remove_root(std::uint32_t place) {
+    root_by_key_.erase(key_of(static_cast<RootId>(roots_[place].id)));
+    last_root_key_ = 0;
+    roots_[place].next_free = free_root_;
+    free_root_ = place;
+  }
+
+ private:
+  /// A map has no key 0; no root is RootId 0.
+  [[nodiscard]] static std::uint64_t key_of(RootId id) noexcept { return number(id) + 1; }
+
+  std::vector<OpenResource> resources_;
+  std::uint32_t free_ = kNone;
+  RunMap by_id_;
+  std::uint64_t last_id_ = 0;
+  std::uint32_t last_place_ = 0;
+  std::vector<OpenRoot> roots_;
+  std::uint32_t free_root_ = kNone;
+  IdMap root_by_key_;
+  std::uint64_t last_root_key_ = 0;
+  std::uint32_t last_root_ = 0;
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/formats/perfetto/perfetto_writer.hpp ====
 // perfetto_writer.hpp: packets, sequences, dictionaries and clocks of a Perfetto trace; what they mean is the caller's.
 //
@@ -6953,8 +7596,7 @@ class PerfettoWriter {
     }
     packet_done();
   }
-  static constexpr std::size_t kMaxExtraCounters = 8;
-  static_assert((perfetto::kKeyCount + kMaxExtraCounters) * (2 + kMaxVarintBytes) + 128 <= kEventRoom);
+  static_assert((perfetto::kKeyCount + perfetto::kMaxExtraCounters) * (2 + kMaxVarintBytes) + 128 <= kEventRoom);
 
   // -- packets --------------------------------------------------------------------------------------------------------
 
@@ -7527,112 +8169,320 @@ class PerfettoWriter {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/run_map.hpp ====
-// run_map.hpp: an IdMap for ids that are handed out one after the other, so that neighbours lie in one cache line.
-//
-// A resource's id is looked up at each of its events, mostly soon after its neighbours'. Hashed one by one they would lie
-// all over a table; here 16 of them share a page, and only pages are hashed.
-//   RunMap places;
-//   places.insert(id, 7);
-//   places.find(id);            // 7
+// ==== thence/formats/perfetto/quarantine.hpp ====
+// quarantine.hpp: resources that have ended, until nothing late is expected of them any more.
 // Layer: formats (includes wire/ and core/ only).
 
 namespace thence {
 inline namespace THENCE_ABI {
+namespace perfetto {
 
-/// From an id, which is not 0, to a place in a table.
-///   Shape     a page of 64 bytes for each 16 ids of which at least one is there
-///   Threads   one
-///   Cost      O(1): one comparison for the pages that were used last, a look-up in an IdMap for the others; no allocation
-///             once it has grown to the peak
-///   Errors    insert may throw std::bad_alloc
-class RunMap {
+/// A queue in the order of deadlines, which come in that order.
+///   Threads   one.
+///   Cost      O(1).
+///   When full it grows.
+///   Errors    std::bad_alloc.
+class Quarantine {
  public:
-  static constexpr std::uint32_t kAbsent = IdMap::kAbsent;
+  struct Entry {
+    std::uint64_t resource = 0;
+    std::uint64_t deadline = 0;
+    std::uint32_t place = 0;
+  };
 
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Whether the first deadline lies before `now`.
+  [[nodiscard]] bool due(std::uint64_t now) const noexcept { return next_ < now; }
 
-  [[nodiscard]] std::uint32_t find(std::uint64_t id) noexcept {
-    const std::uint32_t page = page_of(id);
-    return page == kAbsent ? kAbsent : pages_[page].places[id % kIds];
+  void add(const Entry& entry) {
+    if (next_ == kNever) {
+      entries_.clear();
+      first_ = 0;
+      next_ = entry.deadline;
+    }
+    if (first_ > 4096 && first_ * 2 > entries_.size()) {
+      entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
+      first_ = 0;
+    }
+    entries_.push_back(entry);
   }
-
-  /// `id` must not be there yet.
-  void insert(std::uint64_t id, std::uint32_t place) {
-    std::uint32_t page = page_of(id);
-    if (page == kAbsent) [[unlikely]] page = add_page(id);
-    pages_[page].places[id % kIds] = place;
-    ++used_[page];
-    ++size_;
+  /// The first one, which must be there.
+  [[nodiscard]] Entry take() noexcept {
+    const Entry entry = entries_[first_++];
+    next_ = first_ == entries_.size() ? kNever : entries_[first_].deadline;
+    return entry;
   }
-
-  void erase(std::uint64_t id) noexcept {
-    const std::uint32_t page = page_of(id);
-    if (page == kAbsent || pages_[page].places[id % kIds] == kAbsent) return;
-    pages_[page].places[id % kIds] = kAbsent;
-    --size_;
-    if (--used_[page] == 0) remove_page(id, page);
+  /// The one that will be taken after `count` others; nullptr: there is none.
+  [[nodiscard]] const Entry* ahead(std::size_t count) const noexcept {
+    return entries_.size() - first_ > count ? &entries_[first_ + count] : nullptr;
   }
 
  private:
-  static constexpr std::size_t kIds = 16;     // of a page
-  static constexpr std::size_t kRecent = 64;  // pages
-  struct alignas(64) Page {
-    std::array<std::uint32_t, kIds> places;
-  };
-  struct Recent {
-    std::uint64_t key = 0;
-    std::uint32_t page = 0;
-  };
-  /// Pages are told apart by this; 0, which is no key of an IdMap, stands for none.
-  [[nodiscard]] static constexpr std::uint64_t key_of(std::uint64_t id) noexcept { return id / kIds + 1; }
-
-  [[gnu::always_inline]] [[nodiscard]] inline std::uint32_t page_of(std::uint64_t id) noexcept {
-    const std::uint64_t key = key_of(id);
-    Recent& recent = recent_[key % kRecent];
-    if (recent.key == key) [[likely]] return recent.page;
-    const std::uint32_t page = by_key_.find(key);
-    if (page != kAbsent) recent = {key, page};
-    return page;
-  }
-
-  [[gnu::noinline]] std::uint32_t add_page(std::uint64_t id) {
-    std::uint32_t page = 0;
-    if (free_.empty()) {
-      page = static_cast<std::uint32_t>(pages_.size());
-      pages_.emplace_back();
-      used_.push_back(0);
-      free_.reserve(pages_.capacity());  // so that erase never allocates
-    } else {
-      page = free_.back();
-    }
-    const std::uint64_t key = key_of(id);
-    by_key_.insert(key, page);
-    if (!free_.empty()) free_.pop_back();
-    pages_[page].places.fill(kAbsent);
-    recent_[key % kRecent] = {key, page};
-    return page;
-  }
-  [[gnu::noinline]] void remove_page(std::uint64_t id, std::uint32_t page) noexcept {
-    const std::uint64_t key = key_of(id);
-    by_key_.erase(key);
-    free_.push_back(page);
-    if (recent_[key % kRecent].key == key) recent_[key % kRecent] = {};
-  }
-
-  IdMap by_key_;
-  std::vector<Page> pages_;
-  std::vector<std::uint8_t> used_;  // ids of each page
-  std::vector<std::uint32_t> free_;
-  std::array<Recent, kRecent> recent_{};
-  std::size_t size_ = 0;
+  static constexpr std::uint64_t kNever = ~std::uint64_t{0};
+  std::vector<Entry> entries_;
+  std::size_t first_ = 0;
+  std::uint64_t next_ = kNever;  // the first one's deadline
 };
 
+}  // namespace perfetto
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/perfetto_sink.hpp ====
-// perfetto_sink.hpp: a trace as one Perfetto file (.pftrace), event by event, in memory that what is open bounds.
+// ==== thence/formats/perfetto/track_pool.hpp ====
+// track_pool.hpp: the tracks of a Perfetto trace that resources lie on, used again when their resources have ended.
+//
+// Perfetto pays for each track, so that a request that has gone leaves its tracks to the next one. A **slot** is the track of
+// a request and those below it: one for each of its resources that are open at once, by type.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// A track that resources lie on.
+struct PooledTrack {
+  std::uint64_t uuid = 0;
+  std::uint64_t free_since = 0;
+  std::uint32_t generation = 0;  // of the resources' sequence, in which it was described
+  std::uint32_t slot = 0;
+  std::uint32_t name = 0;
+  std::uint32_t next_free = IdMap::kAbsent;
+  std::uint32_t next_in_slot = IdMap::kAbsent;
+};
+
+/// A track for a request and what lies below it; the next request takes it when this one has gone.
+struct Slot {
+  /// Its tracks of one name that are free, the one free for longest first.
+  struct Free {
+    std::uint32_t name = 0;
+    std::uint32_t first = IdMap::kAbsent;
+    std::uint32_t last = IdMap::kAbsent;
+  };
+
+  PooledTrack main;
+  bool rootless = false;
+  bool main_taken = false;
+  bool leaves_open = false;  // a slice on one of its tracks has no end
+  std::uint32_t first_track = IdMap::kAbsent;
+  std::uint32_t next_free = IdMap::kAbsent;
+  std::vector<Free> free;
+
+  [[nodiscard]] Free& free_of(std::uint32_t name) {
+    for (Free& known : free) {
+      if (known.name == name) return known;
+    }
+    return free.emplace_back(Free{name});
+  }
+};
+
+/// Slots and tracks, by their places.
+///   Threads   one.
+///   Cost      O(1), but for the names of a slot's tracks, which are looked through.
+///   When full it grows.
+///   Errors    std::bad_alloc.
+class TrackPool {
+ public:
+  static constexpr std::uint32_t kNone = IdMap::kAbsent;
+
+  /// `quarantine_ns`: for how long a track that was given back is not taken again. `once`: resources have a track of their
+  /// own each, which none takes again.
+  TrackPool(std::uint64_t quarantine_ns, bool once) noexcept : quarantine_ns_(quarantine_ns), once_(once) {}
+
+  /// Before the first track: what makes uuids different from those of other traces.
+  void begin(std::uint64_t salt) noexcept { uuid_base_ = mix64(salt ^ 0x7472'61636b73u); }
+
+  /// The uuid of a new track: spread over 64 bits, and not 0.
+  [[nodiscard]] std::uint64_t next_uuid() noexcept {
+    const std::uint64_t uuid = mix64(uuid_base_ + ++made_);
+    return uuid == 0 ? 1 : uuid;
+  }
+  /// uuids that were made.
+  [[nodiscard]] std::uint64_t made() const noexcept { return made_; }
+
+  [[nodiscard]] Slot& slot(std::uint32_t place) noexcept { return slots_[place]; }
+  [[nodiscard]] PooledTrack& track(std::uint32_t place) noexcept { return tracks_[place]; }
+  void prefetch_track(std::uint32_t place) const noexcept { prefetch(&tracks_[place]); }
+
+  /// A slot for a request that begins at `time`, or for what belongs to none.
+  [[nodiscard]] std::uint32_t take_slot(bool rootless, std::uint64_t time) {
+    std::uint32_t place = first_free_slot_;
+    if (!rootless && place != kNone && slots_[place].main.free_since + quarantine_ns_ <= time) {
+      first_free_slot_ = slots_[place].next_free;
+      if (first_free_slot_ == kNone) last_free_slot_ = kNone;
+      if (once_) renew(slots_[place].main);
+    } else if (unused_slot_ != kNone) {
+      place = unused_slot_;
+      unused_slot_ = slots_[place].next_free;
+      renew(slots_[place].main);
+    } else {
+      place = static_cast<std::uint32_t>(slots_.size());
+      renew(slots_.emplace_back().main);
+    }
+    Slot& slot = slots_[place];
+    slot.rootless = rootless;
+    slot.main_taken = false;
+    slot.leaves_open = false;
+    slot.next_free = kNone;
+    return place;
+  }
+
+  /// Gives a slot back. One with an open slice never carries another request: its uuids are not used again.
+  void give_slot(std::uint32_t place, std::uint64_t time) {
+    Slot& slot = slots_[place];
+    if (!slot.leaves_open) {
+      slot.main.free_since = time;
+      if (last_free_slot_ == kNone) {
+        first_free_slot_ = place;
+      } else {
+        slots_[last_free_slot_].next_free = place;
+      }
+      last_free_slot_ = place;
+      return;
+    }
+    for (std::uint32_t at = slot.first_track; at != kNone;) {
+      const std::uint32_t next = tracks_[at].next_in_slot;
+      tracks_[at].next_free = unused_track_;
+      unused_track_ = at;
+      at = next;
+    }
+    slot.first_track = kNone;
+    slot.free.clear();
+    slot.next_free = unused_slot_;
+    unused_slot_ = place;
+  }
+
+  /// A track below a slot for a resource of the type `name`, which is created at `time`.
+  [[nodiscard]] std::uint32_t take_track(std::uint32_t slot_place, std::uint32_t name, std::uint64_t time) {
+    Slot& slot = slots_[slot_place];
+    Slot::Free& free = slot.free_of(name);
+    if (!once_ && free.first != kNone && tracks_[free.first].free_since + quarantine_ns_ <= time) {
+      const std::uint32_t place = free.first;
+      free.first = tracks_[place].next_free;
+      if (free.first == kNone) {
+        free.last = kNone;
+      } else {
+        prefetch(&tracks_[free.first]);
+      }
+      tracks_[place].next_free = kNone;
+      return place;
+    }
+    std::uint32_t place = unused_track_;
+    if (place != kNone) {
+      unused_track_ = tracks_[place].next_free;
+    } else {
+      place = static_cast<std::uint32_t>(tracks_.size());
+      tracks_.emplace_back();
+    }
+    PooledTrack& track = tracks_[place];
+    renew(track);
+    track.slot = slot_place;
+    track.name = name;
+    if (once_) return place;  // its place in the table is used again, it is not
+    track.next_in_slot = slot.first_track;
+    slot.first_track = place;
+    return place;
+  }
+
+  void give_track(std::uint32_t place, std::uint64_t time) {
+    PooledTrack& track = tracks_[place];
+    if (once_) {
+      track.next_free = unused_track_;
+      unused_track_ = place;
+      return;
+    }
+    track.free_since = time;
+    track.next_free = kNone;
+    Slot::Free& free = slots_[track.slot].free_of(track.name);
+    if (free.last == kNone) {
+      free.first = place;
+    } else {
+      tracks_[free.last].next_free = place;
+    }
+    free.last = place;
+  }
+
+ private:
+  void renew(PooledTrack& track) noexcept {
+    track = {};
+    track.uuid = next_uuid();
+  }
+
+  std::uint64_t quarantine_ns_;
+  bool once_;
+  std::uint64_t uuid_base_ = 0;
+  std::uint64_t made_ = 0;
+  std::vector<PooledTrack> tracks_;
+  std::vector<Slot> slots_;
+  std::uint32_t unused_track_ = kNone;
+  std::uint32_t first_free_slot_ = kNone;
+  std::uint32_t last_free_slot_ = kNone;
+  std::uint32_t unused_slot_ = kNone;
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/wake_table.hpp ====
+// wake_table.hpp: the wakes for which the invocation that they lead to is awaited.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// A wake. With flows it has been written; else it is held.
+struct Wake {
+  std::uint64_t root = 0;  // 0: none, or the resource says it
+  std::uint64_t at = 0;
+  std::uint64_t waker = 0;
+  std::uint64_t flow = 0;
+  std::uint32_t lane = 0;  // its place
+  Actor actor = Actor::kUnknown;
+  bool late = false;
+};
+
+/// One wake for each of 1 024 places; a resource's wake is at one place only.
+///   Shape     56 KB.
+///   Threads   one.
+///   Cost      O(1), without a branch on what other resources do.
+///   When full the place is taken: whoever puts a wake there frees it first.
+class WakeTable {
+ public:
+  static constexpr std::size_t kPlaces = 1024;  // a power of two
+
+  [[nodiscard]] static std::size_t place_of(std::uint64_t resource) noexcept { return mix64(resource) % kPlaces; }
+
+  /// The resource whose wake is at a place; 0: none is.
+  [[nodiscard]] std::uint64_t resource_at(std::size_t place) const noexcept { return resources_[place]; }
+  [[nodiscard]] bool has(std::uint64_t resource) const noexcept { return resource != 0 && resources_[place_of(resource)] == resource; }
+  [[nodiscard]] const Wake& operator[](std::size_t place) const noexcept { return wakes_[place]; }
+
+  void put(std::size_t place, std::uint64_t resource, const Wake& wake) noexcept {
+    resources_[place] = resource;
+    wakes_[place] = wake;
+    if (wake.root != 0) ++rooted_;
+  }
+  /// What was there is good until the next `put`.
+  void free(std::size_t place) noexcept {
+    resources_[place] = 0;
+    if (wakes_[place].root != 0) --rooted_;
+  }
+  /// Wakes with a root of their own.
+  [[nodiscard]] std::size_t rooted() const noexcept { return rooted_; }
+
+ private:
+  // Apart from the rest, so that the question whether a resource has a wake stays in the nearest cache.
+  std::vector<std::uint64_t> resources_ = std::vector<std::uint64_t>(kPlaces);
+  std::vector<Wake> wakes_ = std::vector<Wake>(kPlaces);
+  std::size_t rooted_ = 0;
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/perfetto_encoder.hpp ====
+// perfetto_encoder.hpp: a trace as one Perfetto file (.pftrace), event by event, in memory that what is open bounds.
 //
 // The file opens as it is in the Perfetto UI and in SQL, and a reader gets every record back from it; docs/formats.md has
 // the tables. In short:
@@ -7641,9 +8491,9 @@ class RunMap {
 //   - a request is a track under the process; below it lie its resources, on tracks by type that are taken from a pool, so
 //     that no slice ever overlaps its neighbour. Without a request: the same under "no request";
 //   - trigger, wake, settle, release, awaits and bridge are flows, one id an edge. A flow id cannot be added to a slice
-//     that is already in the file, so each end that is an invocation is an instant inside it (category "edge") at the
-//     moment of the act, written, in the past if need be, when the other end is there: no flow has one end only;
-//   - a record that has no slice to stand on is an instant (category "record") on its lane: nothing is left out.
+//     that is already in the file, so each end that is an invocation is an instant inside it at the moment of the
+//     act, written, in the past if need be, when the other end is there: no flow has one end only;
+//   - a record that has no slice to stand on is an instant on its lane: nothing is left out.
 // A resource's slice ends when it was settled (destroyed, if it never was), or when the last of its invocations ended,
 // if that is later; words.hpp has the rule. What is open when its root is sealed stays open in the picture.
 //
@@ -7698,7 +8548,11 @@ class PerfettoEncoder {
  public:
   using Options = PerfettoOptions;
 
-  explicit PerfettoEncoder(Sink& sink, const Options& options = {}) : options_(options), writer_(sink, options.writer) {
+  explicit PerfettoEncoder(Sink& sink, const Options& options = {})
+      : options_(options),
+        writer_(sink, options.writer),
+        tracks_(options.quarantine_ns, options.track_per_resource),
+        annotations_(options.max_annotation_bytes) {
     if (options_.spans == PerfettoSpans::kRequests) options_.max_depth = 0;
     cut_key_ = writer_.intern_key(perfetto::kCutKey);
   }
@@ -7709,7 +8563,7 @@ class PerfettoEncoder {
     if (begun_) return;
     begun_ = true;
     salt_ = info.salt;
-    uuid_base_ = mix64(salt_ ^ 0x7472'61636b73u);
+    tracks_.begin(salt_);
     flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
     info_process_id_ = info.process_id;
     process_name_ = info.process_name;
@@ -7797,9 +8651,9 @@ class PerfettoEncoder {
   void end(const TraceSummary& summary) {
     start();
     for (std::uint32_t index = 0; index < lanes_.size(); ++index) write_pending_exits(lanes_[index]);
-    for (std::uint32_t index = 0; index < resources_.size(); ++index) {
-      if (resources_[index].id == 0) continue;
-      if (resources_[index].life.ended()) {
+    for (std::uint32_t index = 0; index < open_.places(); ++index) {
+      if (open_[index].id == 0) continue;
+      if (open_[index].life.ended()) {
         close(index);
       } else {
         leave_open(index);
@@ -7819,17 +8673,22 @@ class PerfettoEncoder {
   [[nodiscard]] std::uint64_t bytes_refused() const noexcept { return writer_.refused(); }
   [[nodiscard]] std::uint64_t packets() const noexcept { return writer_.packets(); }
   /// Resources that are open, or ended and in quarantine.
-  [[nodiscard]] std::size_t open_resources() const noexcept { return by_id_.size(); }
+  [[nodiscard]] std::size_t open_resources() const noexcept { return open_.size(); }
   /// Tracks in use or in the pools: what a file's reader pays for.
-  [[nodiscard]] std::uint64_t tracks_made() const noexcept { return tracks_made_; }
+  [[nodiscard]] std::uint64_t tracks_made() const noexcept { return tracks_.made(); }
   /// Events with a kind that has no meaning here, or without the data that their kind needs.
   [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_; }
 
  private:
   using Key = perfetto::Key;
   using Packet = typename PerfettoWriter<Sink>::Event;
+  using Lane = perfetto::EncodedLane;
+  using Resource = perfetto::OpenResource;
+  using Root = perfetto::OpenRoot;
+  using Slot = perfetto::Slot;
+  using Wake = perfetto::Wake;
+  using Run = perfetto::RunSlice;
   static constexpr std::uint32_t kNone = IdMap::kAbsent;
-  static constexpr std::uint32_t kNever = ~std::uint32_t{0};
 
   // -- state ----------------------------------------------------------------------------------------------------------
 
@@ -7839,169 +8698,10 @@ class PerfettoEncoder {
     std::uint32_t generation = 0;
   };
 
-  struct Invocation {
-    std::uint64_t resource = 0;
-    std::uint64_t root = 0;
-    std::uint64_t begin = 0;        // as recorded
-    std::uint64_t end = 0;
-    std::uint64_t written_begin = 0;  // as written: on a lane, times never go back
-    std::uint64_t written_end = 0;
-    std::uint64_t begin_order = 0;
-    std::uint64_t end_order = 0;      // 0: has not ended
-    std::uint64_t entry = 0;          // its place among all entries, of whatever lane
-    std::uint32_t name = 0;
-    std::uint32_t generation = 0;     // of the lane's sequence in which it began
-    std::uint32_t part = 0;           // parts written before this one
-    std::uint32_t exit_lane = 0;
-    bool pause = false;
-    bool end_unknown = false;
-    bool split = false;
-  };
-
-  /// An invocation whose exit will be a record of its own: it has no slice, as too many lie around it, or its slice was
-  /// cut at a loss.
-  struct Deep {
-    std::uint64_t resource = 0;
-    std::uint64_t root = 0;
-    std::uint64_t entry = 0;
-    bool cut = false;  // its resource counts it as left
-  };
-
-  struct LaneCounter {
-    CounterId id = CounterId::kNone;
-    std::uint64_t uuid = 0;
-    std::uint32_t generation = 0;
-    std::int64_t last = 0;
-    bool whole = false;  // `last` is what the track shows
-  };
-  /// The counters that ride on the packets of a sequence.
-  struct Riders {
-    std::uint32_t generation = 0;
-    std::uint32_t count = 0;
-    std::uint8_t counters[PerfettoWriter<Sink>::kMaxExtraCounters] = {};  // index in Lane::counters
-  };
-
-  struct Lane {
-    LaneId id = LaneId::kNone;
-    std::uint32_t sequence = 0;
-    std::uint32_t generation = 0;  // in which its track was last described
-    std::uint32_t park_sequence = 0;  // kNever: none yet
-    std::uint32_t park_generation = 0;
-    std::uint32_t process = 0;
-    std::int32_t process_id = 0;
-    std::int32_t thread_id = 0;
-    std::uint64_t uuid = 0;
-    std::uint64_t park_uuid = 0;
-    std::uint64_t clock = 0;  // no slice begins or ends before this any more
-    std::uint64_t order = 0;
-    std::uint64_t last_pending_order = 0;
-    std::size_t pending = 0;  // invocations on the stack that have ended
-    std::vector<Deep> deep;
-    bool parked = false;
-    bool announce = true;
-    std::uint64_t lost = 0;
-    std::string name;
-    std::vector<Invocation> stack;
-    std::vector<LaneCounter> counters;
-    Riders riders;
-    Riders park_riders;
-  };
-
   struct CounterName {
     CounterId id;
     std::string name;
     std::string unit;
-  };
-
-  struct Track {
-    std::uint64_t uuid = 0;
-    std::uint64_t free_since = 0;
-    std::uint32_t generation = 0;
-    std::uint32_t slot = 0;
-    std::uint32_t name = 0;
-    std::uint32_t next_free = kNone;
-    std::uint32_t next_in_slot = kNone;
-  };
-
-  /// Tracks of one type in one slot that are free, the one free for longest first.
-  struct Pool {
-    std::uint32_t name = 0;
-    std::uint32_t first = kNone;
-    std::uint32_t last = kNone;
-  };
-
-  /// A track for a request and what lies below it; the next request takes it when this one has gone.
-  struct Slot {
-    Track main;
-    bool rootless = false;
-    bool main_taken = false;
-    bool leaves_open = false;
-    std::uint32_t first_track = kNone;
-    std::uint32_t next_free = kNone;
-    std::vector<Pool> pools;
-  };
-
-  struct Root {
-    std::uint64_t id = 0;
-    std::uint32_t slot = 0;
-    std::uint32_t first = kNone;  // its open resources
-    std::uint32_t running = 0;    // invocations on the lanes' stacks
-    std::uint32_t next_free = kNone;
-  };
-
-  /// At full speed those of the last 10 ms are more than a core's caches hold: two lines of cache each, and no third.
-  struct alignas(32) OpenResource {
-    std::uint64_t id = 0;  // 0: free
-    std::uint64_t created_at = 0;
-    std::uint64_t settled_at = 0;
-    std::uint64_t busy_until = 0;  // its last exit, or its finish if that is later
-    std::uint64_t destroyed_at = 0;
-    std::uint64_t settler = 0;
-    std::uint32_t settled_on = 0;
-    std::uint32_t destroyed_on = 0;
-    std::uint32_t generation = 0;  // of the resources' sequence in which its slice began
-    std::uint32_t root = 0;
-    std::uint32_t previous = kNone;  // in its root
-    std::uint32_t next = kNone;
-    std::uint32_t track = kNone;  // kNone: the slot's own
-    std::uint32_t name = 0;
-    Life life;
-    Outcome outcome = Outcome::kUnknown;
-    Actor settled_by = Actor::kUnknown;
-    bool settle_held : 1 = false;      // the settling is said by the end of the slice
-    bool destroy_written : 1 = false;  // the destruction is a record already
-    bool queued : 1 = false;
-    bool shown : 1 = true;  // it has a slice
-    bool annotated : 1 = false;
-  };
-  static_assert(sizeof(OpenResource) == 96);
-
-  /// What was heard of a resource before its creation, for as long as that may come late.
-  struct Early {
-    std::uint64_t id = 0;
-    std::uint64_t time = 0;
-    std::uint32_t lane = 0;
-    EventKind kind = EventKind::kPayload;
-    std::uint8_t flags = 0;
-  };
-  static constexpr std::size_t kMaxEarly = 512;
-
-  /// A wake for which the invocation that it leads to is awaited. With flows it has been written; else it is held.
-  struct Wake {
-    std::uint64_t root = 0;
-    std::uint64_t at = 0;
-    std::uint64_t waker = 0;
-    std::uint64_t flow = 0;
-    std::uint32_t lane = 0;  // index
-    Actor actor = Actor::kUnknown;
-    bool late = false;
-  };
-  static constexpr std::size_t kWakes = 1024;  // a power of two
-
-  struct Closing {
-    std::uint64_t id = 0;
-    std::uint64_t deadline = 0;
-    std::uint32_t index = 0;
   };
 
   // -- start ----------------------------------------------------------------------------------------------------------
@@ -8010,20 +8710,11 @@ class PerfettoEncoder {
     if (!begun_) [[unlikely]] begin({});
   }
 
-  [[nodiscard]] std::uint64_t next_uuid() noexcept {
-    ++tracks_made_;
-    return unique(uuid_base_, ++uuids_);
-  }
   /// One after the other from a base of 64 bits: unique as that is, and they compress. 0 where flows are off.
   [[nodiscard]] std::uint64_t next_flow() noexcept {
     if (!options_.flows) return 0;
     const std::uint64_t flow = flow_base_ + ++flows_;
     return flow == 0 ? flow_base_ + ++flows_ : flow;
-  }
-  /// Different for each count under one base, spread over 64 bits, and not 0.
-  [[nodiscard]] static std::uint64_t unique(std::uint64_t base, std::uint64_t count) noexcept {
-    const std::uint64_t value = mix64(base + count);
-    return value == 0 ? 1 : value;
   }
   void reach(std::uint64_t time) noexcept {
     if (time <= now_) return;
@@ -8042,7 +8733,7 @@ class PerfettoEncoder {
     for (std::uint32_t at = 0; at < processes_.size(); ++at) {
       if (processes_[at].id == id) return at;
     }
-    processes_.push_back({id, next_uuid(), 0});
+    processes_.push_back({id, tracks_.next_uuid(), 0});
     return static_cast<std::uint32_t>(processes_.size() - 1);
   }
 
@@ -8060,10 +8751,9 @@ class PerfettoEncoder {
     const auto index = static_cast<std::uint32_t>(lanes_.size());
     Lane lane;
     lane.id = id;
-    lane.uuid = next_uuid();
+    lane.uuid = tracks_.next_uuid();
     lane.process_id = info_process_id_;
     lane.sequence = writer_.open_sequence(lane.uuid);
-    lane.park_sequence = kNever;
     lane.name = id == LaneId::kNone ? "no lane" : "lane " + std::to_string(number(id));
     lanes_.push_back(std::move(lane));
     lane_by_id_.insert(number(id) + 1, index);
@@ -8127,20 +8817,20 @@ class PerfettoEncoder {
   }
 
   /// Makes the track of a resource ready for an event and returns its uuid.
-  [[gnu::always_inline]] inline std::uint64_t describe_track(const OpenResource& resource) {
+  [[gnu::always_inline]] inline std::uint64_t describe_track(const Resource& resource) {
     writer_.prepare(async_);
     if (const std::uint32_t now = writer_.generation(async_); resource.generation == now && announced_ == now) [[likely]] {
       // Its slice has begun there.
-      return resource.track == kNone ? slots_[roots_[resource.root].slot].main.uuid : tracks_[resource.track].uuid;
+      return resource.track == kNone ? slot_of(resource).main.uuid : tracks_.track(resource.track).uuid;
     }
     return describe_track_anew(resource);
   }
-  [[gnu::noinline]] std::uint64_t describe_track_anew(const OpenResource& resource) {
+  [[gnu::noinline]] std::uint64_t describe_track_anew(const Resource& resource) {
     announce_trace();
-    Slot& slot = slots_[roots_[resource.root].slot];
+    Slot& slot = slot_of(resource);
     describe_slot(slot);
     if (resource.track == kNone) return slot.main.uuid;
-    Track& track = tracks_[resource.track];
+    perfetto::PooledTrack& track = tracks_.track(resource.track);
     if (track.generation != writer_.generation(async_)) {
       track.generation = writer_.generation(async_);
       writer_.track_descriptor(async_, track.uuid, [&](ProtobufWriter& writer) {
@@ -8180,58 +8870,8 @@ class PerfettoEncoder {
   /// show an event: it comes when there is something that it is worth for, or at the end.
   static constexpr std::uint64_t kKeysAfter = 16 * 1024;
   void describe_keys() {
-    using namespace perfetto;
     keys_described_ = announced_;
-    writer_.packet(async_, [](ProtobufWriter& writer) {
-      const auto extension = writer.message(trace_packet::kExtensionDescriptor);
-      const auto set = writer.message(extension_descriptor::kExtensionSet);
-      const auto file = writer.message(file_set::kFile);
-      writer.string(file_descriptor::kName, "thence.proto");
-      writer.string(file_descriptor::kPackage, "thence");
-      const auto add_enum = [&](std::string_view name, unsigned count, auto&& spell) {
-        const auto descriptor = writer.message(file_descriptor::kEnumType);
-        writer.string(enum_descriptor::kName, name);
-        for (unsigned at = 0; at < count; ++at) {
-          const auto value = writer.message(enum_descriptor::kValue);
-          writer.string(enum_value::kName, spell(at));
-          writer.varint(enum_value::kNumber, at);
-        }
-      };
-      add_enum("Outcome", 5, [](unsigned at) { return word(static_cast<Outcome>(at)); });
-      add_enum("Actor", 3, [](unsigned at) { return word(static_cast<Actor>(at)); });
-      add_enum("Cause", 5, [](unsigned at) { return word(static_cast<CauseKind>(at)); });
-      add_enum("Link", 2, [](unsigned at) { return word(static_cast<LinkKind>(at)); });
-      add_enum("Seal", 4, [](unsigned at) { return word(static_cast<SealReason>(at)); });
-      add_enum("Pause", 5, [](unsigned at) { return word(static_cast<PauseKind>(at)); });
-      add_enum("Sample", 2, [](unsigned at) { return word(static_cast<SampleKind>(at)); });
-      for (std::size_t at = 0; at < kKeyCount; ++at) {
-        const KeyInfo& key = kKeys[at];
-        const auto field = writer.message(file_descriptor::kExtension);
-        char name[64] = "thence_";
-        key.name.copy(name + 7, sizeof name - 7);
-        writer.string(field_descriptor::kName, {name, 7 + key.name.size()});
-        writer.string(field_descriptor::kExtendee, ".perfetto.protos.TrackEvent");
-        writer.varint(field_descriptor::kNumber, field_of(static_cast<perfetto::Key>(at)));
-        writer.varint(field_descriptor::kLabel, field_descriptor::kOptional);
-        const auto is_enum = [&](std::string_view type) {
-          writer.varint(field_descriptor::kType, field_descriptor::kEnum);
-          writer.string(field_descriptor::kTypeName, type);
-        };
-        switch (key.type) {
-          case KeyType::kUint: writer.varint(field_descriptor::kType, field_descriptor::kUint64); break;
-          case KeyType::kInt: writer.varint(field_descriptor::kType, field_descriptor::kInt64); break;
-          case KeyType::kBool: writer.varint(field_descriptor::kType, field_descriptor::kBool); break;
-          case KeyType::kText: writer.varint(field_descriptor::kType, field_descriptor::kString); break;
-          case KeyType::kOutcome: is_enum(".thence.Outcome"); break;
-          case KeyType::kActor: is_enum(".thence.Actor"); break;
-          case KeyType::kCause: is_enum(".thence.Cause"); break;
-          case KeyType::kLink: is_enum(".thence.Link"); break;
-          case KeyType::kSeal: is_enum(".thence.Seal"); break;
-          case KeyType::kPause: is_enum(".thence.Pause"); break;
-          case KeyType::kSample: is_enum(".thence.Sample"); break;
-        }
-      }
-    });
+    writer_.packet(async_, [](ProtobufWriter& writer) { perfetto::write_extension_descriptor(writer); });
   }
 
   [[gnu::always_inline]] inline void announce_lane(Lane& lane, std::uint64_t time) {
@@ -8292,205 +8932,17 @@ class PerfettoEncoder {
     return name;
   }
 
-  // -- tracks, slots, roots -------------------------------------------------------------------------------------------
+  // -- roots and resources --------------------------------------------------------------------------------------------
 
-  std::uint32_t take_slot(bool rootless, std::uint64_t time) {
-    std::uint32_t index = first_free_slot_;
-    if (!rootless && index != kNone && slots_[index].main.free_since + options_.quarantine_ns <= time) {
-      first_free_slot_ = slots_[index].next_free;
-      if (first_free_slot_ == kNone) last_free_slot_ = kNone;
-      if (options_.track_per_resource) {
-        slots_[index].main = {};
-        slots_[index].main.uuid = next_uuid();
-      }
-    } else if (unused_slot_ != kNone) {
-      index = unused_slot_;
-      unused_slot_ = slots_[index].next_free;
-      slots_[index].main = {};
-      slots_[index].main.uuid = next_uuid();
-    } else {
-      index = static_cast<std::uint32_t>(slots_.size());
-      slots_.emplace_back();
-      slots_[index].main.uuid = next_uuid();
-    }
-    Slot& slot = slots_[index];
-    slot.rootless = rootless;
-    slot.main_taken = false;
-    slot.leaves_open = false;
-    slot.next_free = kNone;
-    return index;
-  }
-
-  /// Gives a slot back. One with an open slice never carries another request: its uuids are not used again.
-  void give_slot(std::uint32_t index) {
-    Slot& slot = slots_[index];
-    if (!slot.leaves_open) {
-      slot.main.free_since = now_;
-      if (last_free_slot_ == kNone) {
-        first_free_slot_ = index;
-      } else {
-        slots_[last_free_slot_].next_free = index;
-      }
-      last_free_slot_ = index;
-      return;
-    }
-    for (std::uint32_t at = slot.first_track; at != kNone;) {
-      const std::uint32_t next = tracks_[at].next_in_slot;
-      tracks_[at].next_free = unused_track_;
-      unused_track_ = at;
-      at = next;
-    }
-    slot.first_track = kNone;
-    slot.pools.clear();
-    slot.next_free = unused_slot_;
-    unused_slot_ = index;
-  }
-
-  Pool& pool_of(Slot& slot, std::uint32_t name) {
-    for (Pool& pool : slot.pools) {
-      if (pool.name == name) return pool;
-    }
-    slot.pools.push_back({name, kNone, kNone});
-    return slot.pools.back();
-  }
-
-  std::uint32_t take_track(std::uint32_t slot_index, std::uint32_t name, std::uint64_t time) {
-    Slot& slot = slots_[slot_index];
-    Pool& pool = pool_of(slot, name);
-    if (!options_.track_per_resource && pool.first != kNone && tracks_[pool.first].free_since + options_.quarantine_ns <= time) {
-      const std::uint32_t index = pool.first;
-      pool.first = tracks_[index].next_free;
-      if (pool.first == kNone) {
-        pool.last = kNone;
-      } else {
-        prefetch(&tracks_[pool.first]);
-      }
-      tracks_[index].next_free = kNone;
-      return index;
-    }
-    std::uint32_t index = unused_track_;
-    if (index != kNone) {
-      unused_track_ = tracks_[index].next_free;
-      tracks_[index] = {};
-    } else {
-      index = static_cast<std::uint32_t>(tracks_.size());
-      tracks_.emplace_back();
-    }
-    Track& track = tracks_[index];
-    track.uuid = next_uuid();
-    track.slot = slot_index;
-    track.name = name;
-    if (options_.track_per_resource) return index;  // its place in the table is used again, it is not
-    track.next_in_slot = slot.first_track;
-    slot.first_track = index;
-    return index;
-  }
-
-  void give_track(std::uint32_t index, std::uint64_t time) {
-    Track& track = tracks_[index];
-    if (options_.track_per_resource) {
-      track.next_free = unused_track_;
-      unused_track_ = index;
-      return;
-    }
-    track.free_since = time;
-    track.next_free = kNone;
-    Pool& pool = pool_of(slots_[track.slot], track.name);
-    if (pool.last == kNone) {
-      pool.first = index;
-    } else {
-      tracks_[pool.last].next_free = index;
-    }
-    pool.last = index;
-  }
-
-  [[nodiscard]] std::uint32_t find_root(RootId id) noexcept {
-    // Events come in runs of one root.
-    if (last_root_key_ != number(id) + 1) {
-      const std::uint32_t index = root_by_id_.find(number(id) + 1);
-      if (index == kNone) return kNone;
-      last_root_key_ = number(id) + 1;
-      last_root_ = index;
-    }
-    return last_root_;
-  }
-
-  /// That of an event of `resource`, which mostly is the resource's own; nullptr: nothing was created of it.
-  Root* root_at(const OpenResource* resource, RootId id) noexcept {
-    if (resource != nullptr && roots_[resource->root].id == number(id)) [[likely]] return &roots_[resource->root];
-    const std::uint32_t index = find_root(id);
-    return index == kNone ? nullptr : &roots_[index];
-  }
+  /// The place of a root, which is opened where it is new.
   std::uint32_t root_of(RootId id, std::uint64_t time) {
-    std::uint32_t index = find_root(id);
-    if (index != kNone) return index;
-    index = free_root_;
-    if (index != kNone) {
-      free_root_ = roots_[index].next_free;
-      roots_[index] = {};
-    } else {
-      index = static_cast<std::uint32_t>(roots_.size());
-      roots_.emplace_back();
-    }
-    roots_[index].id = number(id);
-    const std::uint32_t slot = take_slot(id == RootId::kNone, time);
-    roots_[index].slot = slot;
-    root_by_id_.insert(number(id) + 1, index);
-    return index;
+    const std::uint32_t known = open_.find_root(id);
+    return known != kNone ? known : open_.add_root(id, tracks_.take_slot(id == RootId::kNone, time));
   }
-
-  std::uint32_t new_resource(std::uint64_t id, std::uint32_t root) {
-    std::uint32_t index = free_resource_;
-    if (index != kNone) {
-      free_resource_ = resources_[index].next;
-      if (free_resource_ != kNone) prefetch(&resources_[free_resource_]);
-    } else {
-      index = static_cast<std::uint32_t>(resources_.size());
-      resources_.emplace_back();
-    }
-    OpenResource& resource = resources_[index];
-    resource = OpenResource{};
-    resource.id = id;
-    resource.root = root;
-    resource.next = roots_[root].first;
-    if (resource.next != kNone) resources_[resource.next].previous = index;
-    roots_[root].first = index;
-    by_id_.insert(id, index);
-    return index;
-  }
-
-  void free_resource(std::uint32_t index) {
-    OpenResource& resource = resources_[index];
-    by_id_.erase(resource.id);
-    if (last_found_id_ == resource.id) last_found_id_ = 0;
-    if (resource.previous != kNone) {
-      resources_[resource.previous].next = resource.next;
-    } else {
-      roots_[resource.root].first = resource.next;
-    }
-    if (resource.next != kNone) resources_[resource.next].previous = resource.previous;
-    resource.id = 0;
-    resource.next = free_resource_;
-    free_resource_ = index;
-  }
-
-  OpenResource* find(ResourceId id) noexcept {
-    if (id == ResourceId::kNone) return nullptr;
-    // Events come in runs of one resource.
-    if (last_found_id_ != number(id)) {
-      const std::uint32_t index = by_id_.find(number(id));
-      if (index == kNone) return nullptr;
-      last_found_id_ = number(id);
-      last_found_ = index;
-    }
-    return &resources_[last_found_];
-  }
-  OpenResource* find_shown(ResourceId id) noexcept {
-    OpenResource* const resource = find(id);
+  [[nodiscard]] Slot& slot_of(const Resource& resource) noexcept { return tracks_.slot(open_.root_of(resource).slot); }
+  Resource* find_shown(ResourceId id) noexcept {
+    Resource* const resource = open_.find(id);
     return resource != nullptr && resource->shown ? resource : nullptr;
-  }
-  [[nodiscard]] std::uint32_t index_of(const OpenResource& resource) const noexcept {
-    return static_cast<std::uint32_t>(&resource - resources_.data());
   }
 
   // -- events on tracks -----------------------------------------------------------------------------------------------
@@ -8503,7 +8955,7 @@ class PerfettoEncoder {
     put_name(packet, word);
     return packet;
   }
-  [[nodiscard]] Packet resource_instant(OpenResource& resource, std::uint64_t time, Word word) {
+  [[nodiscard]] Packet resource_instant(Resource& resource, std::uint64_t time, Word word) {
     const std::uint64_t track = describe_track(resource);
     Packet packet = writer_.event(async_, time, perfetto::track_event::kInstant, track);
     put_name(packet, word);
@@ -8514,7 +8966,7 @@ class PerfettoEncoder {
     packet.flow(flow);
     packet.end();
   }
-  void edge_on_resource(OpenResource& resource, std::uint64_t time, Word word, std::uint64_t flow) {
+  void edge_on_resource(Resource& resource, std::uint64_t time, Word word, std::uint64_t flow) {
     Packet packet = resource_instant(resource, time, word);
     packet.flow(flow);
     packet.end();
@@ -8549,7 +9001,7 @@ class PerfettoEncoder {
 
   void take_one(const TraceEvent& event) {
     reach(ns_of(event.time));
-    if (next_expiry_ < now_) expire();
+    if (quarantine_.due(now_)) expire();
     switch (event.kind) {
       case EventKind::kCreated: return created(event);
       case EventKind::kScheduled: return scheduled(event);
@@ -8581,7 +9033,7 @@ class PerfettoEncoder {
     const std::uint64_t time = ns_of(event.time);
     const std::uint32_t name = type_name(event.type);
     const bool shown = options_.spans != PerfettoSpans::kLanes;
-    const bool kept = find(event.resource) == nullptr && by_id_.size() < options_.max_open_resources;
+    const bool kept = open_.find(event.resource) == nullptr && open_.size() < options_.max_open_resources;
     if (!kept || !shown) {
       Packet packet = loose_record(event, Word::kCreated);
       packet.say(Key::kType, name_text(name));
@@ -8597,20 +9049,19 @@ class PerfettoEncoder {
       if (flow != 0) edge_on_lane(lane_of(event.lane), time, Word::kCreate, flow);
     }
     const std::uint32_t root = root_of(event.root, time);
-    const std::uint32_t index = new_resource(number(event.resource), root);
-    const std::uint32_t slot_index = roots_[root].slot;
-    OpenResource& resource = resources_[index];
+    const std::uint32_t slot_place = open_.root(root).slot;
+    Resource& resource = open_[open_.add(event.resource, root)];
     resource.created_at = time;
     resource.name = name;
     resource.life.type = event.type;
     resource.life.created = true;
     resource.shown = shown;
     if (shown) {
-      Slot& slot = slots_[slot_index];
+      Slot& slot = tracks_.slot(slot_place);
       if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
         slot.main_taken = true;
       } else {
-        resource.track = take_track(slot_index, name, time);
+        resource.track = tracks_.take_track(slot_place, name, time);
       }
       const std::uint64_t track = describe_track(resource);
       resource.generation = writer_.generation(async_);
@@ -8630,15 +9081,12 @@ class PerfettoEncoder {
 
   // -- wakes ----------------------------------------------------------------------------------------------------------
 
-  /// Where the wake of this resource is, if there is one: then `wake_ids_` says the resource's id there.
-  [[nodiscard]] static std::size_t wake_place(std::uint64_t id) noexcept { return mix64(id) % kWakes; }
-
   /// With flows a wake is an instant with an arrow to the invocation that follows. Without, it waits for that invocation,
   /// which says it in fewer bytes; it becomes an instant if none follows.
   void scheduled(const TraceEvent& event) {
     const std::uint64_t id = number(event.resource);
-    const std::size_t place = wake_place(id);
-    const bool awaited = id != 0 && wake_ids_[place] != id;
+    const std::size_t place = perfetto::WakeTable::place_of(id);
+    const bool awaited = id != 0 && wakes_.resource_at(place) != id;
     Wake made;
     fill(made, event);
     if (!awaited || options_.flows) {
@@ -8646,10 +9094,8 @@ class PerfettoEncoder {
       write_wake(id, made);
       if (!awaited) return;
     }
-    if (wake_ids_[place] != 0) drop_wake(place);
-    wake_ids_[place] = id;
-    wakes_[place] = made;
-    if (!options_.flows && made.root != 0) ++rooted_wakes_;
+    if (wakes_.resource_at(place) != 0) drop_wake(place);
+    wakes_.put(place, id, made);
   }
   void fill(Wake& wake, const TraceEvent& event) {
     wake.root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
@@ -8677,20 +9123,18 @@ class PerfettoEncoder {
   void drop_wake(std::size_t place) {
     const Wake& wake = wakes_[place];
     if (!options_.flows) {
-      if (wake.root != 0) --rooted_wakes_;
-      write_wake(wake_ids_[place], wake);
+      write_wake(wakes_.resource_at(place), wake);
     } else if (wake.flow != 0) {
       edge_on_lane(lanes_[wake.lane], std::max(now_, wake.at), Word::kUnheeded, wake.flow);
     }
-    wake_ids_[place] = 0;
+    wakes_.free(place);
   }
   void drop_wake_of(std::uint64_t id) {
-    const std::size_t place = wake_place(id);
-    if (wake_ids_[place] == id) [[unlikely]] drop_wake(place);
+    if (wakes_.has(id)) [[unlikely]] drop_wake(perfetto::WakeTable::place_of(id));
   }
   void write_all_wakes() {
-    for (std::size_t place = 0; place != kWakes; ++place) {
-      if (wake_ids_[place] != 0) drop_wake(place);
+    for (std::size_t place = 0; place != perfetto::WakeTable::kPlaces; ++place) {
+      if (wakes_.resource_at(place) != 0) drop_wake(place);
     }
   }
 
@@ -8698,27 +9142,24 @@ class PerfettoEncoder {
 
   void entered(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
-    OpenResource* const resource = find(event.resource);
+    Resource* const resource = open_.find(event.resource);
     const Wake* wake = nullptr;  // that this invocation says
     std::uint64_t wake_flow = 0, cause_flow = 0;
-    if (const std::size_t place = wake_place(number(event.resource));
-        event.resource != ResourceId::kNone && wake_ids_[place] == number(event.resource)) {
+    if (wakes_.has(number(event.resource))) {
+      const std::size_t place = perfetto::WakeTable::place_of(number(event.resource));
       const Wake& known = wakes_[place];
-      if (options_.flows) {
-        if (known.at <= time) {
-          wake_flow = known.flow;
-        } else {  // a flow points forward in time
-          drop_wake(place);
-        }
+      if (options_.flows && known.at > time) {  // a flow points forward in time
+        drop_wake(place);
       } else {
-        if (known.root != 0) --rooted_wakes_;
-        if (known.at <= time && !known.late && !event.late) {
+        if (options_.flows) {
+          wake_flow = known.flow;
+        } else if (known.at <= time && !known.late && !event.late) {
           wake = &known;
         } else {
           write_wake(number(event.resource), known);
         }
+        wakes_.free(place);
       }
-      wake_ids_[place] = 0;
     }
     const std::uint32_t lane_at = lane_index(event.lane);
     if (lanes_[lane_at].stack.size() >= options_.max_depth) {
@@ -8728,16 +9169,16 @@ class PerfettoEncoder {
       put_flow(packet, wake_flow);
       put_stack(packet, event);
       packet.end();
-      if (std::uint64_t exit = 0; event.late && take_early_exit(event, exit)) return;
-      add_deep(lanes_[lane_at], {number(event.resource), number(event.root), ++entries_, false});
+      if (std::uint64_t exit = 0; event.late && early_.take_exit(event, exit)) return;
+      add_loose(lanes_[lane_at], {number(event.resource), number(event.root), ++entries_, false});
       has_entered(resource, event.root);
       return;
     }
     if (options_.flows) cause_flow = cause_edge(event, resource, time);
     Lane& lane = lanes_[lane_at];
     // An exit of the same resource that is held back is to be read before this entry.
-    if (lane.pending != 0 && has_ended(lane, number(event.resource))) write_pending_exits(lane);
-    Invocation& invocation = lane.stack.emplace_back();
+    if (lane.has_pending(number(event.resource))) write_pending_exits(lane);
+    Run& invocation = lane.stack.emplace_back();
     invocation.resource = number(event.resource);
     invocation.root = number(event.root);
     invocation.entry = ++entries_;
@@ -8756,7 +9197,7 @@ class PerfettoEncoder {
     if (event.late) recall_exit(lane_at, event);
   }
   /// The end, in the past, of the arrow from what released this invocation. 0: none.
-  std::uint64_t cause_edge(const TraceEvent& event, OpenResource* resource, std::uint64_t time) {
+  std::uint64_t cause_edge(const TraceEvent& event, Resource* resource, std::uint64_t time) {
     switch (event.cause()) {
       case CauseKind::kCreated:
         if (resource != nullptr && resource->shown && resource->created_at <= time) {
@@ -8767,7 +9208,7 @@ class PerfettoEncoder {
         break;
       case CauseKind::kSettled:
       case CauseKind::kExternal:
-        if (OpenResource* cause = find_shown(event.other);
+        if (Resource* cause = find_shown(event.other);
             cause != nullptr && cause->life.settled && cause->settled_at <= time) {
           const std::uint64_t flow = next_flow();
           edge_on_resource(*cause, cause->settled_at, Word::kRelease, flow);
@@ -8783,23 +9224,12 @@ class PerfettoEncoder {
   /// gets its end in the picture, and a reader has it from there.
   void recall_exit(std::uint32_t lane_at, const TraceEvent& event) {
     std::uint64_t exit = 0;
-    if (!take_early_exit(event, exit)) return;
+    if (!early_.take_exit(event, exit)) return;
     if (Lane& lane = lanes_[lane_at]; !lane.stack.empty()) end_invocation(lane, lane.stack.size() - 1, exit, true);
   }
-  bool take_early_exit(const TraceEvent& event, std::uint64_t& time) noexcept {
-    Early* exit = nullptr;
-    for (Early& early : early_) {
-      if (early.id != number(event.resource) || early.kind != EventKind::kExited || early.time < ns_of(event.time)) continue;
-      if (exit == nullptr || early.time < exit->time) exit = &early;
-    }
-    if (exit == nullptr) return false;
-    exit->id = 0;
-    time = exit->time;
-    return true;
-  }
-  void has_entered(OpenResource* resource, RootId root_id) noexcept {
+  void has_entered(Resource* resource, RootId root_id) noexcept {
     if (resource != nullptr) ++resource->life.running;
-    if (Root* const root = root_at(resource, root_id)) ++root->running;
+    if (Root* const root = open_.find_root(resource, root_id)) ++root->running;
   }
 
   [[gnu::always_inline]] static inline void put_cause(Packet& packet, const TraceEvent& event) {
@@ -8816,35 +9246,35 @@ class PerfettoEncoder {
   void exited(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const std::uint64_t id = number(event.resource);
-    Running found = innermost(lane_index(event.lane), id, false);
+    perfetto::FoundRun found = innermost(lane_index(event.lane), id, false);
     if (found.entry == 0) {
       // A coroutine may go on elsewhere than it began.
       for (std::uint32_t other = 0; other < lanes_.size(); ++other) {
-        const Running there = innermost(other, id, false);
+        const perfetto::FoundRun there = innermost(other, id, false);
         if (there.entry > found.entry) found = there;
       }
-      if (found.entry != 0 && !found.deep) {
+      if (found.entry != 0 && !found.loose) {
         lanes_[found.lane].stack[found.at].exit_lane = static_cast<std::uint32_t>(number(event.lane));
       }
     }
-    if (found.entry != 0 && !found.deep) [[likely]] {
+    if (found.entry != 0 && !found.loose) [[likely]] {
       end_invocation(lanes_[found.lane], found.at, time, false);
       return;
     }
     loose_record(event, Word::kExited).end();
-    if (found.deep) {
-      std::vector<Deep>& deep = lanes_[found.lane].deep;
-      Invocation invocation;
+    if (found.loose) {
+      std::vector<perfetto::LooseRun>& loose = lanes_[found.lane].loose;
+      Run invocation;
       invocation.resource = id;
-      invocation.root = deep[found.at].root;
+      invocation.root = loose[found.at].root;
       invocation.end = time;
-      const bool cut = deep[found.at].cut;
-      deep.erase(deep.begin() + static_cast<std::ptrdiff_t>(found.at));
+      const bool cut = loose[found.at].cut;
+      loose.erase(loose.begin() + static_cast<std::ptrdiff_t>(found.at));
       if (!cut) return left(invocation);
     } else {
-      remember_early(event);
+      early_.add(event);
     }
-    OpenResource* resource = find(event.resource);
+    Resource* resource = open_.find(event.resource);
     if (resource == nullptr) return;
     resource->life.ran = true;
     resource->busy_until = std::max(resource->busy_until, time);
@@ -8855,13 +9285,13 @@ class PerfettoEncoder {
 
   void settled(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
-    OpenResource* const resource = find(event.resource);
+    Resource* const resource = open_.find(event.resource);
     if (resource == nullptr || !resource->shown) {
       Packet packet = loose_record(event, Word::kSettled);
       put_settle(packet, event.outcome(), event.settled_by(), number(event.other));
       put_stack(packet, event);
       packet.end();
-      if (resource == nullptr) return remember_early(event);
+      if (resource == nullptr) return early_.add(event);
       return apply_settle(*resource, event.outcome(), time);
     }
     if (!options_.flows && !event.late && !resource->life.settled && event.outcome() != Outcome::kResolved &&
@@ -8894,7 +9324,7 @@ class PerfettoEncoder {
     if (by != Actor::kUnknown) put_enum(packet, Key::kSettledBy, by);
     put_id(packet, Key::kSettler, settler);
   }
-  void write_held_settle(OpenResource& resource) {
+  void write_held_settle(Resource& resource) {
     if (!resource.settle_held) return;
     resource.settle_held = false;
     Packet packet = resource_instant(resource, resource.settled_at, Word::kSettled);
@@ -8903,7 +9333,7 @@ class PerfettoEncoder {
     put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
     packet.end();
   }
-  void apply_settle(OpenResource& resource, Outcome outcome, std::uint64_t time) {
+  void apply_settle(Resource& resource, Outcome outcome, std::uint64_t time) {
     if (outcome == Outcome::kResolved) {
       resource.life.resolved = true;
       return;
@@ -8916,7 +9346,7 @@ class PerfettoEncoder {
   }
 
   void destroyed(const TraceEvent& event) {
-    OpenResource* const resource = find(event.resource);
+    Resource* const resource = open_.find(event.resource);
     if (resource != nullptr && !resource->life.destroyed) {
       resource->life.destroyed = true;
       resource->destroyed_at = ns_of(event.time);
@@ -8930,19 +9360,19 @@ class PerfettoEncoder {
       resource->destroy_written = true;
       Packet packet = lane_instant(lane_of(static_cast<LaneId>(resource->destroyed_on)), resource->destroyed_at, Word::kDestroyed);
       packet.correlate(resource->id);
-      put_id(packet, Key::kRoot, roots_[resource->root].id);
+      put_id(packet, Key::kRoot, open_.root_of(*resource).id);
       packet.end();
     }
     loose_record(event, Word::kDestroyed).end();
-    if (resource == nullptr) return remember_early(event);
+    if (resource == nullptr) return early_.add(event);
     if (resource->life.ended()) queue(*resource);
   }
 
   void linked(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const bool bridge = event.link() == LinkKind::kBridge;
-    OpenResource* const effect = find_shown(event.resource);
-    OpenResource* const cause = find_shown(event.other);
+    Resource* const effect = find_shown(event.resource);
+    Resource* const cause = find_shown(event.other);
     std::uint64_t flow = 0;
     if (effect != nullptr && cause != nullptr && cause != effect) {
       flow = next_flow();
@@ -8970,7 +9400,7 @@ class PerfettoEncoder {
       return;
     }
     const Annotation& annotation = *event.annotation;
-    OpenResource* const resource = find_shown(event.resource);
+    Resource* const resource = find_shown(event.resource);
     if (resource != nullptr && keep_annotation(*resource, annotation)) return;
     const std::uint32_t key = writer_.intern_key(annotation.key);
     Packet packet = resource == nullptr ? loose_record(event, Word::kAnnotated)
@@ -8984,71 +9414,17 @@ class PerfettoEncoder {
     if (value.cut) packet.annotate(cut_key_, perfetto::kCutKey, Value::of(name_text));
   }
 
-  /// Kept for the end of the slice, where it becomes an argument of the slice: name number, name length (only where there
-  /// is no number), kind, cut, 8 bytes of value (a string's length), text.
-  bool keep_annotation(OpenResource& resource, const Annotation& annotation) {
-    const Value& value = annotation.value;
-    const bool text = value.kind == ValueKind::kString;
-    const std::uint32_t name = writer_.intern_key(annotation.key);
-    const std::size_t size = 20 + (name == 0 ? annotation.key.size() : 0) + (text ? value.text.size() : 0);
-    const std::uint32_t index = index_of(resource);
-    if (annotations_.size() <= index) annotations_.resize(resources_.size());
-    ByteBuffer& out = annotations_[index];
-    if (!resource.annotated) out.clear();
-    if (out.size() + size > options_.max_annotation_bytes) return false;
+  /// Kept for the end of the slice, where it becomes an argument of the slice.
+  bool keep_annotation(Resource& resource, const Annotation& annotation) {
+    if (!annotations_.add(open_.place_of(resource), !resource.annotated, writer_.intern_key(annotation.key), annotation)) return false;
     resource.annotated = true;
-    const auto key_length = static_cast<std::uint32_t>(name == 0 ? annotation.key.size() : 0);
-    std::uint64_t bits = 0;
-    switch (value.kind) {
-      case ValueKind::kString: bits = value.text.size(); break;
-      case ValueKind::kInt: bits = static_cast<std::uint64_t>(value.integer); break;
-      case ValueKind::kUint: bits = value.uinteger; break;
-      case ValueKind::kDouble: bits = std::bit_cast<std::uint64_t>(value.real); break;
-      case ValueKind::kBool: bits = value.boolean ? 1 : 0; break;
-    }
-    out.append(&name, sizeof name);
-    out.append(&key_length, sizeof key_length);
-    out.push(static_cast<std::byte>(value.kind));
-    out.push(static_cast<std::byte>(value.cut ? 1 : 0));
-    out.append(&bits, sizeof bits);
-    out.append(annotation.key.data(), key_length);
-    if (text) out.append(value.text);
     return true;
   }
-  void put_annotations(Packet& packet, OpenResource& resource) {
+  void put_annotations(Packet& packet, Resource& resource) {
     resource.annotated = false;
-    const std::string_view bytes = annotations_[index_of(resource)].text();
-    std::size_t at = 0;
-    const auto read = [&](void* to, std::size_t count) {
-      std::memcpy(to, bytes.data() + at, count);
-      at += count;
-    };
-    while (at < bytes.size()) {
-      std::uint32_t name = 0, key_length = 0;
-      std::uint8_t kind = 0, cut = 0;
-      std::uint64_t bits = 0;
-      read(&name, sizeof name);
-      read(&key_length, sizeof key_length);
-      read(&kind, 1);
-      read(&cut, 1);
-      read(&bits, sizeof bits);
-      const std::string_view in_full = bytes.substr(at, key_length);
-      at += key_length;
-      Value value;
-      value.kind = static_cast<ValueKind>(kind);
-      value.cut = cut != 0;
-      switch (value.kind) {
-        case ValueKind::kString:
-          value.text = bytes.substr(at, static_cast<std::size_t>(bits));
-          at += static_cast<std::size_t>(bits);
-          break;
-        case ValueKind::kInt: value.integer = static_cast<std::int64_t>(bits); break;
-        case ValueKind::kUint: value.uinteger = bits; break;
-        case ValueKind::kDouble: value.real = std::bit_cast<double>(bits); break;
-        case ValueKind::kBool: value.boolean = bits != 0; break;
-      }
-      put_annotation(packet, name, name == 0 ? in_full : writer_.key_text(name), value);
-    }
+    annotations_.each(open_.place_of(resource), [&](std::uint32_t key, std::string_view key_text, const Value& value) {
+      put_annotation(packet, key, key == 0 ? key_text : writer_.key_text(key), value);
+    });
   }
 
   void sampled(const TraceEvent& event) {
@@ -9069,10 +9445,10 @@ class PerfettoEncoder {
   }
 
   void root_finished(const TraceEvent& event) {
-    OpenResource* const resource = find(event.resource);
+    Resource* const resource = open_.find(event.resource);
     if (resource == nullptr || !resource->shown) {
       loose_record(event, Word::kFinished).end();
-      if (resource == nullptr) return remember_early(event);
+      if (resource == nullptr) return early_.add(event);
     } else {
       Packet packet = resource_instant(*resource, ns_of(event.time), Word::kFinished);
       packet.correlate(number(event.resource));
@@ -9089,35 +9465,35 @@ class PerfettoEncoder {
   }
 
   void root_sealed(const TraceEvent& event) {
-    const std::uint32_t index = find_root(event.root);
+    const std::uint32_t index = open_.find_root(event.root);
     if (event.root == RootId::kNone) {
       ++malformed_;
       return;
     }
     // Nothing more comes of this root: what runs of it on a lane has an end that we shall not hear.
-    if (index == kNone || roots_[index].running != 0) {
+    if (index == kNone || open_.root(index).running != 0) {
       for (Lane& lane : lanes_) {
         for (std::size_t at = lane.stack.size(); at-- != 0;) {
-          if (at < lane.stack.size() && lane.stack[at].end_order == 0 && !lane.stack[at].pause &&
+          if (at < lane.stack.size() && !lane.stack[at].ended() && !lane.stack[at].pause &&
               lane.stack[at].root == number(event.root)) {
             end_invocation(lane, at, now_, true);
           }
         }
-        std::erase_if(lane.deep, [&](const Deep& deep) { return deep.root == number(event.root); });
+        std::erase_if(lane.loose, [&](const perfetto::LooseRun& run) { return run.root == number(event.root); });
       }
     }
-    if (rooted_wakes_ != 0) {
-      for (std::size_t place = 0; place != kWakes; ++place) {
-        if (wake_ids_[place] != 0 && wakes_[place].root == number(event.root)) drop_wake(place);
+    if (!options_.flows && wakes_.rooted() != 0) {
+      for (std::size_t place = 0; place != perfetto::WakeTable::kPlaces; ++place) {
+        if (wakes_.resource_at(place) != 0 && wakes_[place].root == number(event.root)) drop_wake(place);
       }
     }
     std::uint64_t open = 0;
     std::uint64_t track = 0;
     if (index != kNone) {
-      for (std::uint32_t at = roots_[index].first; at != kNone;) {
-        const std::uint32_t next = resources_[at].next;
+      for (std::uint32_t at = open_.root(index).first; at != kNone;) {
+        const std::uint32_t next = open_[at].next;
         // An invocation whose exit went unheard is why it may still count as running.
-        if (resources_[at].life.ended()) {
+        if (open_[at].life.ended()) {
           close(at);
         } else {
           ++open;
@@ -9129,7 +9505,7 @@ class PerfettoEncoder {
     writer_.prepare(async_);
     announce_trace();
     if (index != kNone && options_.spans != PerfettoSpans::kLanes) {
-      Slot& slot = slots_[roots_[index].slot];
+      Slot& slot = tracks_.slot(open_.root(index).slot);
       describe_slot(slot);
       track = slot.main.uuid;
     } else {
@@ -9143,71 +9519,46 @@ class PerfettoEncoder {
     packet.say(Key::kOpenResources, open);
     packet.end();
     if (index == kNone) return;
-    root_by_id_.erase(number(event.root) + 1);
-    last_root_key_ = 0;
-    give_slot(roots_[index].slot);
-    roots_[index].next_free = free_root_;
-    free_root_ = index;
+    tracks_.give_slot(open_.root(index).slot, now_);
+    open_.remove_root(index);
   }
 
   // -- the end of a resource ------------------------------------------------------------------------------------------
 
-  void queue(OpenResource& resource) {
+  void queue(Resource& resource) {
     if (resource.queued) return;
     resource.queued = true;
-    if (next_expiry_ == kNoExpiry) {
-      queue_.clear();
-      queue_first_ = 0;
-      next_expiry_ = now_ + options_.quarantine_ns;
-    }
-    if (queue_first_ > 4096 && queue_first_ * 2 > queue_.size()) {
-      queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(queue_first_));
-      queue_first_ = 0;
-    }
-    queue_.push_back({resource.id, now_ + options_.quarantine_ns, index_of(resource)});
+    quarantine_.add({resource.id, now_ + options_.quarantine_ns, open_.place_of(resource)});
   }
 
   /// Ends what has been in quarantine for long enough. It was touched last that long ago: memory is asked for it some
   /// endings ahead, then for what lies behind it.
   [[gnu::noinline]] void expire() {
-    while (next_expiry_ < now_) {
-      if (queue_.size() - queue_first_ > kExpiryAhead) {
-        prefetch(&resources_[queue_[queue_first_ + kExpiryAhead].index]);
-        const OpenResource& soon = resources_[queue_[queue_first_ + kExpiryAhead / 2].index];
-        if (soon.track != kNone) prefetch(&tracks_[soon.track]);
+    while (quarantine_.due(now_)) {
+      if (const auto* const far = quarantine_.ahead(kExpiryAhead)) {
+        open_.prefetch_resource(far->place);
+        const Resource& soon = open_[quarantine_.ahead(kExpiryAhead / 2)->place];
+        if (soon.track != kNone) tracks_.prefetch_track(soon.track);
       }
-      const Closing closing = queue_[queue_first_++];
-      next_expiry_ = queue_first_ == queue_.size() ? kNoExpiry : queue_[queue_first_].deadline;
-      OpenResource& resource = resources_[closing.index];
-      if (resource.id != closing.id) continue;  // closed with its root
+      const auto ended = quarantine_.take();
+      Resource& resource = open_[ended.place];
+      if (resource.id != ended.resource) continue;  // closed with its root
       resource.queued = false;
       if (!resource.life.ended()) continue;  // entered again: queued when that ends
-      if (end_of(resource) + options_.quarantine_ns >= now_) {
+      if (resource.end() + options_.quarantine_ns >= now_) {
         queue(resource);
       } else {
-        close(closing.index);
+        close(ended.place);
       }
     }
   }
   static constexpr std::size_t kExpiryAhead = 8;
 
-  template <class T>
-  [[gnu::always_inline]] static inline void prefetch(const T* what) noexcept {
-    __builtin_prefetch(what, 1);
-    if constexpr (sizeof(T) > 64) __builtin_prefetch(reinterpret_cast<const std::byte*>(what) + 64, 1);
-  }
-
-  [[nodiscard]] static std::uint64_t end_of(const OpenResource& resource) noexcept {
-    const std::uint64_t end = std::max(resource.created_at, resource.busy_until);
-    if (resource.life.settled) return std::max(end, resource.settled_at);
-    return resource.life.destroyed && !resource.life.finished ? std::max(end, resource.destroyed_at) : end;
-  }
-
   void close(std::uint32_t index) {
-    drop_wake_of(resources_[index].id);
-    OpenResource& resource = resources_[index];
+    Resource& resource = open_[index];
+    drop_wake_of(resource.id);
     if (resource.shown) {
-      const std::uint64_t end = end_of(resource);
+      const std::uint64_t end = resource.end();
       const std::uint64_t track = describe_track(resource);
       // Who has seen a slice begin is to see it end: this sequence starts again wherever that of the beginnings does.
       if (ends_follow_ != writer_.generation(async_)) [[unlikely]] {
@@ -9222,16 +9573,16 @@ class PerfettoEncoder {
       Packet packet = writer_.event(ends_, end, perfetto::track_event::kSliceEnd, track);
       if (resource.generation != writer_.generation(async_)) {  // a file that begins here has not seen it begin
         packet.correlate(resource.id);
-        put_id(packet, Key::kRoot, roots_[resource.root].id);
+        put_id(packet, Key::kRoot, open_.root_of(resource).id);
       }
       put_last_words(packet, resource, end);
       packet.end();
-      if (resource.track != kNone) give_track(resource.track, end);
+      if (resource.track != kNone) tracks_.give_track(resource.track, end);
     }
-    free_resource(index);
+    open_.remove(index);
   }
   /// What was kept for the end of a slice, or for the moment at which it is left open.
-  void put_last_words(Packet& packet, OpenResource& resource, std::uint64_t time) {
+  void put_last_words(Packet& packet, Resource& resource, std::uint64_t time) {
     if (resource.settle_held) {
       put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
       packet.say(Key::kSettledBefore, time - resource.settled_at);
@@ -9248,34 +9599,26 @@ class PerfettoEncoder {
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
   void leave_open(std::uint32_t index) {
-    drop_wake_of(resources_[index].id);
-    OpenResource& resource = resources_[index];
+    Resource& resource = open_[index];
+    drop_wake_of(resource.id);
     if (resource.shown) {
       const std::uint64_t time = std::max({now_, resource.created_at, resource.settled_at});
       Packet packet = resource_instant(resource, time, Word::kOpen);
       packet.correlate(resource.id);
-      put_id(packet, Key::kRoot, roots_[resource.root].id);
+      put_id(packet, Key::kRoot, open_.root_of(resource).id);
       packet.say(Key::kOpen, 1);
       put_last_words(packet, resource, time);
       packet.end();
-      slots_[roots_[resource.root].slot].leaves_open = true;
-      if (options_.track_per_resource && resource.track != kNone) give_track(resource.track, time);
+      slot_of(resource).leaves_open = true;
+      if (options_.track_per_resource && resource.track != kNone) tracks_.give_track(resource.track, time);
     }
-    free_resource(index);
+    open_.remove(index);
   }
 
-  void remember_early(const TraceEvent& event) {
-    if (early_.size() < kMaxEarly) early_.resize(kMaxEarly);
-    early_[early_next_++ % kMaxEarly] = {number(event.resource), ns_of(event.time),
-                                         static_cast<std::uint32_t>(number(event.lane)), event.kind, event.flags};
-  }
-  void recall_early(OpenResource& resource) {
-    for (Early& early : early_) {
-      if (early.id != resource.id || early.time < resource.created_at) continue;
-      // An exit also waits for its enter.
-      if (early.kind != EventKind::kExited) early.id = 0;
+  void recall_early(Resource& resource) {
+    early_.recall(resource.id, resource.created_at, [&](const perfetto::EarlyEvents::Early& early) {
       if (early.kind == EventKind::kSettled) {
-        apply_settle(resource, static_cast<Outcome>(early.flags & 0xf), early.time);
+        apply_settle(resource, early.outcome(), early.time);
       } else if (early.kind == EventKind::kExited) {
         resource.life.ran = true;
         resource.busy_until = std::max(resource.busy_until, early.time);
@@ -9287,61 +9630,37 @@ class PerfettoEncoder {
         resource.life.finished = true;
         resource.busy_until = std::max(resource.busy_until, early.time);
       }
-    }
+    });
     if (resource.life.ended()) queue(resource);
   }
 
   // -- slices on a lane -----------------------------------------------------------------------------------------------
 
-  static constexpr std::size_t kMaxDeep = 4096;
+  static constexpr std::size_t kMaxLoose = 4096;
 
-  void add_deep(Lane& lane, const Deep& deep) {
-    if (lane.deep.size() == kMaxDeep) {  // the oldest one's exit was lost, most likely
-      if (!lane.deep.front().cut) {
-        Invocation invocation;
-        invocation.resource = lane.deep.front().resource;
-        invocation.root = lane.deep.front().root;
+  void add_loose(Lane& lane, const perfetto::LooseRun& run) {
+    if (lane.loose.size() == kMaxLoose) {  // the oldest one's exit was lost, most likely
+      if (!lane.loose.front().cut) {
+        Run invocation;
+        invocation.resource = lane.loose.front().resource;
+        invocation.root = lane.loose.front().root;
         invocation.end_unknown = true;
         left(invocation);
       }
-      lane.deep.erase(lane.deep.begin());
+      lane.loose.erase(lane.loose.begin());
     }
-    lane.deep.push_back(deep);
+    lane.loose.push_back(run);
   }
 
-  /// An invocation that has not ended: on the stack of its lane, or in its list of those too deep.
-  struct Running {
-    std::uint32_t lane = 0;
-    std::size_t at = 0;
-    std::uint64_t entry = 0;  // 0: none was found
-    bool deep = false;
-  };
-
-  /// The one entered last.
-  [[nodiscard]] Running innermost(std::uint32_t lane_at, std::uint64_t resource, bool pause) const noexcept {
-    const Lane& lane = lanes_[lane_at];
-    Running found;
-    for (std::size_t at = lane.stack.size(); at-- != 0;) {
-      const Invocation& invocation = lane.stack[at];
-      if (invocation.end_order == 0 && invocation.pause == pause && invocation.resource == resource) {
-        found = {lane_at, at, invocation.entry, false};
-        break;
-      }
-    }
-    for (std::size_t at = lane.deep.size(); !pause && at-- != 0;) {
-      if (lane.deep[at].resource == resource && lane.deep[at].entry > found.entry) {
-        found = {lane_at, at, lane.deep[at].entry, true};
-        break;
-      }
-    }
-    return found;
+  [[nodiscard]] perfetto::FoundRun innermost(std::uint32_t lane, std::uint64_t resource, bool pause) const noexcept {
+    return lanes_[lane].innermost(lane, resource, pause);
   }
 
   /// Opens the slice of the invocation that is on top of the lane's stack, and leaves its event open.
   [[gnu::always_inline]] [[nodiscard]] inline Packet begin_slice(Lane& lane, std::uint64_t time) {
     describe_lane(lane);
     announce_lane(lane, time);
-    Invocation& invocation = lane.stack.back();
+    Run& invocation = lane.stack.back();
     invocation.begin = time;
     invocation.written_begin = std::max(time, lane.clock);
     invocation.begin_order = ++lane.order;
@@ -9357,7 +9676,7 @@ class PerfettoEncoder {
   }
 
   void end_invocation(Lane& lane, std::size_t at, std::uint64_t time, bool unknown) {
-    Invocation& invocation = lane.stack[at];
+    Run& invocation = lane.stack[at];
     invocation.end = time;
     invocation.end_unknown = unknown;
     invocation.written_end = std::max(time, lane.clock);
@@ -9381,9 +9700,9 @@ class PerfettoEncoder {
   }
 
   /// An invocation has ended, as far as its resource and its root are concerned.
-  void left(const Invocation& invocation) {
-    OpenResource* const resource = find(static_cast<ResourceId>(invocation.resource));
-    if (Root* const root = root_at(resource, static_cast<RootId>(invocation.root)); root != nullptr && root->running != 0) {
+  void left(const Run& invocation) {
+    Resource* const resource = open_.find(static_cast<ResourceId>(invocation.resource));
+    if (Root* const root = open_.find_root(resource, static_cast<RootId>(invocation.root)); root != nullptr && root->running != 0) {
       --root->running;
     }
     if (resource == nullptr) return;
@@ -9393,18 +9712,11 @@ class PerfettoEncoder {
     if (resource->life.ended()) queue(*resource);
   }
 
-  [[nodiscard]] static bool has_ended(const Lane& lane, std::uint64_t resource) noexcept {
-    for (const Invocation& invocation : lane.stack) {
-      if (invocation.end_order != 0 && !invocation.pause && invocation.resource == resource) return true;
-    }
-    return false;
-  }
-
   /// Writes the crossings at the top of the stack if all that take part in them have ended.
   void write_resolved(Lane& lane) {
     if (lane.pending == 0) [[likely]] return;
     std::size_t first = lane.stack.size();
-    while (first != 0 && lane.stack[first - 1].end_order != 0) --first;
+    while (first != 0 && lane.stack[first - 1].ended()) --first;
     if (lane.stack.size() - first == lane.pending) write_pending_exits(lane);
   }
 
@@ -9412,23 +9724,23 @@ class PerfettoEncoder {
   void write_pending_exits(Lane& lane) {
     if (lane.pending == 0) return;
     describe_lane(lane);
-    std::vector<Invocation>& stack = lane.stack;
+    std::vector<Run>& stack = lane.stack;
     while (lane.pending != 0) {
       std::size_t at = stack.size();
       for (std::size_t other = 0; other < stack.size(); ++other) {
-        if (stack[other].end_order != 0 && (at == stack.size() || stack[other].end_order < stack[at].end_order)) at = other;
+        if (stack[other].ended() && (at == stack.size() || stack[other].end_order < stack[at].end_order)) at = other;
       }
-      const Invocation ending = stack[at];
-      const auto reaches_over = [&](const Invocation& other) { return other.begin_order < ending.end_order; };
+      const Run ending = stack[at];
+      const auto reaches_over = [&](const Run& other) { return other.begin_order < ending.end_order; };
       for (std::size_t above = stack.size(); above-- != at + 1;) {
         if (!reaches_over(stack[above])) continue;
         stack[above].split = true;
-        write_slice_end(lane, stack[above], ending.written_end, stack[above].end_order != 0);
+        write_slice_end(lane, stack[above], ending.written_end, stack[above].ended());
         ++stack[above].part;
       }
       write_slice_end(lane, ending, ending.written_end, true);
       for (std::size_t above = at + 1; above < stack.size(); ++above) {
-        const Invocation& other = stack[above];
+        const Run& other = stack[above];
         if (!reaches_over(other)) continue;
         Packet packet = writer_.event(lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
         packet.name(other.name);
@@ -9447,7 +9759,7 @@ class PerfettoEncoder {
     lane.last_pending_order = 0;
   }
 
-  void write_slice_end(Lane& lane, const Invocation& invocation, std::uint64_t time, bool end_known) {
+  void write_slice_end(Lane& lane, const Run& invocation, std::uint64_t time, bool end_known) {
     describe_lane(lane);
     announce_lane(lane, time);
     plan_riders(lane, lane.riders, lane.sequence, time);
@@ -9474,7 +9786,7 @@ class PerfettoEncoder {
     packet.end();
   }
 
-  static void put_split(Packet& packet, const Invocation& invocation) {
+  static void put_split(Packet& packet, const Run& invocation) {
     packet.say(Key::kSplit, 1);
     packet.say(Key::kPart, invocation.part);
     packet.say(Key::kInvocation, invocation.entry);
@@ -9483,7 +9795,7 @@ class PerfettoEncoder {
 
   void pause_began(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
-    Invocation& pause = lane.stack.emplace_back();
+    Run& pause = lane.stack.emplace_back();
     pause.pause = true;
     pause.entry = ++entries_;
     pause.resource = number(event.resource);
@@ -9496,7 +9808,7 @@ class PerfettoEncoder {
   }
   void pause_ended(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
-    const Running found = innermost(lane_index(event.lane), number(event.resource), true);
+    const perfetto::FoundRun found = innermost(lane_index(event.lane), number(event.resource), true);
     if (found.entry != 0) return end_invocation(lane, found.at, ns_of(event.time), false);
     Packet packet = lane_instant(lane, ns_of(event.time), Word::kPauseEnded);
     packet.say(Key::kPause, number(event.resource));
@@ -9507,8 +9819,8 @@ class PerfettoEncoder {
 
   /// The track below a lane for the time when it had nothing to run, with a sequence of its own.
   void describe_park(Lane& lane) {
-    if (lane.park_sequence == kNever) [[unlikely]] {
-      lane.park_uuid = next_uuid();
+    if (lane.park_sequence == Lane::kNoSequence) [[unlikely]] {
+      lane.park_uuid = tracks_.next_uuid();
       lane.park_sequence = writer_.open_sequence(lane.park_uuid);
     }
     writer_.prepare(lane.park_sequence);
@@ -9591,17 +9903,17 @@ class PerfettoEncoder {
     return true;
   }
   /// Which counters go on the packet of `sequence` that is about to be written at `time`.
-  [[gnu::always_inline]] inline void plan_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::always_inline]] inline void plan_riders(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, std::uint64_t time) {
     plan_.count = 0;
     if (riding_count_ != 0) [[unlikely]] plan_these_riders(lane, riders, sequence, time);
   }
-  [[gnu::noinline]] void plan_these_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::noinline]] void plan_these_riders(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, std::uint64_t time) {
     if (riding_[0]->lane != lane.id || ns_of(riding_[0]->time) != time) return;
     if (riders.generation != writer_.generation(sequence)) {
       riders = {};
       riders.generation = writer_.generation(sequence);
     }
-    const TraceEvent* taken[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
+    const TraceEvent* taken[perfetto::kMaxExtraCounters] = {};
     const TraceEvent* left[std::size(riding_)];
     std::size_t left_count = 0;
     std::uint32_t count = 0;
@@ -9621,7 +9933,7 @@ class PerfettoEncoder {
     // They are told apart by their order: those between say again what they said last.
     plan_.mask = 0;
     for (std::uint32_t place = 0; place < count; ++place) {
-      LaneCounter& counter = lane.counters[riders.counters[place]];
+      perfetto::LaneCounter& counter = lane.counters[riders.counters[place]];
       if (taken[place] == nullptr) {
         if (!counter.whole) {
           for (std::uint32_t beyond = place; beyond < count; ++beyond) {
@@ -9647,7 +9959,7 @@ class PerfettoEncoder {
     if (plan_.mask != (std::uint64_t{1} << plan_.count) - 1) packet.say(Key::kCounters, plan_.mask);
     plan_.count = 0;
   }
-  std::uint32_t rider_place(Lane& lane, Riders& riders, std::uint32_t sequence, CounterId id) {
+  std::uint32_t rider_place(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, CounterId id) {
     const std::uint32_t index = counter_index(lane, id);
     if (index > 255) return kNone;
     for (std::uint32_t place = 0; place < riders.count; ++place) {
@@ -9660,11 +9972,9 @@ class PerfettoEncoder {
     return riders.count++;
   }
   std::uint32_t counter_index(Lane& lane, CounterId id) {
-    for (std::uint32_t at = 0; at < lane.counters.size(); ++at) {
-      if (lane.counters[at].id == id) return at;
-    }
-    lane.counters.push_back({id, next_uuid(), 0, 0, false});
-    return static_cast<std::uint32_t>(lane.counters.size() - 1);
+    const std::uint32_t at = lane.find_counter(id);
+    if (at == lane.counters.size()) lane.counters.push_back({id, tracks_.next_uuid(), 0, 0, false});
+    return at;
   }
 
   void counted(const TraceEvent& event) {
@@ -9675,7 +9985,7 @@ class PerfettoEncoder {
     Lane& lane = lane_of(event.lane);
     describe_lane(lane);
     announce_lane(lane, ns_of(event.time));
-    LaneCounter& counter = lane.counters[counter_index(lane, event.counter)];
+    perfetto::LaneCounter& counter = lane.counters[counter_index(lane, event.counter)];
     if (counter.generation != lane.generation) {
       counter.generation = lane.generation;
       describe_counter(lane, counter, lane.sequence);
@@ -9699,7 +10009,7 @@ class PerfettoEncoder {
     }
     packet.end();
   }
-  void describe_counter(Lane& lane, const LaneCounter& counter, std::uint32_t sequence) {
+  void describe_counter(Lane& lane, const perfetto::LaneCounter& counter, std::uint32_t sequence) {
     writer_.track_descriptor(sequence, counter.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       const CounterName* known = nullptr;
@@ -9724,18 +10034,18 @@ class PerfettoEncoder {
     // Whatever runs may have ended among what was lost. The slices are known up to here; should an exit come after all, it
     // is a record of its own.
     for (std::size_t at = lane.stack.size(); at-- != 0;) {
-      if (at < lane.stack.size() && lane.stack[at].end_order == 0) {
-        const Invocation& cut = lane.stack[at];
-        if (!cut.pause) add_deep(lane, {cut.resource, cut.root, cut.entry, true});
+      if (at < lane.stack.size() && !lane.stack[at].ended()) {
+        const Run& cut = lane.stack[at];
+        if (!cut.pause) add_loose(lane, {cut.resource, cut.root, cut.entry, true});
         end_invocation(lane, at, ns_of(range.first), true);
       }
     }
-    for (Deep& deep : lane.deep) {
-      if (deep.cut) continue;
-      deep.cut = true;
-      Invocation invocation;
-      invocation.resource = deep.resource;
-      invocation.root = deep.root;
+    for (perfetto::LooseRun& run : lane.loose) {
+      if (run.cut) continue;
+      run.cut = true;
+      Run invocation;
+      invocation.resource = run.resource;
+      invocation.root = run.root;
       invocation.end = ns_of(range.first);
       invocation.end_unknown = true;
       left(invocation);
@@ -9794,7 +10104,7 @@ class PerfettoEncoder {
       map(ends_, 0);
       for (std::size_t at = 0; at < lanes_.size(); ++at) {
         map(lanes_[at].sequence, at + 1);
-        if (lanes_[at].park_sequence != kNever) map(lanes_[at].park_sequence, at + 1);
+        if (lanes_[at].park_sequence != Lane::kNoSequence) map(lanes_[at].park_sequence, at + 1);
       }
     });
   }
@@ -9843,11 +10153,8 @@ class PerfettoEncoder {
   bool begun_ = false;
   bool stats_due_ = false;
   std::uint64_t salt_ = 0;
-  std::uint64_t uuid_base_ = 0;
   std::uint64_t flow_base_ = 0;
-  std::uint64_t uuids_ = 0;
   std::uint64_t flows_ = 0;
-  std::uint64_t tracks_made_ = 0;
   std::uint64_t malformed_ = 0;
   std::uint64_t now_ = 0;
   std::uint64_t entries_ = 0;
@@ -9861,12 +10168,9 @@ class PerfettoEncoder {
   std::uint32_t keys_described_ = 0;  // the generation in which they were
   ClockSnapshot clocks_;  // the last one, for those who come late
   std::uint32_t cut_key_ = 0;
-  std::uint64_t rooted_wakes_ = 0;  // held, of resources that are not known, by root
-  // Apart from the rest, so that the question whether a resource has one stays in the nearest cache.
-  std::vector<std::uint64_t> wake_ids_ = std::vector<std::uint64_t>(kWakes);  // 0: free
-  std::vector<Wake> wakes_ = std::vector<Wake>(kWakes);
+  perfetto::WakeTable wakes_;
   struct Plan {
-    std::int64_t values[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
+    std::int64_t values[perfetto::kMaxExtraCounters] = {};
     std::uint64_t mask = 0;  // which of them are samples
     std::uint32_t count = 0;
   } plan_;
@@ -9881,29 +10185,11 @@ class PerfettoEncoder {
   IdMap lane_by_id_;
   std::uint64_t last_lane_key_ = 0;  // its number and one more
   std::uint32_t last_lane_ = 0;
-  std::vector<Track> tracks_;
-  std::uint32_t unused_track_ = kNone;
-  std::vector<Slot> slots_;
-  std::uint32_t first_free_slot_ = kNone;
-  std::uint32_t last_free_slot_ = kNone;
-  std::uint32_t unused_slot_ = kNone;
-  std::vector<Root> roots_;
-  std::uint32_t free_root_ = kNone;
-  IdMap root_by_id_;  // by its number and one more: that of no root is 0
-  std::uint64_t last_root_key_ = 0;
-  std::uint32_t last_root_ = 0;
-  std::vector<OpenResource> resources_;
-  std::vector<ByteBuffer> annotations_;  // by a resource's place, where it has any
-  std::uint32_t free_resource_ = kNone;
-  std::uint64_t last_found_id_ = 0;
-  std::uint32_t last_found_ = 0;
-  RunMap by_id_;
-  std::vector<Closing> queue_;
-  std::size_t queue_first_ = 0;
-  static constexpr std::uint64_t kNoExpiry = ~std::uint64_t{0};
-  std::uint64_t next_expiry_ = kNoExpiry;  // the first one's deadline
-  std::vector<Early> early_;
-  std::size_t early_next_ = 0;
+  perfetto::TrackPool tracks_;
+  perfetto::OpenResources open_;
+  perfetto::KeptAnnotations annotations_;
+  perfetto::Quarantine quarantine_;
+  perfetto::EarlyEvents early_;
 };
 
 }  // namespace THENCE_ABI
@@ -16812,8 +17098,6 @@ struct Sequence {
   IidTable<StoredFrame> frames;
   IidTable<std::uint32_t> stacks;  // StackId
 
-  static constexpr std::size_t kMaxExtraCounters = 8;  // Perfetto's own bound
-
   /// The writer starts again: nothing of before holds.
   void clear() {
     default_track = default_clock = 0;
@@ -17258,10 +17542,10 @@ struct EventFields {
         case track_event::kCategories: category = texts.number_of(reader.text()); break;
         case track_event::kCorrelationId: correlation = reader.varint(); break;
         case track_event::kExtraCounterValues:
-          if (extra_values.size() < Sequence::kMaxExtraCounters) extra_values.push_back(reader.varint());
+          if (extra_values.size() < kMaxExtraCounters) extra_values.push_back(reader.varint());
           break;
         case track_event::kExtraCounterTrackUuids:
-          if (extra_tracks.size() < Sequence::kMaxExtraCounters) extra_tracks.push_back(reader.varint());
+          if (extra_tracks.size() < kMaxExtraCounters) extra_tracks.push_back(reader.varint());
           break;
         case track_event::kDebugAnnotations: annotations.push_back(reader.bytes()); break;
         case track_event::kCounterValue:

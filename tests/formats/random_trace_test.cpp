@@ -11,7 +11,7 @@
 #include <string>
 
 #include "thence/formats/async_trace/json_encoder.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 
 namespace {
 

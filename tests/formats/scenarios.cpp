@@ -11,7 +11,7 @@
 #include "random_trace.hpp"
 #include "script.hpp"
 #include "thence/formats/async_trace/json_encoder.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 
 namespace {
 

@@ -15,7 +15,7 @@
 #include "thence/formats/async_trace/json_encoder.hpp"
 #include "thence/formats/async_trace/json_reader.hpp"
 #include "thence/formats/perfetto/perfetto_reader.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/formats/tokio/jsonl_reader.hpp"
 #include "thence/model/model_builder.hpp"
 #include "thence/model/replay.hpp"

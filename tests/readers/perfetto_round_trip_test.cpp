@@ -10,7 +10,7 @@
 #include "model/dump.hpp"
 #include "support/catch.hpp"
 #include "support/zlib_policies.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/formats/tokio/jsonl_reader.hpp"
 #include "thence/model/model_builder.hpp"
 #include "thence/model/replay.hpp"

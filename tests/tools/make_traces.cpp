@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "exporters/made_trace.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/session/native_symbols.hpp"
 #include "thence/wire/byte_sink.hpp"
 

@@ -9,7 +9,7 @@
 
 #include "exporters/made_trace.hpp"
 #include "support/catch.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/wire/byte_buffer.hpp"
 #include "thence/wire/byte_sink.hpp"
 #include "thence/wire/protobuf_writer.hpp"

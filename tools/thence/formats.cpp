@@ -21,7 +21,7 @@
 #include "thence/formats/folded/folded_encoder.hpp"
 #include "thence/formats/jsonl/jsonl_encoder.hpp"
 #include "thence/formats/perfetto/perfetto_reader.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/formats/svg/flame_graph.hpp"
 #include "thence/formats/tokio/jsonl_reader.hpp"
 #include "thence/wire/protobuf_reader.hpp"

@@ -15,7 +15,7 @@
 #include "output.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/folded/time_folder.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/model/model_builder.hpp"
 #include "thence/model/trace_model.hpp"
 #include "thence/session/any_sink.hpp"

@@ -27,7 +27,7 @@
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/async_trace/json_encoder.hpp"
 #include "thence/formats/loss_by_lane.hpp"
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 #include "thence/session/callback_bytes.hpp"
 #include "thence/session/file_bytes.hpp"
 #include "thence/session/rotating_files.hpp"

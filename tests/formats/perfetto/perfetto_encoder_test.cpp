@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the encoder promises of itself: memory, allocations, a sink that refuses. What the files say is checked by
 // scenarios.cpp and random_trace_test.cpp.
-#include "thence/formats/perfetto/perfetto_sink.hpp"
+#include "thence/formats/perfetto/perfetto_encoder.hpp"
 
 #include <atomic>
 #include <cstddef>

@@ -88,10 +88,10 @@ struct EventFields {
         case track_event::kCategories: category = texts.number_of(reader.text()); break;
         case track_event::kCorrelationId: correlation = reader.varint(); break;
         case track_event::kExtraCounterValues:
-          if (extra_values.size() < Sequence::kMaxExtraCounters) extra_values.push_back(reader.varint());
+          if (extra_values.size() < kMaxExtraCounters) extra_values.push_back(reader.varint());
           break;
         case track_event::kExtraCounterTrackUuids:
-          if (extra_tracks.size() < Sequence::kMaxExtraCounters) extra_tracks.push_back(reader.varint());
+          if (extra_tracks.size() < kMaxExtraCounters) extra_tracks.push_back(reader.varint());
           break;
         case track_event::kDebugAnnotations: annotations.push_back(reader.bytes()); break;
         case track_event::kCounterValue:

@@ -7,6 +7,7 @@
 // Layer: formats (includes wire/ and core/ only).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "thence/config/version.hpp"
@@ -35,6 +36,8 @@ inline constexpr std::uint64_t kDropPresent = 1, kDropBufferFull = 256;
 
 namespace packet_defaults { inline constexpr Field kTimestampClockId = 58, kTrackEventDefaults = 11; }
 namespace event_defaults { inline constexpr Field kTrackUuid = 11, kExtraCounterTrackUuids = 31; }
+/// Counters that may ride on the packets of a sequence: Perfetto's own bound.
+inline constexpr std::size_t kMaxExtraCounters = 8;
 namespace trace_uuid { inline constexpr Field kMsb = 1, kLsb = 2; }
 
 namespace track_descriptor {

@@ -188,8 +188,7 @@ class PerfettoWriter {
     }
     packet_done();
   }
-  static constexpr std::size_t kMaxExtraCounters = 8;
-  static_assert((perfetto::kKeyCount + kMaxExtraCounters) * (2 + kMaxVarintBytes) + 128 <= kEventRoom);
+  static_assert((perfetto::kKeyCount + perfetto::kMaxExtraCounters) * (2 + kMaxVarintBytes) + 128 <= kEventRoom);
 
   // -- packets --------------------------------------------------------------------------------------------------------
 

@@ -83,8 +83,6 @@ struct Sequence {
   IidTable<StoredFrame> frames;
   IidTable<std::uint32_t> stacks;  // StackId
 
-  static constexpr std::size_t kMaxExtraCounters = 8;  // Perfetto's own bound
-
   /// The writer starts again: nothing of before holds.
   void clear() {
     default_track = default_clock = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// perfetto_sink.hpp: a trace as one Perfetto file (.pftrace), event by event, in memory that what is open bounds.
+// perfetto_encoder.hpp: a trace as one Perfetto file (.pftrace), event by event, in memory that what is open bounds.
 //
 // The file opens as it is in the Perfetto UI and in SQL, and a reader gets every record back from it; docs/formats.md has
 // the tables. In short:
@@ -8,9 +8,9 @@
 //   - a request is a track under the process; below it lie its resources, on tracks by type that are taken from a pool, so
 //     that no slice ever overlaps its neighbour. Without a request: the same under "no request";
 //   - trigger, wake, settle, release, awaits and bridge are flows, one id an edge. A flow id cannot be added to a slice
-//     that is already in the file, so each end that is an invocation is an instant inside it (category "edge") at the
-//     moment of the act, written, in the past if need be, when the other end is there: no flow has one end only;
-//   - a record that has no slice to stand on is an instant (category "record") on its lane: nothing is left out.
+//     that is already in the file, so each end that is an invocation is an instant inside it at the moment of the
+//     act, written, in the past if need be, when the other end is there: no flow has one end only;
+//   - a record that has no slice to stand on is an instant on its lane: nothing is left out.
 // A resource's slice ends when it was settled (destroyed, if it never was), or when the last of its invocations ended,
 // if that is later; words.hpp has the rule. What is open when its root is sealed stays open in the picture.
 //
@@ -20,10 +20,8 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <span>
 #include <string>
@@ -37,13 +35,20 @@
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
+#include "thence/formats/perfetto/early_events.hpp"
+#include "thence/formats/perfetto/encoded_lane.hpp"
+#include "thence/formats/perfetto/extension_descriptor.hpp"
 #include "thence/formats/perfetto/fields.hpp"
+#include "thence/formats/perfetto/kept_annotations.hpp"
 #include "thence/formats/perfetto/keys.hpp"
+#include "thence/formats/perfetto/open_resources.hpp"
 #include "thence/formats/perfetto/perfetto_writer.hpp"
-#include "thence/formats/run_map.hpp"
+#include "thence/formats/perfetto/quarantine.hpp"
+#include "thence/formats/perfetto/track_pool.hpp"
+#include "thence/formats/perfetto/wake_table.hpp"
 #include "thence/formats/words.hpp"
-#include "thence/wire/byte_buffer.hpp"
 #include "thence/wire/byte_sink.hpp"
+#include "thence/wire/protobuf_writer.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -92,7 +97,11 @@ class PerfettoEncoder {
  public:
   using Options = PerfettoOptions;
 
-  explicit PerfettoEncoder(Sink& sink, const Options& options = {}) : options_(options), writer_(sink, options.writer) {
+  explicit PerfettoEncoder(Sink& sink, const Options& options = {})
+      : options_(options),
+        writer_(sink, options.writer),
+        tracks_(options.quarantine_ns, options.track_per_resource),
+        annotations_(options.max_annotation_bytes) {
     if (options_.spans == PerfettoSpans::kRequests) options_.max_depth = 0;
     cut_key_ = writer_.intern_key(perfetto::kCutKey);
   }
@@ -103,7 +112,7 @@ class PerfettoEncoder {
     if (begun_) return;
     begun_ = true;
     salt_ = info.salt;
-    uuid_base_ = mix64(salt_ ^ 0x7472'61636b73u);
+    tracks_.begin(salt_);
     flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
     info_process_id_ = info.process_id;
     process_name_ = info.process_name;
@@ -191,9 +200,9 @@ class PerfettoEncoder {
   void end(const TraceSummary& summary) {
     start();
     for (std::uint32_t index = 0; index < lanes_.size(); ++index) write_pending_exits(lanes_[index]);
-    for (std::uint32_t index = 0; index < resources_.size(); ++index) {
-      if (resources_[index].id == 0) continue;
-      if (resources_[index].life.ended()) {
+    for (std::uint32_t index = 0; index < open_.places(); ++index) {
+      if (open_[index].id == 0) continue;
+      if (open_[index].life.ended()) {
         close(index);
       } else {
         leave_open(index);
@@ -213,17 +222,22 @@ class PerfettoEncoder {
   [[nodiscard]] std::uint64_t bytes_refused() const noexcept { return writer_.refused(); }
   [[nodiscard]] std::uint64_t packets() const noexcept { return writer_.packets(); }
   /// Resources that are open, or ended and in quarantine.
-  [[nodiscard]] std::size_t open_resources() const noexcept { return by_id_.size(); }
+  [[nodiscard]] std::size_t open_resources() const noexcept { return open_.size(); }
   /// Tracks in use or in the pools: what a file's reader pays for.
-  [[nodiscard]] std::uint64_t tracks_made() const noexcept { return tracks_made_; }
+  [[nodiscard]] std::uint64_t tracks_made() const noexcept { return tracks_.made(); }
   /// Events with a kind that has no meaning here, or without the data that their kind needs.
   [[nodiscard]] std::uint64_t malformed() const noexcept { return malformed_; }
 
  private:
   using Key = perfetto::Key;
   using Packet = typename PerfettoWriter<Sink>::Event;
+  using Lane = perfetto::EncodedLane;
+  using Resource = perfetto::OpenResource;
+  using Root = perfetto::OpenRoot;
+  using Slot = perfetto::Slot;
+  using Wake = perfetto::Wake;
+  using Run = perfetto::RunSlice;
   static constexpr std::uint32_t kNone = IdMap::kAbsent;
-  static constexpr std::uint32_t kNever = ~std::uint32_t{0};
 
   // -- state ----------------------------------------------------------------------------------------------------------
 
@@ -233,169 +247,10 @@ class PerfettoEncoder {
     std::uint32_t generation = 0;
   };
 
-  struct Invocation {
-    std::uint64_t resource = 0;
-    std::uint64_t root = 0;
-    std::uint64_t begin = 0;        // as recorded
-    std::uint64_t end = 0;
-    std::uint64_t written_begin = 0;  // as written: on a lane, times never go back
-    std::uint64_t written_end = 0;
-    std::uint64_t begin_order = 0;
-    std::uint64_t end_order = 0;      // 0: has not ended
-    std::uint64_t entry = 0;          // its place among all entries, of whatever lane
-    std::uint32_t name = 0;
-    std::uint32_t generation = 0;     // of the lane's sequence in which it began
-    std::uint32_t part = 0;           // parts written before this one
-    std::uint32_t exit_lane = 0;
-    bool pause = false;
-    bool end_unknown = false;
-    bool split = false;
-  };
-
-  /// An invocation whose exit will be a record of its own: it has no slice, as too many lie around it, or its slice was
-  /// cut at a loss.
-  struct Deep {
-    std::uint64_t resource = 0;
-    std::uint64_t root = 0;
-    std::uint64_t entry = 0;
-    bool cut = false;  // its resource counts it as left
-  };
-
-  struct LaneCounter {
-    CounterId id = CounterId::kNone;
-    std::uint64_t uuid = 0;
-    std::uint32_t generation = 0;
-    std::int64_t last = 0;
-    bool whole = false;  // `last` is what the track shows
-  };
-  /// The counters that ride on the packets of a sequence.
-  struct Riders {
-    std::uint32_t generation = 0;
-    std::uint32_t count = 0;
-    std::uint8_t counters[PerfettoWriter<Sink>::kMaxExtraCounters] = {};  // index in Lane::counters
-  };
-
-  struct Lane {
-    LaneId id = LaneId::kNone;
-    std::uint32_t sequence = 0;
-    std::uint32_t generation = 0;  // in which its track was last described
-    std::uint32_t park_sequence = 0;  // kNever: none yet
-    std::uint32_t park_generation = 0;
-    std::uint32_t process = 0;
-    std::int32_t process_id = 0;
-    std::int32_t thread_id = 0;
-    std::uint64_t uuid = 0;
-    std::uint64_t park_uuid = 0;
-    std::uint64_t clock = 0;  // no slice begins or ends before this any more
-    std::uint64_t order = 0;
-    std::uint64_t last_pending_order = 0;
-    std::size_t pending = 0;  // invocations on the stack that have ended
-    std::vector<Deep> deep;
-    bool parked = false;
-    bool announce = true;
-    std::uint64_t lost = 0;
-    std::string name;
-    std::vector<Invocation> stack;
-    std::vector<LaneCounter> counters;
-    Riders riders;
-    Riders park_riders;
-  };
-
   struct CounterName {
     CounterId id;
     std::string name;
     std::string unit;
-  };
-
-  struct Track {
-    std::uint64_t uuid = 0;
-    std::uint64_t free_since = 0;
-    std::uint32_t generation = 0;
-    std::uint32_t slot = 0;
-    std::uint32_t name = 0;
-    std::uint32_t next_free = kNone;
-    std::uint32_t next_in_slot = kNone;
-  };
-
-  /// Tracks of one type in one slot that are free, the one free for longest first.
-  struct Pool {
-    std::uint32_t name = 0;
-    std::uint32_t first = kNone;
-    std::uint32_t last = kNone;
-  };
-
-  /// A track for a request and what lies below it; the next request takes it when this one has gone.
-  struct Slot {
-    Track main;
-    bool rootless = false;
-    bool main_taken = false;
-    bool leaves_open = false;
-    std::uint32_t first_track = kNone;
-    std::uint32_t next_free = kNone;
-    std::vector<Pool> pools;
-  };
-
-  struct Root {
-    std::uint64_t id = 0;
-    std::uint32_t slot = 0;
-    std::uint32_t first = kNone;  // its open resources
-    std::uint32_t running = 0;    // invocations on the lanes' stacks
-    std::uint32_t next_free = kNone;
-  };
-
-  /// At full speed those of the last 10 ms are more than a core's caches hold: two lines of cache each, and no third.
-  struct alignas(32) OpenResource {
-    std::uint64_t id = 0;  // 0: free
-    std::uint64_t created_at = 0;
-    std::uint64_t settled_at = 0;
-    std::uint64_t busy_until = 0;  // its last exit, or its finish if that is later
-    std::uint64_t destroyed_at = 0;
-    std::uint64_t settler = 0;
-    std::uint32_t settled_on = 0;
-    std::uint32_t destroyed_on = 0;
-    std::uint32_t generation = 0;  // of the resources' sequence in which its slice began
-    std::uint32_t root = 0;
-    std::uint32_t previous = kNone;  // in its root
-    std::uint32_t next = kNone;
-    std::uint32_t track = kNone;  // kNone: the slot's own
-    std::uint32_t name = 0;
-    Life life;
-    Outcome outcome = Outcome::kUnknown;
-    Actor settled_by = Actor::kUnknown;
-    bool settle_held : 1 = false;      // the settling is said by the end of the slice
-    bool destroy_written : 1 = false;  // the destruction is a record already
-    bool queued : 1 = false;
-    bool shown : 1 = true;  // it has a slice
-    bool annotated : 1 = false;
-  };
-  static_assert(sizeof(OpenResource) == 96);
-
-  /// What was heard of a resource before its creation, for as long as that may come late.
-  struct Early {
-    std::uint64_t id = 0;
-    std::uint64_t time = 0;
-    std::uint32_t lane = 0;
-    EventKind kind = EventKind::kPayload;
-    std::uint8_t flags = 0;
-  };
-  static constexpr std::size_t kMaxEarly = 512;
-
-  /// A wake for which the invocation that it leads to is awaited. With flows it has been written; else it is held.
-  struct Wake {
-    std::uint64_t root = 0;
-    std::uint64_t at = 0;
-    std::uint64_t waker = 0;
-    std::uint64_t flow = 0;
-    std::uint32_t lane = 0;  // index
-    Actor actor = Actor::kUnknown;
-    bool late = false;
-  };
-  static constexpr std::size_t kWakes = 1024;  // a power of two
-
-  struct Closing {
-    std::uint64_t id = 0;
-    std::uint64_t deadline = 0;
-    std::uint32_t index = 0;
   };
 
   // -- start ----------------------------------------------------------------------------------------------------------
@@ -404,20 +259,11 @@ class PerfettoEncoder {
     if (!begun_) [[unlikely]] begin({});
   }
 
-  [[nodiscard]] std::uint64_t next_uuid() noexcept {
-    ++tracks_made_;
-    return unique(uuid_base_, ++uuids_);
-  }
   /// One after the other from a base of 64 bits: unique as that is, and they compress. 0 where flows are off.
   [[nodiscard]] std::uint64_t next_flow() noexcept {
     if (!options_.flows) return 0;
     const std::uint64_t flow = flow_base_ + ++flows_;
     return flow == 0 ? flow_base_ + ++flows_ : flow;
-  }
-  /// Different for each count under one base, spread over 64 bits, and not 0.
-  [[nodiscard]] static std::uint64_t unique(std::uint64_t base, std::uint64_t count) noexcept {
-    const std::uint64_t value = mix64(base + count);
-    return value == 0 ? 1 : value;
   }
   void reach(std::uint64_t time) noexcept {
     if (time <= now_) return;
@@ -436,7 +282,7 @@ class PerfettoEncoder {
     for (std::uint32_t at = 0; at < processes_.size(); ++at) {
       if (processes_[at].id == id) return at;
     }
-    processes_.push_back({id, next_uuid(), 0});
+    processes_.push_back({id, tracks_.next_uuid(), 0});
     return static_cast<std::uint32_t>(processes_.size() - 1);
   }
 
@@ -454,10 +300,9 @@ class PerfettoEncoder {
     const auto index = static_cast<std::uint32_t>(lanes_.size());
     Lane lane;
     lane.id = id;
-    lane.uuid = next_uuid();
+    lane.uuid = tracks_.next_uuid();
     lane.process_id = info_process_id_;
     lane.sequence = writer_.open_sequence(lane.uuid);
-    lane.park_sequence = kNever;
     lane.name = id == LaneId::kNone ? "no lane" : "lane " + std::to_string(number(id));
     lanes_.push_back(std::move(lane));
     lane_by_id_.insert(number(id) + 1, index);
@@ -521,20 +366,20 @@ class PerfettoEncoder {
   }
 
   /// Makes the track of a resource ready for an event and returns its uuid.
-  [[gnu::always_inline]] inline std::uint64_t describe_track(const OpenResource& resource) {
+  [[gnu::always_inline]] inline std::uint64_t describe_track(const Resource& resource) {
     writer_.prepare(async_);
     if (const std::uint32_t now = writer_.generation(async_); resource.generation == now && announced_ == now) [[likely]] {
       // Its slice has begun there.
-      return resource.track == kNone ? slots_[roots_[resource.root].slot].main.uuid : tracks_[resource.track].uuid;
+      return resource.track == kNone ? slot_of(resource).main.uuid : tracks_.track(resource.track).uuid;
     }
     return describe_track_anew(resource);
   }
-  [[gnu::noinline]] std::uint64_t describe_track_anew(const OpenResource& resource) {
+  [[gnu::noinline]] std::uint64_t describe_track_anew(const Resource& resource) {
     announce_trace();
-    Slot& slot = slots_[roots_[resource.root].slot];
+    Slot& slot = slot_of(resource);
     describe_slot(slot);
     if (resource.track == kNone) return slot.main.uuid;
-    Track& track = tracks_[resource.track];
+    perfetto::PooledTrack& track = tracks_.track(resource.track);
     if (track.generation != writer_.generation(async_)) {
       track.generation = writer_.generation(async_);
       writer_.track_descriptor(async_, track.uuid, [&](ProtobufWriter& writer) {
@@ -574,58 +419,8 @@ class PerfettoEncoder {
   /// show an event: it comes when there is something that it is worth for, or at the end.
   static constexpr std::uint64_t kKeysAfter = 16 * 1024;
   void describe_keys() {
-    using namespace perfetto;
     keys_described_ = announced_;
-    writer_.packet(async_, [](ProtobufWriter& writer) {
-      const auto extension = writer.message(trace_packet::kExtensionDescriptor);
-      const auto set = writer.message(extension_descriptor::kExtensionSet);
-      const auto file = writer.message(file_set::kFile);
-      writer.string(file_descriptor::kName, "thence.proto");
-      writer.string(file_descriptor::kPackage, "thence");
-      const auto add_enum = [&](std::string_view name, unsigned count, auto&& spell) {
-        const auto descriptor = writer.message(file_descriptor::kEnumType);
-        writer.string(enum_descriptor::kName, name);
-        for (unsigned at = 0; at < count; ++at) {
-          const auto value = writer.message(enum_descriptor::kValue);
-          writer.string(enum_value::kName, spell(at));
-          writer.varint(enum_value::kNumber, at);
-        }
-      };
-      add_enum("Outcome", 5, [](unsigned at) { return word(static_cast<Outcome>(at)); });
-      add_enum("Actor", 3, [](unsigned at) { return word(static_cast<Actor>(at)); });
-      add_enum("Cause", 5, [](unsigned at) { return word(static_cast<CauseKind>(at)); });
-      add_enum("Link", 2, [](unsigned at) { return word(static_cast<LinkKind>(at)); });
-      add_enum("Seal", 4, [](unsigned at) { return word(static_cast<SealReason>(at)); });
-      add_enum("Pause", 5, [](unsigned at) { return word(static_cast<PauseKind>(at)); });
-      add_enum("Sample", 2, [](unsigned at) { return word(static_cast<SampleKind>(at)); });
-      for (std::size_t at = 0; at < kKeyCount; ++at) {
-        const KeyInfo& key = kKeys[at];
-        const auto field = writer.message(file_descriptor::kExtension);
-        char name[64] = "thence_";
-        key.name.copy(name + 7, sizeof name - 7);
-        writer.string(field_descriptor::kName, {name, 7 + key.name.size()});
-        writer.string(field_descriptor::kExtendee, ".perfetto.protos.TrackEvent");
-        writer.varint(field_descriptor::kNumber, field_of(static_cast<perfetto::Key>(at)));
-        writer.varint(field_descriptor::kLabel, field_descriptor::kOptional);
-        const auto is_enum = [&](std::string_view type) {
-          writer.varint(field_descriptor::kType, field_descriptor::kEnum);
-          writer.string(field_descriptor::kTypeName, type);
-        };
-        switch (key.type) {
-          case KeyType::kUint: writer.varint(field_descriptor::kType, field_descriptor::kUint64); break;
-          case KeyType::kInt: writer.varint(field_descriptor::kType, field_descriptor::kInt64); break;
-          case KeyType::kBool: writer.varint(field_descriptor::kType, field_descriptor::kBool); break;
-          case KeyType::kText: writer.varint(field_descriptor::kType, field_descriptor::kString); break;
-          case KeyType::kOutcome: is_enum(".thence.Outcome"); break;
-          case KeyType::kActor: is_enum(".thence.Actor"); break;
-          case KeyType::kCause: is_enum(".thence.Cause"); break;
-          case KeyType::kLink: is_enum(".thence.Link"); break;
-          case KeyType::kSeal: is_enum(".thence.Seal"); break;
-          case KeyType::kPause: is_enum(".thence.Pause"); break;
-          case KeyType::kSample: is_enum(".thence.Sample"); break;
-        }
-      }
-    });
+    writer_.packet(async_, [](ProtobufWriter& writer) { perfetto::write_extension_descriptor(writer); });
   }
 
   [[gnu::always_inline]] inline void announce_lane(Lane& lane, std::uint64_t time) {
@@ -686,205 +481,17 @@ class PerfettoEncoder {
     return name;
   }
 
-  // -- tracks, slots, roots -------------------------------------------------------------------------------------------
+  // -- roots and resources --------------------------------------------------------------------------------------------
 
-  std::uint32_t take_slot(bool rootless, std::uint64_t time) {
-    std::uint32_t index = first_free_slot_;
-    if (!rootless && index != kNone && slots_[index].main.free_since + options_.quarantine_ns <= time) {
-      first_free_slot_ = slots_[index].next_free;
-      if (first_free_slot_ == kNone) last_free_slot_ = kNone;
-      if (options_.track_per_resource) {
-        slots_[index].main = {};
-        slots_[index].main.uuid = next_uuid();
-      }
-    } else if (unused_slot_ != kNone) {
-      index = unused_slot_;
-      unused_slot_ = slots_[index].next_free;
-      slots_[index].main = {};
-      slots_[index].main.uuid = next_uuid();
-    } else {
-      index = static_cast<std::uint32_t>(slots_.size());
-      slots_.emplace_back();
-      slots_[index].main.uuid = next_uuid();
-    }
-    Slot& slot = slots_[index];
-    slot.rootless = rootless;
-    slot.main_taken = false;
-    slot.leaves_open = false;
-    slot.next_free = kNone;
-    return index;
-  }
-
-  /// Gives a slot back. One with an open slice never carries another request: its uuids are not used again.
-  void give_slot(std::uint32_t index) {
-    Slot& slot = slots_[index];
-    if (!slot.leaves_open) {
-      slot.main.free_since = now_;
-      if (last_free_slot_ == kNone) {
-        first_free_slot_ = index;
-      } else {
-        slots_[last_free_slot_].next_free = index;
-      }
-      last_free_slot_ = index;
-      return;
-    }
-    for (std::uint32_t at = slot.first_track; at != kNone;) {
-      const std::uint32_t next = tracks_[at].next_in_slot;
-      tracks_[at].next_free = unused_track_;
-      unused_track_ = at;
-      at = next;
-    }
-    slot.first_track = kNone;
-    slot.pools.clear();
-    slot.next_free = unused_slot_;
-    unused_slot_ = index;
-  }
-
-  Pool& pool_of(Slot& slot, std::uint32_t name) {
-    for (Pool& pool : slot.pools) {
-      if (pool.name == name) return pool;
-    }
-    slot.pools.push_back({name, kNone, kNone});
-    return slot.pools.back();
-  }
-
-  std::uint32_t take_track(std::uint32_t slot_index, std::uint32_t name, std::uint64_t time) {
-    Slot& slot = slots_[slot_index];
-    Pool& pool = pool_of(slot, name);
-    if (!options_.track_per_resource && pool.first != kNone && tracks_[pool.first].free_since + options_.quarantine_ns <= time) {
-      const std::uint32_t index = pool.first;
-      pool.first = tracks_[index].next_free;
-      if (pool.first == kNone) {
-        pool.last = kNone;
-      } else {
-        prefetch(&tracks_[pool.first]);
-      }
-      tracks_[index].next_free = kNone;
-      return index;
-    }
-    std::uint32_t index = unused_track_;
-    if (index != kNone) {
-      unused_track_ = tracks_[index].next_free;
-      tracks_[index] = {};
-    } else {
-      index = static_cast<std::uint32_t>(tracks_.size());
-      tracks_.emplace_back();
-    }
-    Track& track = tracks_[index];
-    track.uuid = next_uuid();
-    track.slot = slot_index;
-    track.name = name;
-    if (options_.track_per_resource) return index;  // its place in the table is used again, it is not
-    track.next_in_slot = slot.first_track;
-    slot.first_track = index;
-    return index;
-  }
-
-  void give_track(std::uint32_t index, std::uint64_t time) {
-    Track& track = tracks_[index];
-    if (options_.track_per_resource) {
-      track.next_free = unused_track_;
-      unused_track_ = index;
-      return;
-    }
-    track.free_since = time;
-    track.next_free = kNone;
-    Pool& pool = pool_of(slots_[track.slot], track.name);
-    if (pool.last == kNone) {
-      pool.first = index;
-    } else {
-      tracks_[pool.last].next_free = index;
-    }
-    pool.last = index;
-  }
-
-  [[nodiscard]] std::uint32_t find_root(RootId id) noexcept {
-    // Events come in runs of one root.
-    if (last_root_key_ != number(id) + 1) {
-      const std::uint32_t index = root_by_id_.find(number(id) + 1);
-      if (index == kNone) return kNone;
-      last_root_key_ = number(id) + 1;
-      last_root_ = index;
-    }
-    return last_root_;
-  }
-
-  /// That of an event of `resource`, which mostly is the resource's own; nullptr: nothing was created of it.
-  Root* root_at(const OpenResource* resource, RootId id) noexcept {
-    if (resource != nullptr && roots_[resource->root].id == number(id)) [[likely]] return &roots_[resource->root];
-    const std::uint32_t index = find_root(id);
-    return index == kNone ? nullptr : &roots_[index];
-  }
+  /// The place of a root, which is opened where it is new.
   std::uint32_t root_of(RootId id, std::uint64_t time) {
-    std::uint32_t index = find_root(id);
-    if (index != kNone) return index;
-    index = free_root_;
-    if (index != kNone) {
-      free_root_ = roots_[index].next_free;
-      roots_[index] = {};
-    } else {
-      index = static_cast<std::uint32_t>(roots_.size());
-      roots_.emplace_back();
-    }
-    roots_[index].id = number(id);
-    const std::uint32_t slot = take_slot(id == RootId::kNone, time);
-    roots_[index].slot = slot;
-    root_by_id_.insert(number(id) + 1, index);
-    return index;
+    const std::uint32_t known = open_.find_root(id);
+    return known != kNone ? known : open_.add_root(id, tracks_.take_slot(id == RootId::kNone, time));
   }
-
-  std::uint32_t new_resource(std::uint64_t id, std::uint32_t root) {
-    std::uint32_t index = free_resource_;
-    if (index != kNone) {
-      free_resource_ = resources_[index].next;
-      if (free_resource_ != kNone) prefetch(&resources_[free_resource_]);
-    } else {
-      index = static_cast<std::uint32_t>(resources_.size());
-      resources_.emplace_back();
-    }
-    OpenResource& resource = resources_[index];
-    resource = OpenResource{};
-    resource.id = id;
-    resource.root = root;
-    resource.next = roots_[root].first;
-    if (resource.next != kNone) resources_[resource.next].previous = index;
-    roots_[root].first = index;
-    by_id_.insert(id, index);
-    return index;
-  }
-
-  void free_resource(std::uint32_t index) {
-    OpenResource& resource = resources_[index];
-    by_id_.erase(resource.id);
-    if (last_found_id_ == resource.id) last_found_id_ = 0;
-    if (resource.previous != kNone) {
-      resources_[resource.previous].next = resource.next;
-    } else {
-      roots_[resource.root].first = resource.next;
-    }
-    if (resource.next != kNone) resources_[resource.next].previous = resource.previous;
-    resource.id = 0;
-    resource.next = free_resource_;
-    free_resource_ = index;
-  }
-
-  OpenResource* find(ResourceId id) noexcept {
-    if (id == ResourceId::kNone) return nullptr;
-    // Events come in runs of one resource.
-    if (last_found_id_ != number(id)) {
-      const std::uint32_t index = by_id_.find(number(id));
-      if (index == kNone) return nullptr;
-      last_found_id_ = number(id);
-      last_found_ = index;
-    }
-    return &resources_[last_found_];
-  }
-  OpenResource* find_shown(ResourceId id) noexcept {
-    OpenResource* const resource = find(id);
+  [[nodiscard]] Slot& slot_of(const Resource& resource) noexcept { return tracks_.slot(open_.root_of(resource).slot); }
+  Resource* find_shown(ResourceId id) noexcept {
+    Resource* const resource = open_.find(id);
     return resource != nullptr && resource->shown ? resource : nullptr;
-  }
-  [[nodiscard]] std::uint32_t index_of(const OpenResource& resource) const noexcept {
-    return static_cast<std::uint32_t>(&resource - resources_.data());
   }
 
   // -- events on tracks -----------------------------------------------------------------------------------------------
@@ -897,7 +504,7 @@ class PerfettoEncoder {
     put_name(packet, word);
     return packet;
   }
-  [[nodiscard]] Packet resource_instant(OpenResource& resource, std::uint64_t time, Word word) {
+  [[nodiscard]] Packet resource_instant(Resource& resource, std::uint64_t time, Word word) {
     const std::uint64_t track = describe_track(resource);
     Packet packet = writer_.event(async_, time, perfetto::track_event::kInstant, track);
     put_name(packet, word);
@@ -908,7 +515,7 @@ class PerfettoEncoder {
     packet.flow(flow);
     packet.end();
   }
-  void edge_on_resource(OpenResource& resource, std::uint64_t time, Word word, std::uint64_t flow) {
+  void edge_on_resource(Resource& resource, std::uint64_t time, Word word, std::uint64_t flow) {
     Packet packet = resource_instant(resource, time, word);
     packet.flow(flow);
     packet.end();
@@ -943,7 +550,7 @@ class PerfettoEncoder {
 
   void take_one(const TraceEvent& event) {
     reach(ns_of(event.time));
-    if (next_expiry_ < now_) expire();
+    if (quarantine_.due(now_)) expire();
     switch (event.kind) {
       case EventKind::kCreated: return created(event);
       case EventKind::kScheduled: return scheduled(event);
@@ -975,7 +582,7 @@ class PerfettoEncoder {
     const std::uint64_t time = ns_of(event.time);
     const std::uint32_t name = type_name(event.type);
     const bool shown = options_.spans != PerfettoSpans::kLanes;
-    const bool kept = find(event.resource) == nullptr && by_id_.size() < options_.max_open_resources;
+    const bool kept = open_.find(event.resource) == nullptr && open_.size() < options_.max_open_resources;
     if (!kept || !shown) {
       Packet packet = loose_record(event, Word::kCreated);
       packet.say(Key::kType, name_text(name));
@@ -991,20 +598,19 @@ class PerfettoEncoder {
       if (flow != 0) edge_on_lane(lane_of(event.lane), time, Word::kCreate, flow);
     }
     const std::uint32_t root = root_of(event.root, time);
-    const std::uint32_t index = new_resource(number(event.resource), root);
-    const std::uint32_t slot_index = roots_[root].slot;
-    OpenResource& resource = resources_[index];
+    const std::uint32_t slot_place = open_.root(root).slot;
+    Resource& resource = open_[open_.add(event.resource, root)];
     resource.created_at = time;
     resource.name = name;
     resource.life.type = event.type;
     resource.life.created = true;
     resource.shown = shown;
     if (shown) {
-      Slot& slot = slots_[slot_index];
+      Slot& slot = tracks_.slot(slot_place);
       if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
         slot.main_taken = true;
       } else {
-        resource.track = take_track(slot_index, name, time);
+        resource.track = tracks_.take_track(slot_place, name, time);
       }
       const std::uint64_t track = describe_track(resource);
       resource.generation = writer_.generation(async_);
@@ -1024,15 +630,12 @@ class PerfettoEncoder {
 
   // -- wakes ----------------------------------------------------------------------------------------------------------
 
-  /// Where the wake of this resource is, if there is one: then `wake_ids_` says the resource's id there.
-  [[nodiscard]] static std::size_t wake_place(std::uint64_t id) noexcept { return mix64(id) % kWakes; }
-
   /// With flows a wake is an instant with an arrow to the invocation that follows. Without, it waits for that invocation,
   /// which says it in fewer bytes; it becomes an instant if none follows.
   void scheduled(const TraceEvent& event) {
     const std::uint64_t id = number(event.resource);
-    const std::size_t place = wake_place(id);
-    const bool awaited = id != 0 && wake_ids_[place] != id;
+    const std::size_t place = perfetto::WakeTable::place_of(id);
+    const bool awaited = id != 0 && wakes_.resource_at(place) != id;
     Wake made;
     fill(made, event);
     if (!awaited || options_.flows) {
@@ -1040,10 +643,8 @@ class PerfettoEncoder {
       write_wake(id, made);
       if (!awaited) return;
     }
-    if (wake_ids_[place] != 0) drop_wake(place);
-    wake_ids_[place] = id;
-    wakes_[place] = made;
-    if (!options_.flows && made.root != 0) ++rooted_wakes_;
+    if (wakes_.resource_at(place) != 0) drop_wake(place);
+    wakes_.put(place, id, made);
   }
   void fill(Wake& wake, const TraceEvent& event) {
     wake.root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
@@ -1071,20 +672,18 @@ class PerfettoEncoder {
   void drop_wake(std::size_t place) {
     const Wake& wake = wakes_[place];
     if (!options_.flows) {
-      if (wake.root != 0) --rooted_wakes_;
-      write_wake(wake_ids_[place], wake);
+      write_wake(wakes_.resource_at(place), wake);
     } else if (wake.flow != 0) {
       edge_on_lane(lanes_[wake.lane], std::max(now_, wake.at), Word::kUnheeded, wake.flow);
     }
-    wake_ids_[place] = 0;
+    wakes_.free(place);
   }
   void drop_wake_of(std::uint64_t id) {
-    const std::size_t place = wake_place(id);
-    if (wake_ids_[place] == id) [[unlikely]] drop_wake(place);
+    if (wakes_.has(id)) [[unlikely]] drop_wake(perfetto::WakeTable::place_of(id));
   }
   void write_all_wakes() {
-    for (std::size_t place = 0; place != kWakes; ++place) {
-      if (wake_ids_[place] != 0) drop_wake(place);
+    for (std::size_t place = 0; place != perfetto::WakeTable::kPlaces; ++place) {
+      if (wakes_.resource_at(place) != 0) drop_wake(place);
     }
   }
 
@@ -1092,27 +691,24 @@ class PerfettoEncoder {
 
   void entered(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
-    OpenResource* const resource = find(event.resource);
+    Resource* const resource = open_.find(event.resource);
     const Wake* wake = nullptr;  // that this invocation says
     std::uint64_t wake_flow = 0, cause_flow = 0;
-    if (const std::size_t place = wake_place(number(event.resource));
-        event.resource != ResourceId::kNone && wake_ids_[place] == number(event.resource)) {
+    if (wakes_.has(number(event.resource))) {
+      const std::size_t place = perfetto::WakeTable::place_of(number(event.resource));
       const Wake& known = wakes_[place];
-      if (options_.flows) {
-        if (known.at <= time) {
-          wake_flow = known.flow;
-        } else {  // a flow points forward in time
-          drop_wake(place);
-        }
+      if (options_.flows && known.at > time) {  // a flow points forward in time
+        drop_wake(place);
       } else {
-        if (known.root != 0) --rooted_wakes_;
-        if (known.at <= time && !known.late && !event.late) {
+        if (options_.flows) {
+          wake_flow = known.flow;
+        } else if (known.at <= time && !known.late && !event.late) {
           wake = &known;
         } else {
           write_wake(number(event.resource), known);
         }
+        wakes_.free(place);
       }
-      wake_ids_[place] = 0;
     }
     const std::uint32_t lane_at = lane_index(event.lane);
     if (lanes_[lane_at].stack.size() >= options_.max_depth) {
@@ -1122,16 +718,16 @@ class PerfettoEncoder {
       put_flow(packet, wake_flow);
       put_stack(packet, event);
       packet.end();
-      if (std::uint64_t exit = 0; event.late && take_early_exit(event, exit)) return;
-      add_deep(lanes_[lane_at], {number(event.resource), number(event.root), ++entries_, false});
+      if (std::uint64_t exit = 0; event.late && early_.take_exit(event, exit)) return;
+      add_loose(lanes_[lane_at], {number(event.resource), number(event.root), ++entries_, false});
       has_entered(resource, event.root);
       return;
     }
     if (options_.flows) cause_flow = cause_edge(event, resource, time);
     Lane& lane = lanes_[lane_at];
     // An exit of the same resource that is held back is to be read before this entry.
-    if (lane.pending != 0 && has_ended(lane, number(event.resource))) write_pending_exits(lane);
-    Invocation& invocation = lane.stack.emplace_back();
+    if (lane.has_pending(number(event.resource))) write_pending_exits(lane);
+    Run& invocation = lane.stack.emplace_back();
     invocation.resource = number(event.resource);
     invocation.root = number(event.root);
     invocation.entry = ++entries_;
@@ -1150,7 +746,7 @@ class PerfettoEncoder {
     if (event.late) recall_exit(lane_at, event);
   }
   /// The end, in the past, of the arrow from what released this invocation. 0: none.
-  std::uint64_t cause_edge(const TraceEvent& event, OpenResource* resource, std::uint64_t time) {
+  std::uint64_t cause_edge(const TraceEvent& event, Resource* resource, std::uint64_t time) {
     switch (event.cause()) {
       case CauseKind::kCreated:
         if (resource != nullptr && resource->shown && resource->created_at <= time) {
@@ -1161,7 +757,7 @@ class PerfettoEncoder {
         break;
       case CauseKind::kSettled:
       case CauseKind::kExternal:
-        if (OpenResource* cause = find_shown(event.other);
+        if (Resource* cause = find_shown(event.other);
             cause != nullptr && cause->life.settled && cause->settled_at <= time) {
           const std::uint64_t flow = next_flow();
           edge_on_resource(*cause, cause->settled_at, Word::kRelease, flow);
@@ -1177,23 +773,12 @@ class PerfettoEncoder {
   /// gets its end in the picture, and a reader has it from there.
   void recall_exit(std::uint32_t lane_at, const TraceEvent& event) {
     std::uint64_t exit = 0;
-    if (!take_early_exit(event, exit)) return;
+    if (!early_.take_exit(event, exit)) return;
     if (Lane& lane = lanes_[lane_at]; !lane.stack.empty()) end_invocation(lane, lane.stack.size() - 1, exit, true);
   }
-  bool take_early_exit(const TraceEvent& event, std::uint64_t& time) noexcept {
-    Early* exit = nullptr;
-    for (Early& early : early_) {
-      if (early.id != number(event.resource) || early.kind != EventKind::kExited || early.time < ns_of(event.time)) continue;
-      if (exit == nullptr || early.time < exit->time) exit = &early;
-    }
-    if (exit == nullptr) return false;
-    exit->id = 0;
-    time = exit->time;
-    return true;
-  }
-  void has_entered(OpenResource* resource, RootId root_id) noexcept {
+  void has_entered(Resource* resource, RootId root_id) noexcept {
     if (resource != nullptr) ++resource->life.running;
-    if (Root* const root = root_at(resource, root_id)) ++root->running;
+    if (Root* const root = open_.find_root(resource, root_id)) ++root->running;
   }
 
   [[gnu::always_inline]] static inline void put_cause(Packet& packet, const TraceEvent& event) {
@@ -1210,35 +795,35 @@ class PerfettoEncoder {
   void exited(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const std::uint64_t id = number(event.resource);
-    Running found = innermost(lane_index(event.lane), id, false);
+    perfetto::FoundRun found = innermost(lane_index(event.lane), id, false);
     if (found.entry == 0) {
       // A coroutine may go on elsewhere than it began.
       for (std::uint32_t other = 0; other < lanes_.size(); ++other) {
-        const Running there = innermost(other, id, false);
+        const perfetto::FoundRun there = innermost(other, id, false);
         if (there.entry > found.entry) found = there;
       }
-      if (found.entry != 0 && !found.deep) {
+      if (found.entry != 0 && !found.loose) {
         lanes_[found.lane].stack[found.at].exit_lane = static_cast<std::uint32_t>(number(event.lane));
       }
     }
-    if (found.entry != 0 && !found.deep) [[likely]] {
+    if (found.entry != 0 && !found.loose) [[likely]] {
       end_invocation(lanes_[found.lane], found.at, time, false);
       return;
     }
     loose_record(event, Word::kExited).end();
-    if (found.deep) {
-      std::vector<Deep>& deep = lanes_[found.lane].deep;
-      Invocation invocation;
+    if (found.loose) {
+      std::vector<perfetto::LooseRun>& loose = lanes_[found.lane].loose;
+      Run invocation;
       invocation.resource = id;
-      invocation.root = deep[found.at].root;
+      invocation.root = loose[found.at].root;
       invocation.end = time;
-      const bool cut = deep[found.at].cut;
-      deep.erase(deep.begin() + static_cast<std::ptrdiff_t>(found.at));
+      const bool cut = loose[found.at].cut;
+      loose.erase(loose.begin() + static_cast<std::ptrdiff_t>(found.at));
       if (!cut) return left(invocation);
     } else {
-      remember_early(event);
+      early_.add(event);
     }
-    OpenResource* resource = find(event.resource);
+    Resource* resource = open_.find(event.resource);
     if (resource == nullptr) return;
     resource->life.ran = true;
     resource->busy_until = std::max(resource->busy_until, time);
@@ -1249,13 +834,13 @@ class PerfettoEncoder {
 
   void settled(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
-    OpenResource* const resource = find(event.resource);
+    Resource* const resource = open_.find(event.resource);
     if (resource == nullptr || !resource->shown) {
       Packet packet = loose_record(event, Word::kSettled);
       put_settle(packet, event.outcome(), event.settled_by(), number(event.other));
       put_stack(packet, event);
       packet.end();
-      if (resource == nullptr) return remember_early(event);
+      if (resource == nullptr) return early_.add(event);
       return apply_settle(*resource, event.outcome(), time);
     }
     if (!options_.flows && !event.late && !resource->life.settled && event.outcome() != Outcome::kResolved &&
@@ -1288,7 +873,7 @@ class PerfettoEncoder {
     if (by != Actor::kUnknown) put_enum(packet, Key::kSettledBy, by);
     put_id(packet, Key::kSettler, settler);
   }
-  void write_held_settle(OpenResource& resource) {
+  void write_held_settle(Resource& resource) {
     if (!resource.settle_held) return;
     resource.settle_held = false;
     Packet packet = resource_instant(resource, resource.settled_at, Word::kSettled);
@@ -1297,7 +882,7 @@ class PerfettoEncoder {
     put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
     packet.end();
   }
-  void apply_settle(OpenResource& resource, Outcome outcome, std::uint64_t time) {
+  void apply_settle(Resource& resource, Outcome outcome, std::uint64_t time) {
     if (outcome == Outcome::kResolved) {
       resource.life.resolved = true;
       return;
@@ -1310,7 +895,7 @@ class PerfettoEncoder {
   }
 
   void destroyed(const TraceEvent& event) {
-    OpenResource* const resource = find(event.resource);
+    Resource* const resource = open_.find(event.resource);
     if (resource != nullptr && !resource->life.destroyed) {
       resource->life.destroyed = true;
       resource->destroyed_at = ns_of(event.time);
@@ -1324,19 +909,19 @@ class PerfettoEncoder {
       resource->destroy_written = true;
       Packet packet = lane_instant(lane_of(static_cast<LaneId>(resource->destroyed_on)), resource->destroyed_at, Word::kDestroyed);
       packet.correlate(resource->id);
-      put_id(packet, Key::kRoot, roots_[resource->root].id);
+      put_id(packet, Key::kRoot, open_.root_of(*resource).id);
       packet.end();
     }
     loose_record(event, Word::kDestroyed).end();
-    if (resource == nullptr) return remember_early(event);
+    if (resource == nullptr) return early_.add(event);
     if (resource->life.ended()) queue(*resource);
   }
 
   void linked(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const bool bridge = event.link() == LinkKind::kBridge;
-    OpenResource* const effect = find_shown(event.resource);
-    OpenResource* const cause = find_shown(event.other);
+    Resource* const effect = find_shown(event.resource);
+    Resource* const cause = find_shown(event.other);
     std::uint64_t flow = 0;
     if (effect != nullptr && cause != nullptr && cause != effect) {
       flow = next_flow();
@@ -1364,7 +949,7 @@ class PerfettoEncoder {
       return;
     }
     const Annotation& annotation = *event.annotation;
-    OpenResource* const resource = find_shown(event.resource);
+    Resource* const resource = find_shown(event.resource);
     if (resource != nullptr && keep_annotation(*resource, annotation)) return;
     const std::uint32_t key = writer_.intern_key(annotation.key);
     Packet packet = resource == nullptr ? loose_record(event, Word::kAnnotated)
@@ -1378,71 +963,17 @@ class PerfettoEncoder {
     if (value.cut) packet.annotate(cut_key_, perfetto::kCutKey, Value::of(name_text));
   }
 
-  /// Kept for the end of the slice, where it becomes an argument of the slice: name number, name length (only where there
-  /// is no number), kind, cut, 8 bytes of value (a string's length), text.
-  bool keep_annotation(OpenResource& resource, const Annotation& annotation) {
-    const Value& value = annotation.value;
-    const bool text = value.kind == ValueKind::kString;
-    const std::uint32_t name = writer_.intern_key(annotation.key);
-    const std::size_t size = 20 + (name == 0 ? annotation.key.size() : 0) + (text ? value.text.size() : 0);
-    const std::uint32_t index = index_of(resource);
-    if (annotations_.size() <= index) annotations_.resize(resources_.size());
-    ByteBuffer& out = annotations_[index];
-    if (!resource.annotated) out.clear();
-    if (out.size() + size > options_.max_annotation_bytes) return false;
+  /// Kept for the end of the slice, where it becomes an argument of the slice.
+  bool keep_annotation(Resource& resource, const Annotation& annotation) {
+    if (!annotations_.add(open_.place_of(resource), !resource.annotated, writer_.intern_key(annotation.key), annotation)) return false;
     resource.annotated = true;
-    const auto key_length = static_cast<std::uint32_t>(name == 0 ? annotation.key.size() : 0);
-    std::uint64_t bits = 0;
-    switch (value.kind) {
-      case ValueKind::kString: bits = value.text.size(); break;
-      case ValueKind::kInt: bits = static_cast<std::uint64_t>(value.integer); break;
-      case ValueKind::kUint: bits = value.uinteger; break;
-      case ValueKind::kDouble: bits = std::bit_cast<std::uint64_t>(value.real); break;
-      case ValueKind::kBool: bits = value.boolean ? 1 : 0; break;
-    }
-    out.append(&name, sizeof name);
-    out.append(&key_length, sizeof key_length);
-    out.push(static_cast<std::byte>(value.kind));
-    out.push(static_cast<std::byte>(value.cut ? 1 : 0));
-    out.append(&bits, sizeof bits);
-    out.append(annotation.key.data(), key_length);
-    if (text) out.append(value.text);
     return true;
   }
-  void put_annotations(Packet& packet, OpenResource& resource) {
+  void put_annotations(Packet& packet, Resource& resource) {
     resource.annotated = false;
-    const std::string_view bytes = annotations_[index_of(resource)].text();
-    std::size_t at = 0;
-    const auto read = [&](void* to, std::size_t count) {
-      std::memcpy(to, bytes.data() + at, count);
-      at += count;
-    };
-    while (at < bytes.size()) {
-      std::uint32_t name = 0, key_length = 0;
-      std::uint8_t kind = 0, cut = 0;
-      std::uint64_t bits = 0;
-      read(&name, sizeof name);
-      read(&key_length, sizeof key_length);
-      read(&kind, 1);
-      read(&cut, 1);
-      read(&bits, sizeof bits);
-      const std::string_view in_full = bytes.substr(at, key_length);
-      at += key_length;
-      Value value;
-      value.kind = static_cast<ValueKind>(kind);
-      value.cut = cut != 0;
-      switch (value.kind) {
-        case ValueKind::kString:
-          value.text = bytes.substr(at, static_cast<std::size_t>(bits));
-          at += static_cast<std::size_t>(bits);
-          break;
-        case ValueKind::kInt: value.integer = static_cast<std::int64_t>(bits); break;
-        case ValueKind::kUint: value.uinteger = bits; break;
-        case ValueKind::kDouble: value.real = std::bit_cast<double>(bits); break;
-        case ValueKind::kBool: value.boolean = bits != 0; break;
-      }
-      put_annotation(packet, name, name == 0 ? in_full : writer_.key_text(name), value);
-    }
+    annotations_.each(open_.place_of(resource), [&](std::uint32_t key, std::string_view key_text, const Value& value) {
+      put_annotation(packet, key, key == 0 ? key_text : writer_.key_text(key), value);
+    });
   }
 
   void sampled(const TraceEvent& event) {
@@ -1463,10 +994,10 @@ class PerfettoEncoder {
   }
 
   void root_finished(const TraceEvent& event) {
-    OpenResource* const resource = find(event.resource);
+    Resource* const resource = open_.find(event.resource);
     if (resource == nullptr || !resource->shown) {
       loose_record(event, Word::kFinished).end();
-      if (resource == nullptr) return remember_early(event);
+      if (resource == nullptr) return early_.add(event);
     } else {
       Packet packet = resource_instant(*resource, ns_of(event.time), Word::kFinished);
       packet.correlate(number(event.resource));
@@ -1483,35 +1014,35 @@ class PerfettoEncoder {
   }
 
   void root_sealed(const TraceEvent& event) {
-    const std::uint32_t index = find_root(event.root);
+    const std::uint32_t index = open_.find_root(event.root);
     if (event.root == RootId::kNone) {
       ++malformed_;
       return;
     }
     // Nothing more comes of this root: what runs of it on a lane has an end that we shall not hear.
-    if (index == kNone || roots_[index].running != 0) {
+    if (index == kNone || open_.root(index).running != 0) {
       for (Lane& lane : lanes_) {
         for (std::size_t at = lane.stack.size(); at-- != 0;) {
-          if (at < lane.stack.size() && lane.stack[at].end_order == 0 && !lane.stack[at].pause &&
+          if (at < lane.stack.size() && !lane.stack[at].ended() && !lane.stack[at].pause &&
               lane.stack[at].root == number(event.root)) {
             end_invocation(lane, at, now_, true);
           }
         }
-        std::erase_if(lane.deep, [&](const Deep& deep) { return deep.root == number(event.root); });
+        std::erase_if(lane.loose, [&](const perfetto::LooseRun& run) { return run.root == number(event.root); });
       }
     }
-    if (rooted_wakes_ != 0) {
-      for (std::size_t place = 0; place != kWakes; ++place) {
-        if (wake_ids_[place] != 0 && wakes_[place].root == number(event.root)) drop_wake(place);
+    if (!options_.flows && wakes_.rooted() != 0) {
+      for (std::size_t place = 0; place != perfetto::WakeTable::kPlaces; ++place) {
+        if (wakes_.resource_at(place) != 0 && wakes_[place].root == number(event.root)) drop_wake(place);
       }
     }
     std::uint64_t open = 0;
     std::uint64_t track = 0;
     if (index != kNone) {
-      for (std::uint32_t at = roots_[index].first; at != kNone;) {
-        const std::uint32_t next = resources_[at].next;
+      for (std::uint32_t at = open_.root(index).first; at != kNone;) {
+        const std::uint32_t next = open_[at].next;
         // An invocation whose exit went unheard is why it may still count as running.
-        if (resources_[at].life.ended()) {
+        if (open_[at].life.ended()) {
           close(at);
         } else {
           ++open;
@@ -1523,7 +1054,7 @@ class PerfettoEncoder {
     writer_.prepare(async_);
     announce_trace();
     if (index != kNone && options_.spans != PerfettoSpans::kLanes) {
-      Slot& slot = slots_[roots_[index].slot];
+      Slot& slot = tracks_.slot(open_.root(index).slot);
       describe_slot(slot);
       track = slot.main.uuid;
     } else {
@@ -1537,71 +1068,46 @@ class PerfettoEncoder {
     packet.say(Key::kOpenResources, open);
     packet.end();
     if (index == kNone) return;
-    root_by_id_.erase(number(event.root) + 1);
-    last_root_key_ = 0;
-    give_slot(roots_[index].slot);
-    roots_[index].next_free = free_root_;
-    free_root_ = index;
+    tracks_.give_slot(open_.root(index).slot, now_);
+    open_.remove_root(index);
   }
 
   // -- the end of a resource ------------------------------------------------------------------------------------------
 
-  void queue(OpenResource& resource) {
+  void queue(Resource& resource) {
     if (resource.queued) return;
     resource.queued = true;
-    if (next_expiry_ == kNoExpiry) {
-      queue_.clear();
-      queue_first_ = 0;
-      next_expiry_ = now_ + options_.quarantine_ns;
-    }
-    if (queue_first_ > 4096 && queue_first_ * 2 > queue_.size()) {
-      queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(queue_first_));
-      queue_first_ = 0;
-    }
-    queue_.push_back({resource.id, now_ + options_.quarantine_ns, index_of(resource)});
+    quarantine_.add({resource.id, now_ + options_.quarantine_ns, open_.place_of(resource)});
   }
 
   /// Ends what has been in quarantine for long enough. It was touched last that long ago: memory is asked for it some
   /// endings ahead, then for what lies behind it.
   [[gnu::noinline]] void expire() {
-    while (next_expiry_ < now_) {
-      if (queue_.size() - queue_first_ > kExpiryAhead) {
-        prefetch(&resources_[queue_[queue_first_ + kExpiryAhead].index]);
-        const OpenResource& soon = resources_[queue_[queue_first_ + kExpiryAhead / 2].index];
-        if (soon.track != kNone) prefetch(&tracks_[soon.track]);
+    while (quarantine_.due(now_)) {
+      if (const auto* const far = quarantine_.ahead(kExpiryAhead)) {
+        open_.prefetch_resource(far->place);
+        const Resource& soon = open_[quarantine_.ahead(kExpiryAhead / 2)->place];
+        if (soon.track != kNone) tracks_.prefetch_track(soon.track);
       }
-      const Closing closing = queue_[queue_first_++];
-      next_expiry_ = queue_first_ == queue_.size() ? kNoExpiry : queue_[queue_first_].deadline;
-      OpenResource& resource = resources_[closing.index];
-      if (resource.id != closing.id) continue;  // closed with its root
+      const auto ended = quarantine_.take();
+      Resource& resource = open_[ended.place];
+      if (resource.id != ended.resource) continue;  // closed with its root
       resource.queued = false;
       if (!resource.life.ended()) continue;  // entered again: queued when that ends
-      if (end_of(resource) + options_.quarantine_ns >= now_) {
+      if (resource.end() + options_.quarantine_ns >= now_) {
         queue(resource);
       } else {
-        close(closing.index);
+        close(ended.place);
       }
     }
   }
   static constexpr std::size_t kExpiryAhead = 8;
 
-  template <class T>
-  [[gnu::always_inline]] static inline void prefetch(const T* what) noexcept {
-    __builtin_prefetch(what, 1);
-    if constexpr (sizeof(T) > 64) __builtin_prefetch(reinterpret_cast<const std::byte*>(what) + 64, 1);
-  }
-
-  [[nodiscard]] static std::uint64_t end_of(const OpenResource& resource) noexcept {
-    const std::uint64_t end = std::max(resource.created_at, resource.busy_until);
-    if (resource.life.settled) return std::max(end, resource.settled_at);
-    return resource.life.destroyed && !resource.life.finished ? std::max(end, resource.destroyed_at) : end;
-  }
-
   void close(std::uint32_t index) {
-    drop_wake_of(resources_[index].id);
-    OpenResource& resource = resources_[index];
+    Resource& resource = open_[index];
+    drop_wake_of(resource.id);
     if (resource.shown) {
-      const std::uint64_t end = end_of(resource);
+      const std::uint64_t end = resource.end();
       const std::uint64_t track = describe_track(resource);
       // Who has seen a slice begin is to see it end: this sequence starts again wherever that of the beginnings does.
       if (ends_follow_ != writer_.generation(async_)) [[unlikely]] {
@@ -1616,16 +1122,16 @@ class PerfettoEncoder {
       Packet packet = writer_.event(ends_, end, perfetto::track_event::kSliceEnd, track);
       if (resource.generation != writer_.generation(async_)) {  // a file that begins here has not seen it begin
         packet.correlate(resource.id);
-        put_id(packet, Key::kRoot, roots_[resource.root].id);
+        put_id(packet, Key::kRoot, open_.root_of(resource).id);
       }
       put_last_words(packet, resource, end);
       packet.end();
-      if (resource.track != kNone) give_track(resource.track, end);
+      if (resource.track != kNone) tracks_.give_track(resource.track, end);
     }
-    free_resource(index);
+    open_.remove(index);
   }
   /// What was kept for the end of a slice, or for the moment at which it is left open.
-  void put_last_words(Packet& packet, OpenResource& resource, std::uint64_t time) {
+  void put_last_words(Packet& packet, Resource& resource, std::uint64_t time) {
     if (resource.settle_held) {
       put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
       packet.say(Key::kSettledBefore, time - resource.settled_at);
@@ -1642,34 +1148,26 @@ class PerfettoEncoder {
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
   void leave_open(std::uint32_t index) {
-    drop_wake_of(resources_[index].id);
-    OpenResource& resource = resources_[index];
+    Resource& resource = open_[index];
+    drop_wake_of(resource.id);
     if (resource.shown) {
       const std::uint64_t time = std::max({now_, resource.created_at, resource.settled_at});
       Packet packet = resource_instant(resource, time, Word::kOpen);
       packet.correlate(resource.id);
-      put_id(packet, Key::kRoot, roots_[resource.root].id);
+      put_id(packet, Key::kRoot, open_.root_of(resource).id);
       packet.say(Key::kOpen, 1);
       put_last_words(packet, resource, time);
       packet.end();
-      slots_[roots_[resource.root].slot].leaves_open = true;
-      if (options_.track_per_resource && resource.track != kNone) give_track(resource.track, time);
+      slot_of(resource).leaves_open = true;
+      if (options_.track_per_resource && resource.track != kNone) tracks_.give_track(resource.track, time);
     }
-    free_resource(index);
+    open_.remove(index);
   }
 
-  void remember_early(const TraceEvent& event) {
-    if (early_.size() < kMaxEarly) early_.resize(kMaxEarly);
-    early_[early_next_++ % kMaxEarly] = {number(event.resource), ns_of(event.time),
-                                         static_cast<std::uint32_t>(number(event.lane)), event.kind, event.flags};
-  }
-  void recall_early(OpenResource& resource) {
-    for (Early& early : early_) {
-      if (early.id != resource.id || early.time < resource.created_at) continue;
-      // An exit also waits for its enter.
-      if (early.kind != EventKind::kExited) early.id = 0;
+  void recall_early(Resource& resource) {
+    early_.recall(resource.id, resource.created_at, [&](const perfetto::EarlyEvents::Early& early) {
       if (early.kind == EventKind::kSettled) {
-        apply_settle(resource, static_cast<Outcome>(early.flags & 0xf), early.time);
+        apply_settle(resource, early.outcome(), early.time);
       } else if (early.kind == EventKind::kExited) {
         resource.life.ran = true;
         resource.busy_until = std::max(resource.busy_until, early.time);
@@ -1681,61 +1179,37 @@ class PerfettoEncoder {
         resource.life.finished = true;
         resource.busy_until = std::max(resource.busy_until, early.time);
       }
-    }
+    });
     if (resource.life.ended()) queue(resource);
   }
 
   // -- slices on a lane -----------------------------------------------------------------------------------------------
 
-  static constexpr std::size_t kMaxDeep = 4096;
+  static constexpr std::size_t kMaxLoose = 4096;
 
-  void add_deep(Lane& lane, const Deep& deep) {
-    if (lane.deep.size() == kMaxDeep) {  // the oldest one's exit was lost, most likely
-      if (!lane.deep.front().cut) {
-        Invocation invocation;
-        invocation.resource = lane.deep.front().resource;
-        invocation.root = lane.deep.front().root;
+  void add_loose(Lane& lane, const perfetto::LooseRun& run) {
+    if (lane.loose.size() == kMaxLoose) {  // the oldest one's exit was lost, most likely
+      if (!lane.loose.front().cut) {
+        Run invocation;
+        invocation.resource = lane.loose.front().resource;
+        invocation.root = lane.loose.front().root;
         invocation.end_unknown = true;
         left(invocation);
       }
-      lane.deep.erase(lane.deep.begin());
+      lane.loose.erase(lane.loose.begin());
     }
-    lane.deep.push_back(deep);
+    lane.loose.push_back(run);
   }
 
-  /// An invocation that has not ended: on the stack of its lane, or in its list of those too deep.
-  struct Running {
-    std::uint32_t lane = 0;
-    std::size_t at = 0;
-    std::uint64_t entry = 0;  // 0: none was found
-    bool deep = false;
-  };
-
-  /// The one entered last.
-  [[nodiscard]] Running innermost(std::uint32_t lane_at, std::uint64_t resource, bool pause) const noexcept {
-    const Lane& lane = lanes_[lane_at];
-    Running found;
-    for (std::size_t at = lane.stack.size(); at-- != 0;) {
-      const Invocation& invocation = lane.stack[at];
-      if (invocation.end_order == 0 && invocation.pause == pause && invocation.resource == resource) {
-        found = {lane_at, at, invocation.entry, false};
-        break;
-      }
-    }
-    for (std::size_t at = lane.deep.size(); !pause && at-- != 0;) {
-      if (lane.deep[at].resource == resource && lane.deep[at].entry > found.entry) {
-        found = {lane_at, at, lane.deep[at].entry, true};
-        break;
-      }
-    }
-    return found;
+  [[nodiscard]] perfetto::FoundRun innermost(std::uint32_t lane, std::uint64_t resource, bool pause) const noexcept {
+    return lanes_[lane].innermost(lane, resource, pause);
   }
 
   /// Opens the slice of the invocation that is on top of the lane's stack, and leaves its event open.
   [[gnu::always_inline]] [[nodiscard]] inline Packet begin_slice(Lane& lane, std::uint64_t time) {
     describe_lane(lane);
     announce_lane(lane, time);
-    Invocation& invocation = lane.stack.back();
+    Run& invocation = lane.stack.back();
     invocation.begin = time;
     invocation.written_begin = std::max(time, lane.clock);
     invocation.begin_order = ++lane.order;
@@ -1751,7 +1225,7 @@ class PerfettoEncoder {
   }
 
   void end_invocation(Lane& lane, std::size_t at, std::uint64_t time, bool unknown) {
-    Invocation& invocation = lane.stack[at];
+    Run& invocation = lane.stack[at];
     invocation.end = time;
     invocation.end_unknown = unknown;
     invocation.written_end = std::max(time, lane.clock);
@@ -1775,9 +1249,9 @@ class PerfettoEncoder {
   }
 
   /// An invocation has ended, as far as its resource and its root are concerned.
-  void left(const Invocation& invocation) {
-    OpenResource* const resource = find(static_cast<ResourceId>(invocation.resource));
-    if (Root* const root = root_at(resource, static_cast<RootId>(invocation.root)); root != nullptr && root->running != 0) {
+  void left(const Run& invocation) {
+    Resource* const resource = open_.find(static_cast<ResourceId>(invocation.resource));
+    if (Root* const root = open_.find_root(resource, static_cast<RootId>(invocation.root)); root != nullptr && root->running != 0) {
       --root->running;
     }
     if (resource == nullptr) return;
@@ -1787,18 +1261,11 @@ class PerfettoEncoder {
     if (resource->life.ended()) queue(*resource);
   }
 
-  [[nodiscard]] static bool has_ended(const Lane& lane, std::uint64_t resource) noexcept {
-    for (const Invocation& invocation : lane.stack) {
-      if (invocation.end_order != 0 && !invocation.pause && invocation.resource == resource) return true;
-    }
-    return false;
-  }
-
   /// Writes the crossings at the top of the stack if all that take part in them have ended.
   void write_resolved(Lane& lane) {
     if (lane.pending == 0) [[likely]] return;
     std::size_t first = lane.stack.size();
-    while (first != 0 && lane.stack[first - 1].end_order != 0) --first;
+    while (first != 0 && lane.stack[first - 1].ended()) --first;
     if (lane.stack.size() - first == lane.pending) write_pending_exits(lane);
   }
 
@@ -1806,23 +1273,23 @@ class PerfettoEncoder {
   void write_pending_exits(Lane& lane) {
     if (lane.pending == 0) return;
     describe_lane(lane);
-    std::vector<Invocation>& stack = lane.stack;
+    std::vector<Run>& stack = lane.stack;
     while (lane.pending != 0) {
       std::size_t at = stack.size();
       for (std::size_t other = 0; other < stack.size(); ++other) {
-        if (stack[other].end_order != 0 && (at == stack.size() || stack[other].end_order < stack[at].end_order)) at = other;
+        if (stack[other].ended() && (at == stack.size() || stack[other].end_order < stack[at].end_order)) at = other;
       }
-      const Invocation ending = stack[at];
-      const auto reaches_over = [&](const Invocation& other) { return other.begin_order < ending.end_order; };
+      const Run ending = stack[at];
+      const auto reaches_over = [&](const Run& other) { return other.begin_order < ending.end_order; };
       for (std::size_t above = stack.size(); above-- != at + 1;) {
         if (!reaches_over(stack[above])) continue;
         stack[above].split = true;
-        write_slice_end(lane, stack[above], ending.written_end, stack[above].end_order != 0);
+        write_slice_end(lane, stack[above], ending.written_end, stack[above].ended());
         ++stack[above].part;
       }
       write_slice_end(lane, ending, ending.written_end, true);
       for (std::size_t above = at + 1; above < stack.size(); ++above) {
-        const Invocation& other = stack[above];
+        const Run& other = stack[above];
         if (!reaches_over(other)) continue;
         Packet packet = writer_.event(lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
         packet.name(other.name);
@@ -1841,7 +1308,7 @@ class PerfettoEncoder {
     lane.last_pending_order = 0;
   }
 
-  void write_slice_end(Lane& lane, const Invocation& invocation, std::uint64_t time, bool end_known) {
+  void write_slice_end(Lane& lane, const Run& invocation, std::uint64_t time, bool end_known) {
     describe_lane(lane);
     announce_lane(lane, time);
     plan_riders(lane, lane.riders, lane.sequence, time);
@@ -1868,7 +1335,7 @@ class PerfettoEncoder {
     packet.end();
   }
 
-  static void put_split(Packet& packet, const Invocation& invocation) {
+  static void put_split(Packet& packet, const Run& invocation) {
     packet.say(Key::kSplit, 1);
     packet.say(Key::kPart, invocation.part);
     packet.say(Key::kInvocation, invocation.entry);
@@ -1877,7 +1344,7 @@ class PerfettoEncoder {
 
   void pause_began(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
-    Invocation& pause = lane.stack.emplace_back();
+    Run& pause = lane.stack.emplace_back();
     pause.pause = true;
     pause.entry = ++entries_;
     pause.resource = number(event.resource);
@@ -1890,7 +1357,7 @@ class PerfettoEncoder {
   }
   void pause_ended(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
-    const Running found = innermost(lane_index(event.lane), number(event.resource), true);
+    const perfetto::FoundRun found = innermost(lane_index(event.lane), number(event.resource), true);
     if (found.entry != 0) return end_invocation(lane, found.at, ns_of(event.time), false);
     Packet packet = lane_instant(lane, ns_of(event.time), Word::kPauseEnded);
     packet.say(Key::kPause, number(event.resource));
@@ -1901,8 +1368,8 @@ class PerfettoEncoder {
 
   /// The track below a lane for the time when it had nothing to run, with a sequence of its own.
   void describe_park(Lane& lane) {
-    if (lane.park_sequence == kNever) [[unlikely]] {
-      lane.park_uuid = next_uuid();
+    if (lane.park_sequence == Lane::kNoSequence) [[unlikely]] {
+      lane.park_uuid = tracks_.next_uuid();
       lane.park_sequence = writer_.open_sequence(lane.park_uuid);
     }
     writer_.prepare(lane.park_sequence);
@@ -1985,17 +1452,17 @@ class PerfettoEncoder {
     return true;
   }
   /// Which counters go on the packet of `sequence` that is about to be written at `time`.
-  [[gnu::always_inline]] inline void plan_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::always_inline]] inline void plan_riders(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, std::uint64_t time) {
     plan_.count = 0;
     if (riding_count_ != 0) [[unlikely]] plan_these_riders(lane, riders, sequence, time);
   }
-  [[gnu::noinline]] void plan_these_riders(Lane& lane, Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::noinline]] void plan_these_riders(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, std::uint64_t time) {
     if (riding_[0]->lane != lane.id || ns_of(riding_[0]->time) != time) return;
     if (riders.generation != writer_.generation(sequence)) {
       riders = {};
       riders.generation = writer_.generation(sequence);
     }
-    const TraceEvent* taken[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
+    const TraceEvent* taken[perfetto::kMaxExtraCounters] = {};
     const TraceEvent* left[std::size(riding_)];
     std::size_t left_count = 0;
     std::uint32_t count = 0;
@@ -2015,7 +1482,7 @@ class PerfettoEncoder {
     // They are told apart by their order: those between say again what they said last.
     plan_.mask = 0;
     for (std::uint32_t place = 0; place < count; ++place) {
-      LaneCounter& counter = lane.counters[riders.counters[place]];
+      perfetto::LaneCounter& counter = lane.counters[riders.counters[place]];
       if (taken[place] == nullptr) {
         if (!counter.whole) {
           for (std::uint32_t beyond = place; beyond < count; ++beyond) {
@@ -2041,7 +1508,7 @@ class PerfettoEncoder {
     if (plan_.mask != (std::uint64_t{1} << plan_.count) - 1) packet.say(Key::kCounters, plan_.mask);
     plan_.count = 0;
   }
-  std::uint32_t rider_place(Lane& lane, Riders& riders, std::uint32_t sequence, CounterId id) {
+  std::uint32_t rider_place(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, CounterId id) {
     const std::uint32_t index = counter_index(lane, id);
     if (index > 255) return kNone;
     for (std::uint32_t place = 0; place < riders.count; ++place) {
@@ -2054,11 +1521,9 @@ class PerfettoEncoder {
     return riders.count++;
   }
   std::uint32_t counter_index(Lane& lane, CounterId id) {
-    for (std::uint32_t at = 0; at < lane.counters.size(); ++at) {
-      if (lane.counters[at].id == id) return at;
-    }
-    lane.counters.push_back({id, next_uuid(), 0, 0, false});
-    return static_cast<std::uint32_t>(lane.counters.size() - 1);
+    const std::uint32_t at = lane.find_counter(id);
+    if (at == lane.counters.size()) lane.counters.push_back({id, tracks_.next_uuid(), 0, 0, false});
+    return at;
   }
 
   void counted(const TraceEvent& event) {
@@ -2069,7 +1534,7 @@ class PerfettoEncoder {
     Lane& lane = lane_of(event.lane);
     describe_lane(lane);
     announce_lane(lane, ns_of(event.time));
-    LaneCounter& counter = lane.counters[counter_index(lane, event.counter)];
+    perfetto::LaneCounter& counter = lane.counters[counter_index(lane, event.counter)];
     if (counter.generation != lane.generation) {
       counter.generation = lane.generation;
       describe_counter(lane, counter, lane.sequence);
@@ -2093,7 +1558,7 @@ class PerfettoEncoder {
     }
     packet.end();
   }
-  void describe_counter(Lane& lane, const LaneCounter& counter, std::uint32_t sequence) {
+  void describe_counter(Lane& lane, const perfetto::LaneCounter& counter, std::uint32_t sequence) {
     writer_.track_descriptor(sequence, counter.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       const CounterName* known = nullptr;
@@ -2118,18 +1583,18 @@ class PerfettoEncoder {
     // Whatever runs may have ended among what was lost. The slices are known up to here; should an exit come after all, it
     // is a record of its own.
     for (std::size_t at = lane.stack.size(); at-- != 0;) {
-      if (at < lane.stack.size() && lane.stack[at].end_order == 0) {
-        const Invocation& cut = lane.stack[at];
-        if (!cut.pause) add_deep(lane, {cut.resource, cut.root, cut.entry, true});
+      if (at < lane.stack.size() && !lane.stack[at].ended()) {
+        const Run& cut = lane.stack[at];
+        if (!cut.pause) add_loose(lane, {cut.resource, cut.root, cut.entry, true});
         end_invocation(lane, at, ns_of(range.first), true);
       }
     }
-    for (Deep& deep : lane.deep) {
-      if (deep.cut) continue;
-      deep.cut = true;
-      Invocation invocation;
-      invocation.resource = deep.resource;
-      invocation.root = deep.root;
+    for (perfetto::LooseRun& run : lane.loose) {
+      if (run.cut) continue;
+      run.cut = true;
+      Run invocation;
+      invocation.resource = run.resource;
+      invocation.root = run.root;
       invocation.end = ns_of(range.first);
       invocation.end_unknown = true;
       left(invocation);
@@ -2188,7 +1653,7 @@ class PerfettoEncoder {
       map(ends_, 0);
       for (std::size_t at = 0; at < lanes_.size(); ++at) {
         map(lanes_[at].sequence, at + 1);
-        if (lanes_[at].park_sequence != kNever) map(lanes_[at].park_sequence, at + 1);
+        if (lanes_[at].park_sequence != Lane::kNoSequence) map(lanes_[at].park_sequence, at + 1);
       }
     });
   }
@@ -2237,11 +1702,8 @@ class PerfettoEncoder {
   bool begun_ = false;
   bool stats_due_ = false;
   std::uint64_t salt_ = 0;
-  std::uint64_t uuid_base_ = 0;
   std::uint64_t flow_base_ = 0;
-  std::uint64_t uuids_ = 0;
   std::uint64_t flows_ = 0;
-  std::uint64_t tracks_made_ = 0;
   std::uint64_t malformed_ = 0;
   std::uint64_t now_ = 0;
   std::uint64_t entries_ = 0;
@@ -2255,12 +1717,9 @@ class PerfettoEncoder {
   std::uint32_t keys_described_ = 0;  // the generation in which they were
   ClockSnapshot clocks_;  // the last one, for those who come late
   std::uint32_t cut_key_ = 0;
-  std::uint64_t rooted_wakes_ = 0;  // held, of resources that are not known, by root
-  // Apart from the rest, so that the question whether a resource has one stays in the nearest cache.
-  std::vector<std::uint64_t> wake_ids_ = std::vector<std::uint64_t>(kWakes);  // 0: free
-  std::vector<Wake> wakes_ = std::vector<Wake>(kWakes);
+  perfetto::WakeTable wakes_;
   struct Plan {
-    std::int64_t values[PerfettoWriter<Sink>::kMaxExtraCounters] = {};
+    std::int64_t values[perfetto::kMaxExtraCounters] = {};
     std::uint64_t mask = 0;  // which of them are samples
     std::uint32_t count = 0;
   } plan_;
@@ -2275,29 +1734,11 @@ class PerfettoEncoder {
   IdMap lane_by_id_;
   std::uint64_t last_lane_key_ = 0;  // its number and one more
   std::uint32_t last_lane_ = 0;
-  std::vector<Track> tracks_;
-  std::uint32_t unused_track_ = kNone;
-  std::vector<Slot> slots_;
-  std::uint32_t first_free_slot_ = kNone;
-  std::uint32_t last_free_slot_ = kNone;
-  std::uint32_t unused_slot_ = kNone;
-  std::vector<Root> roots_;
-  std::uint32_t free_root_ = kNone;
-  IdMap root_by_id_;  // by its number and one more: that of no root is 0
-  std::uint64_t last_root_key_ = 0;
-  std::uint32_t last_root_ = 0;
-  std::vector<OpenResource> resources_;
-  std::vector<ByteBuffer> annotations_;  // by a resource's place, where it has any
-  std::uint32_t free_resource_ = kNone;
-  std::uint64_t last_found_id_ = 0;
-  std::uint32_t last_found_ = 0;
-  RunMap by_id_;
-  std::vector<Closing> queue_;
-  std::size_t queue_first_ = 0;
-  static constexpr std::uint64_t kNoExpiry = ~std::uint64_t{0};
-  std::uint64_t next_expiry_ = kNoExpiry;  // the first one's deadline
-  std::vector<Early> early_;
-  std::size_t early_next_ = 0;
+  perfetto::TrackPool tracks_;
+  perfetto::OpenResources open_;
+  perfetto::KeptAnnotations annotations_;
+  perfetto::Quarantine quarantine_;
+  perfetto::EarlyEvents early_;
 };
 
 }  // namespace THENCE_ABI
