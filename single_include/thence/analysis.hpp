@@ -4246,19 +4246,8 @@ namespace report {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/analysis/scheduling.hpp ====
-// scheduling.hpp: how long work that could run had to wait for a lane, and who held the lane meanwhile.
-//
-// A callback that is ready and does not run is delayed by what runs instead. Users of Tokio ask for this first: the delay
-// from wake to run by worker and by spawn location, the queues, how busy each worker is, and what blocked whom.
-//   const Scheduling scheduling = scheduling_of(run, where, coverage);
-//   scheduling.delays.p99                                    // of all that is known
-//   for (const auto& blocked : scheduling.blocked) ...       // the longest delays, explained to the nanosecond
-//   for (const Finding& found : scheduling.findings) ...     // build-up, inversion, CPU-bound, imbalance, self-wakes ...
-// Words. A *run* is an invocation. Its *delay* is from when it was ready (its wake, its cause's moment; not before the end of
-// the run before) to its start, and is known only where the trace tells what made it ready: what is inferred, called
-// directly, or not told has no delay, which is not a delay of 0. A lane's window is from its first to its last record; in
-// it a lane is *busy* (an invocation owns it), else *parked*, else in a *pause*, else *neither*; the four add up.
+// ==== thence/analysis/scheduling_result.hpp ====
+// scheduling_result.hpp: what scheduling_of tells of lanes, delays, locations and samples.
 // Layer: analysis (includes model/ and below).
 
 namespace thence {
@@ -4357,16 +4346,32 @@ struct Scheduling {
   std::vector<Finding> findings;
 };
 
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/scheduling_measures.hpp ====
+// scheduling_measures.hpp: the numbers of scheduling.hpp: who waited for how long, for which lane, behind whom.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
 namespace detail {
 
-/// Makes a Scheduling, step by step.
-class SchedulingMaker {
+/// Makes the numbers of a Scheduling, and keeps what its findings are made of.
+///   Lifetime  what it is made from outlives it.
+class SchedulingMeasures {
  public:
-  SchedulingMaker(const Execution& run, const Locations& where, const Coverage& coverage)
-      : run_(run), model_(run.model), where_(where), coverage_(coverage), settings_(run.settings.scheduling) {}
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+  static constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
 
-  [[nodiscard]] Scheduling make() {
-    out_.missing = coverage_.missing(NeedSet(Need::kWakes) | Need::kLanes | Need::kParks | Need::kQueueDepths | Need::kCpuSamples);
+  struct Step {
+    std::uint64_t time;
+    std::uint64_t value;
+  };
+
+  SchedulingMeasures(const Execution& run, const Locations& where, const Coverage& coverage)
+      : run_(run), model_(run.model), where_(where), settings_(run.settings.scheduling) {
+    result.missing = coverage.missing(NeedSet(Need::kWakes) | Need::kLanes | Need::kParks | Need::kQueueDepths | Need::kCpuSamples);
     find_delays();
     find_counters();
     find_lanes();
@@ -4375,58 +4380,50 @@ class SchedulingMaker {
     explain_delays();
     attribute_samples();
     count_wakes();
-    diagnose_build_up();
-    diagnose_inversion();
-    diagnose_cpu_bound();
-    diagnose_imbalance();
-    diagnose_self_wakes();
-    diagnose_lost_wakes();
-    diagnose_never_yielded();
-    for (Finding& found : out_.findings) finish(model_, found);
-    sort_findings(model_, out_.findings);
-    return std::move(out_);
   }
 
+  [[nodiscard]] std::uint32_t location_of(std::uint32_t at) const noexcept { return where_.of[run_.resource_of(at)]; }
+
+  Scheduling result;
+  std::vector<std::uint64_t> delay;                ///< by invocation; kUnknown: nothing tells it
+  std::vector<std::uint32_t> depth;                ///< of the queue at its start, by invocation; kNone: not known
+  std::vector<std::vector<Step>> queue_of_lane;
+  std::vector<Step> global_queue;
+  std::vector<std::uint32_t> delayed;              ///< invocations delayed for longer than explain_over_ns, in order of start
+  RowIndex at_location;                            ///< invocations by location
+
  private:
-  static constexpr std::uint32_t kNone = TraceModel::kNone;
-  static constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
   static constexpr std::uint32_t kLanesWithoutNames = 64;
 
-  struct Step {
-    std::uint64_t time;
-    std::uint64_t value;
-  };
-
   [[nodiscard]] std::uint32_t invocations() const noexcept { return static_cast<std::uint32_t>(model_.invocations.size()); }
-  [[nodiscard]] std::uint32_t location_of(std::uint32_t at) const noexcept { return where_.of[run_.resource_of(at)]; }
   [[nodiscard]] std::uint64_t duration_of(std::uint32_t at) const noexcept { return run_.end(at) - run_.start(at); }
 
   // -- delays ---------------------------------------------------------------------------------------------------------
 
   void find_delays() {
-    delay_.assign(invocations(), kUnknown);
+    delay.assign(invocations(), kUnknown);
     std::vector<std::uint64_t> delays, durations;
     delays.reserve(invocations());
     durations.reserve(invocations());
     for (std::uint32_t at = 0; at < invocations(); ++at) {
       if (run_.is_span(at)) continue;
-      ++out_.runs;
+      ++result.runs;
       durations.push_back(duration_of(at));
-      out_.duration_histogram.add(duration_of(at));
+      result.duration_histogram.add(duration_of(at));
       const Execution::Cause& cause = run_.cause[at];
       const bool woken = model_.invocations[at].wake != kNone;
       const bool told = woken || (run_.ready_known[at] && !run_.normal.inferred && !cause.inferred && cause.kind != CauseOf::kUnknown &&
                                   cause.kind != CauseOf::kCalled && (cause.kind != CauseOf::kExternal || cause.resource != kNone));
       if (!told) {
-        ++out_.delays_unknown;
+        ++result.delays_unknown;
         continue;
       }
-      delay_[at] = run_.start(at) - run_.ready[at];
-      delays.push_back(delay_[at]);
-      out_.delay_histogram.add(delay_[at]);
+      delay[at] = run_.start(at) - run_.ready[at];
+      delays.push_back(delay[at]);
+      result.delay_histogram.add(delay[at]);
     }
-    out_.delays = durations_of(delays);
-    out_.durations = durations_of(durations);
+    result.delays = durations_of(delays);
+    result.durations = durations_of(durations);
   }
 
   // -- lanes ----------------------------------------------------------------------------------------------------------
@@ -4443,7 +4440,7 @@ class SchedulingMaker {
   }
 
   void find_counters() {
-    queue_of_lane_.resize(run_.lanes());
+    queue_of_lane.resize(run_.lanes());
     std::vector<std::uint64_t> global;
     std::vector<bool> is_depth(model_.counters.size(), false);
     for (std::size_t at = 0; at < model_.counters.size(); ++at) {
@@ -4454,13 +4451,13 @@ class SchedulingMaker {
       if (!is_depth[sample.counter]) continue;
       const Step step{sample.time, depth_of(sample)};
       if (sample.lane != kNone) {
-        queue_of_lane_[sample.lane].push_back(step);
+        queue_of_lane[sample.lane].push_back(step);
       } else {
-        global_queue_.push_back(step);
+        global_queue.push_back(step);
         global.push_back(step.value);
       }
     }
-    out_.global_depths = durations_of(global);
+    result.global_depths = durations_of(global);
   }
 
   void find_lanes() {
@@ -4501,19 +4498,19 @@ class SchedulingMaker {
     for (std::uint32_t lane = 0; lane < own; ++lane) {
       if (parked_since[lane] != kUnknown && parked_since[lane] < last[lane]) parked_[lane].push_back({parked_since[lane], last[lane]});
     }
-    depth_.assign(invocations(), kNone);
+    depth.assign(invocations(), kNone);
     lane_index_.assign(run_.lanes(), kNone);
     std::vector<std::uint64_t> readies;
     std::vector<Run> runs;
     for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
       if (first[lane] == kUnknown) continue;
       if (lane >= own + kLanesWithoutNames) {
-        ++out_.lanes_not_told;
+        ++result.lanes_not_told;
         continue;
       }
-      lane_index_[lane] = static_cast<std::uint32_t>(out_.lanes.size());
-      out_.lanes.emplace_back();
-      Scheduling::Lane& is = out_.lanes.back();
+      lane_index_[lane] = static_cast<std::uint32_t>(result.lanes.size());
+      result.lanes.emplace_back();
+      Scheduling::Lane& is = result.lanes.back();
       is.lane = lane;
       is.first_ns = first[lane];
       is.last_ns = last[lane];
@@ -4522,7 +4519,7 @@ class SchedulingMaker {
       find_depths(lane, is, readies);
       runs.clear();
       for (const std::uint32_t at : run_.on_lane[lane]) {
-        if (!run_.is_span(at)) runs.push_back({duration_of(at), delay_[at], depth_[at]});
+        if (!run_.is_span(at)) runs.push_back({duration_of(at), delay[at], depth[at]});
       }
       collect(runs, is.delays, is.durations, is.depths);
       is.runs = is.durations.n;
@@ -4555,28 +4552,28 @@ class SchedulingMaker {
   /// The queue at the start of each run: the counter's last word before it; else how many that ran here later were ready.
   void find_depths(std::uint32_t lane, Scheduling::Lane& is, std::vector<std::uint64_t>& readies) {
     const auto on_lane = run_.on_lane[lane];
-    const auto& queue = queue_of_lane_[lane];
+    const auto& queue = queue_of_lane[lane];
     is.depths_recorded = !queue.empty();
     if (is.depths_recorded) {
       std::size_t next = 0;
       for (const std::uint32_t at : on_lane) {
         while (next < queue.size() && queue[next].time <= run_.start(at)) ++next;
-        if (next != 0) depth_[at] = clamp_depth(queue[next - 1].value);
+        if (next != 0) depth[at] = clamp_depth(queue[next - 1].value);
       }
       return;
     }
     readies.clear();
     for (const std::uint32_t at : on_lane) {
-      if (delay_[at] != kUnknown) readies.push_back(run_.ready[at]);
+      if (delay[at] != kUnknown) readies.push_back(run_.ready[at]);
     }
     if (!std::is_sorted(readies.begin(), readies.end())) std::sort(readies.begin(), readies.end());
     std::size_t ready = 0;
     std::uint64_t started = 0;
     for (const std::uint32_t at : on_lane) {
       while (ready < readies.size() && readies[ready] <= run_.start(at)) ++ready;
-      if (delay_[at] == kUnknown) continue;
+      if (delay[at] == kUnknown) continue;
       ++started;  // it has left the queue
-      depth_[at] = clamp_depth(ready - started);
+      depth[at] = clamp_depth(ready - started);
     }
   }
   [[nodiscard]] static std::uint32_t clamp_depth(std::uint64_t depth) noexcept {
@@ -4608,54 +4605,52 @@ class SchedulingMaker {
     std::uint64_t from = model_.first_time;
     for (std::uint32_t bucket = 0; bucket < buckets; ++bucket) {
       const std::uint64_t to = model_.first_time + span / buckets * (bucket + 1) + span % buckets * (bucket + 1) / buckets;
-      is.busy_permille[bucket] = static_cast<std::uint16_t>(permille(run_.busy(lane, from, to), to - from));
+      is.busy_permille[bucket] = static_cast<std::uint16_t>(report::permille(run_.busy(lane, from, to), to - from));
       from = to;
     }
   }
-
-  [[nodiscard]] static std::uint32_t permille(std::uint64_t part, std::uint64_t whole) noexcept { return report::permille(part, whole); }
 
   // -- locations ------------------------------------------------------------------------------------------------------
 
   void find_locations() {
     const auto entries = static_cast<std::uint32_t>(where_.entries.size());
-    at_location_.build(entries, invocations(), [&](std::uint32_t at) { return run_.is_span(at) ? kNone : location_of(at); });
+    at_location.build(entries, invocations(), [&](std::uint32_t at) { return run_.is_span(at) ? kNone : location_of(at); });
     location_index_.assign(entries, kNone);
     for (std::uint32_t entry = 0; entry < entries; ++entry) {
-      if (at_location_[entry].empty()) continue;
-      location_index_[entry] = static_cast<std::uint32_t>(out_.locations.size());
-      out_.locations.emplace_back();
-      out_.locations.back().location = entry;
-      out_.locations.back().runs = at_location_[entry].size();
+      if (at_location[entry].empty()) continue;
+      location_index_[entry] = static_cast<std::uint32_t>(result.locations.size());
+      result.locations.emplace_back();
+      result.locations.back().location = entry;
+      result.locations.back().runs = at_location[entry].size();
     }
     // In order of time, which is in order of memory; each location's values go to where it has its own.
-    std::vector<std::uint32_t> next(at_location_.first);
-    std::vector<Run> runs(at_location_.items.size());
+    std::vector<std::uint32_t> next(at_location.first);
+    std::vector<Run> runs(at_location.items.size());
     for (std::uint32_t at = 0; at < invocations(); ++at) {
       if (run_.is_span(at)) continue;
       const std::uint32_t entry = location_of(at);
-      Scheduling::Location& is = out_.locations[location_index_[entry]];
+      Scheduling::Location& is = result.locations[location_index_[entry]];
       is.busy_ns += run_.self[at];
       if (run_.previous[at] == kNone) ++is.tasks;
       const std::uint32_t wake = model_.invocations[at].wake;
       if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at) && model_.wakes[wake].actor == Actor::kInvocation) ++is.self_wakes;
-      runs[next[entry]++] = {duration_of(at), delay_[at], depth_[at]};
+      runs[next[entry]++] = {duration_of(at), delay[at], depth[at]};
     }
-    for (Scheduling::Location& is : out_.locations) {
-      collect(std::span<const Run>(runs.data() + at_location_.first[is.location], is.runs), is.delays, is.durations, is.depths);
-      out_.self_wakes += is.self_wakes;
+    for (Scheduling::Location& is : result.locations) {
+      collect(std::span<const Run>(runs.data() + at_location.first[is.location], is.runs), is.delays, is.durations, is.depths);
+      result.self_wakes += is.self_wakes;
     }
-    std::sort(out_.locations.begin(), out_.locations.end(), [](const Scheduling::Location& a, const Scheduling::Location& b) {
+    std::sort(result.locations.begin(), result.locations.end(), [](const Scheduling::Location& a, const Scheduling::Location& b) {
       return a.busy_ns != b.busy_ns ? a.busy_ns > b.busy_ns : a.location < b.location;
     });
-    for (std::uint32_t at = 0; at < out_.locations.size(); ++at) location_index_[out_.locations[at].location] = at;
+    for (std::uint32_t at = 0; at < result.locations.size(); ++at) location_index_[result.locations[at].location] = at;
   }
 
   void find_pools() {
     std::vector<std::string> names;
     std::vector<std::uint32_t> sources;
-    for (std::uint32_t at = 0; at < out_.lanes.size(); ++at) {
-      const std::uint32_t lane = out_.lanes[at].lane;
+    for (std::uint32_t at = 0; at < result.lanes.size(); ++at) {
+      const std::uint32_t lane = result.lanes[at].lane;
       if (lane >= model_.lanes.size()) continue;
       const TraceModel::Lane& of = model_.lanes[lane];
       std::string name;
@@ -4668,20 +4663,20 @@ class SchedulingMaker {
       if (pool == names.size()) {
         names.push_back(name);
         sources.push_back(of.source);
-        out_.pools.emplace_back();
-        out_.pools.back().name = name.empty() ? "lanes" : name;
+        result.pools.emplace_back();
+        result.pools.back().name = name.empty() ? "lanes" : name;
       }
-      out_.pools[pool].lanes.push_back(at);
+      result.pools[pool].lanes.push_back(at);
     }
-    for (Scheduling::Pool& pool : out_.pools) {
+    for (Scheduling::Pool& pool : result.pools) {
       std::uint64_t from = kUnknown, to = 0;
       for (const std::uint32_t at : pool.lanes) {
-        from = std::min(from, out_.lanes[at].first_ns);
-        to = std::max(to, out_.lanes[at].last_ns);
+        from = std::min(from, result.lanes[at].first_ns);
+        to = std::max(to, result.lanes[at].last_ns);
       }
       pool.least_permille = 1000;
       for (const std::uint32_t at : pool.lanes) {
-        const std::uint32_t share = permille(out_.lanes[at].busy_ns, to - from);
+        const std::uint32_t share = report::permille(result.lanes[at].busy_ns, to - from);
         pool.least_permille = std::min(pool.least_permille, share);
         pool.most_permille = std::max(pool.most_permille, share);
       }
@@ -4695,13 +4690,13 @@ class SchedulingMaker {
     // The longest, explained one by one.
     std::vector<std::uint32_t> longest;
     for (std::uint32_t at = 0; at < invocations(); ++at) {
-      if (delay_[at] == kUnknown || delay_[at] <= settings_.explain_over_ns) continue;
-      ++out_.over_limit;
-      out_.over_limit_ns += delay_[at];
+      if (delay[at] == kUnknown || delay[at] <= settings_.explain_over_ns) continue;
+      ++result.over_limit;
+      result.over_limit_ns += delay[at];
       longest.push_back(at);
     }
-    delayed_ = longest;
-    const auto worse = [&](std::uint32_t a, std::uint32_t b) { return delay_[a] != delay_[b] ? delay_[a] > delay_[b] : a < b; };
+    delayed = longest;
+    const auto worse = [&](std::uint32_t a, std::uint32_t b) { return delay[a] != delay[b] ? delay[a] > delay[b] : a < b; };
     const std::size_t kept = std::min<std::size_t>(longest.size(), settings_.explained);
     std::partial_sort(longest.begin(), longest.begin() + static_cast<std::ptrdiff_t>(kept), longest.end(), worse);
     longest.resize(kept);
@@ -4709,14 +4704,14 @@ class SchedulingMaker {
     for (const std::uint32_t at : longest) explain(at);
     // All of them, summed up: each stretch of a lane counts once for each that waits for it.
     RowIndex by_lane;
-    by_lane.build(run_.lanes(), delayed_.size(), [&](std::uint32_t n) { return run_.lane[delayed_[n]]; });
+    by_lane.build(run_.lanes(), delayed.size(), [&](std::uint32_t n) { return run_.lane[delayed[n]]; });
     std::vector<Step> steps;
     waiting_.resize(run_.lanes());
     for (std::uint32_t lane = 0; lane < run_.lanes(); ++lane) {
       if (by_lane[lane].empty()) continue;
       steps.clear();
       for (const std::uint32_t n : by_lane[lane]) {
-        const std::uint32_t at = delayed_[n];
+        const std::uint32_t at = delayed[n];
         steps.push_back({run_.ready[at], 1});
         steps.push_back({run_.start(at), kUnknown});  // -1
       }
@@ -4738,7 +4733,7 @@ class SchedulingMaker {
         }
         if (blamed == 0) continue;
         const std::uint32_t index = location_index_[location_of(segment.owner)];
-        if (index != kNone) out_.locations[index].blamed_ns += blamed;
+        if (index != kNone) result.locations[index].blamed_ns += blamed;
       }
     }
   }
@@ -4748,7 +4743,7 @@ class SchedulingMaker {
     blocked.invocation = at;
     blocked.lane = run_.lane[at];
     blocked.ready_ns = run_.ready[at];
-    blocked.delay_ns = delay_[at];
+    blocked.delay_ns = delay[at];
     blocked.moved = run_.previous[at] != kNone && run_.lane[run_.previous[at]] != run_.lane[at];
     const std::uint64_t from = run_.ready[at], to = run_.start(at);
     const std::uint32_t lane = blocked.lane;
@@ -4795,7 +4790,7 @@ class SchedulingMaker {
       blocked.paused_ns += free;
     }
     blocked.idle_ns = blocked.delay_ns - busy - blocked.parked_ns - blocked.paused_ns;
-    out_.blocked.push_back(std::move(blocked));
+    result.blocked.push_back(std::move(blocked));
   }
 
   // -- samples --------------------------------------------------------------------------------------------------------
@@ -4815,7 +4810,7 @@ class SchedulingMaker {
     };
     for (const TraceModel::Sample& sample : model_.samples) {
       if (sample.lane != kNone) continue;
-      ++out_.samples_without_lane;
+      ++result.samples_without_lane;
       if (sample.resource == kNone) continue;
       seen.push_back({key_of(where_.of[sample.resource], sample.kind, Scheduling::SampleState::kRunning), sample.stack, false});
     }
@@ -4840,10 +4835,10 @@ class SchedulingMaker {
         } else if (park < parked.size() && parked[park].start <= sample.time) {
           state = Scheduling::SampleState::kParked;
         }
-        const bool delayed = wait != 0 && waiting[wait - 1].value != 0;
-        seen.push_back({key_of(resource == kNone ? kNone : where_.of[resource], sample.kind, state), sample.stack, delayed});
+        const bool was_delayed = wait != 0 && waiting[wait - 1].value != 0;
+        seen.push_back({key_of(resource == kNone ? kNone : where_.of[resource], sample.kind, state), sample.stack, was_delayed});
       }
-      for (Scheduling::Blocked& blocked : out_.blocked) {
+      for (Scheduling::Blocked& blocked : result.blocked) {
         if (blocked.lane == lane) samples_of(blocked, by_lane[lane]);
       }
     }
@@ -4852,14 +4847,14 @@ class SchedulingMaker {
       const auto location = static_cast<std::uint32_t>(one.key >> 8);
       const auto kind = static_cast<SampleKind>(one.key >> 4 & 0xf);
       const auto state = static_cast<Scheduling::SampleState>(one.key & 0xf);
-      if (out_.samples.empty() || out_.samples.back().location != location || out_.samples.back().kind != kind ||
-          out_.samples.back().state != state || out_.samples.back().stack != one.stack) {
-        out_.samples.push_back({location, one.stack, kind, state, 0, 0});
+      if (result.samples.empty() || result.samples.back().location != location || result.samples.back().kind != kind ||
+          result.samples.back().state != state || result.samples.back().stack != one.stack) {
+        result.samples.push_back({location, one.stack, kind, state, 0, 0});
       }
-      ++out_.samples.back().count;
-      if (one.delayed) ++out_.samples.back().while_delayed;
+      ++result.samples.back().count;
+      if (one.delayed) ++result.samples.back().while_delayed;
     }
-    std::stable_sort(out_.samples.begin(), out_.samples.end(),
+    std::stable_sort(result.samples.begin(), result.samples.end(),
                      [](const Scheduling::SampleGroup& a, const Scheduling::SampleGroup& b) { return a.count > b.count; });
   }
   void samples_of(Scheduling::Blocked& blocked, std::span<const std::uint32_t> on_lane) const {
@@ -4881,23 +4876,76 @@ class SchedulingMaker {
   }
 
   void count_wakes() {
-    out_.wakes = model_.wakes.size();
+    result.wakes = model_.wakes.size();
     for (std::uint32_t row = 0; row < model_.resources(); ++row) {
       const auto wakes = model_.wakes_by_resource[row];
       if (wakes.size() < 2) continue;
       for (std::size_t n = 0; n + 1 < wakes.size(); ++n) {
-        if (model_.wakes[wakes[n]].invocation == kNone) ++out_.wakes_again;
+        if (model_.wakes[wakes[n]].invocation == kNone) ++result.wakes_again;
       }
       // The last one is a wake again only if another that nothing has followed yet came before it.
       const std::uint32_t last = wakes.back();
       if (model_.wakes[last].invocation != kNone) continue;
       const auto all = model_.invocations_of(row);
       const std::uint64_t ran = all.empty() ? 0 : run_.start(all.back());
-      if (model_.wakes[wakes[wakes.size() - 2]].time > ran || model_.wakes[last].time <= ran) ++out_.wakes_again;
+      if (model_.wakes[wakes[wakes.size() - 2]].time > ran || model_.wakes[last].time <= ran) ++result.wakes_again;
     }
   }
 
-  // -- diagnoses ------------------------------------------------------------------------------------------------------
+  const Execution& run_;
+  const TraceModel& model_;
+  const Locations& where_;
+  const SchedulingSettings& settings_;
+  std::vector<std::uint64_t> scratch_[3];
+  std::vector<std::vector<Execution::Pause>> parked_;
+  std::vector<std::vector<Step>> waiting_;   // by lane: how many wait too long, from each moment on
+  std::vector<std::uint32_t> lane_index_;
+  std::vector<std::uint32_t> location_index_;
+  std::vector<Scheduling::Blocker> blame_;   // by location, for one explanation at a time
+};
+
+}  // namespace detail
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/scheduling_findings.hpp ====
+// scheduling_findings.hpp: what the numbers of scheduling.hpp mean: build-up, inversion, CPU-bound, imbalance, self-wakes, lost wakes,
+// and what never yields.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace detail {
+
+/// Adds the findings to what was measured.
+class SchedulingFindings {
+ public:
+  /// Of what was measured of the rest, which outlives it.
+  SchedulingFindings(SchedulingMeasures& measured, const Execution& run, const Locations& where, const Coverage& coverage)
+      : measured_(measured),
+        result_(measured.result),
+        run_(run),
+        model_(run.model),
+        where_(where),
+        coverage_(coverage),
+        settings_(run.settings.scheduling) {}
+
+  void add() {
+    diagnose_build_up();
+    diagnose_inversion();
+    diagnose_cpu_bound();
+    diagnose_imbalance();
+    diagnose_self_wakes();
+    diagnose_lost_wakes();
+    diagnose_never_yielded();
+    for (Finding& found : result_.findings) finish(model_, found);
+    sort_findings(model_, result_.findings);
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = TraceModel::kNone;
+  static constexpr std::uint64_t kUnknown = SchedulingMeasures::kUnknown;
 
   [[nodiscard]] static std::string number_text(std::uint64_t value) { return report::number_text(value); }
   [[nodiscard]] static std::string duration_text(std::uint64_t ns) { return report::duration_text(ns); }
@@ -4915,14 +4963,14 @@ class SchedulingMaker {
     sort_findings(model_, found);
     const std::size_t kept = std::min<std::size_t>(found.size(), settings_.findings_a_kind);
     if (kept != 0 && kept < found.size()) found[kept - 1].says("more of this kind", Evidence::Unit::kCount, found.size() - kept);
-    for (std::size_t at = 0; at < kept; ++at) out_.findings.push_back(std::move(found[at]));
+    for (std::size_t at = 0; at < kept; ++at) result_.findings.push_back(std::move(found[at]));
   }
 
   void diagnose_build_up() {
     std::vector<Finding> all;
     std::vector<std::uint64_t> scratch;
     std::vector<std::uint64_t> time_at(where_.entries.size(), 0);
-    for (const Scheduling::Lane& lane : out_.lanes) {
+    for (const Scheduling::Lane& lane : result_.lanes) {
       const auto rows = run_.on_lane[lane.lane];
       Finding open;
       std::uint64_t worst_p99 = 0, worst_depth = 0, busy = 0;
@@ -4932,24 +4980,24 @@ class SchedulingMaker {
         const bool high = open.severity == Severity::kHigh;
         std::uint32_t busiest = kNone, longest = kNone;
         for (std::size_t n = first_row; n < end_row; ++n) {
-          const std::uint32_t at = rows[n], location = location_of(at);
+          const std::uint32_t at = rows[n], location = measured_.location_of(at);
           time_at[location] += run_.self[at];
           if (busiest == kNone || time_at[location] > time_at[busiest]) busiest = location;
           if (longest == kNone || run_.self[at] > run_.self[longest]) longest = at;
         }
         const std::uint64_t most = busiest == kNone ? 0 : time_at[busiest];
-        for (std::size_t n = first_row; n < end_row; ++n) time_at[location_of(rows[n])] = 0;
+        for (std::size_t n = first_row; n < end_row; ++n) time_at[measured_.location_of(rows[n])] = 0;
         const std::uint64_t span = open.end_ns - open.start_ns;
-        const std::uint32_t share = permille(busy, span);
+        const std::uint32_t share = report::permille(busy, span);
         open.summary = lane_text(lane.lane) + " had up to " + number_text(worst_depth) + " waiting and a p99 delay of " +
                        duration_text(worst_p99) + " in " + duration_text(span) + ", " + number_text((share + 5) / 10) + " % busy";
         open.says("p99 delay", Evidence::Unit::kNanoseconds, worst_p99);
         open.says("queue", Evidence::Unit::kCount, worst_depth);
         open.says("lane busy", Evidence::Unit::kPermille, share);
-        if (!global_queue_.empty()) open.says("shared queue", Evidence::Unit::kCount, global_most(open.start_ns, open.end_ns));
+        if (!measured_.global_queue.empty()) open.says("shared queue", Evidence::Unit::kCount, global_most(open.start_ns, open.end_ns));
         open.advice = high ? "More work is made ready here than one lane can run: spread it over the lanes, or shorten the runs of the location named."
                            : "Callbacks wait for the lane here: worth a look before the load grows.";
-        open.confidence = lane.depths_recorded && !global_queue_.empty() ? Confidence::kHigh : Confidence::kMedium;
+        open.confidence = lane.depths_recorded && !measured_.global_queue.empty() ? Confidence::kHigh : Confidence::kMedium;
         if (longest != kNone) {
           open.resources = {run_.resource_of(longest)};
           open.invocations = {longest};
@@ -4962,7 +5010,7 @@ class SchedulingMaker {
         all.push_back(std::move(open));
         open = {};
       };
-      const auto& queue = queue_of_lane_[lane.lane];
+      const auto& queue = measured_.queue_of_lane[lane.lane];
       std::size_t begin = 0, next_depth = 0;
       while (begin < rows.size()) {
         // A window lasts its time at least, and until it has runs enough for a p99.
@@ -4971,8 +5019,8 @@ class SchedulingMaker {
         scratch.clear();
         std::uint64_t depth = 0;
         while (end < rows.size() && (run_.start(rows[end]) - from < settings_.window_ns || scratch.size() < settings_.window_min_runs)) {
-          if (delay_[rows[end]] != kUnknown) scratch.push_back(delay_[rows[end]]);
-          if (depth_[rows[end]] != kNone) depth = std::max<std::uint64_t>(depth, depth_[rows[end]]);
+          if (measured_.delay[rows[end]] != kUnknown) scratch.push_back(measured_.delay[rows[end]]);
+          if (measured_.depth[rows[end]] != kNone) depth = std::max<std::uint64_t>(depth, measured_.depth[rows[end]]);
           ++end;
         }
         const std::uint64_t to = end < rows.size() ? run_.start(rows[end]) : std::max(run_.end(rows[end - 1]), from + 1);
@@ -4985,7 +5033,7 @@ class SchedulingMaker {
         Severity severity = Severity::kNote;
         if (p99 > settings_.look_p99_ns || depth > settings_.look_queue) severity = Severity::kLow;
         if (p99 > settings_.build_up_p99_ns && depth > settings_.build_up_queue &&
-            permille(ran, to - from) > settings_.build_up_busy_percent * 10 && global_most(from, to) == 0) {
+            report::permille(ran, to - from) > settings_.build_up_busy_percent * 10 && global_most(from, to) == 0) {
           severity = Severity::kHigh;
         }
         if (!open.id.empty() && open.severity != severity) close(begin);
@@ -5011,14 +5059,12 @@ class SchedulingMaker {
   }
   /// The longest that the shared queue was; 0 where nobody counted it.
   [[nodiscard]] std::uint64_t global_most(std::uint64_t from, std::uint64_t to) const noexcept {
-    auto at = std::lower_bound(global_queue_.begin(), global_queue_.end(), from,
-                               [](const Step& step, std::uint64_t time) { return step.time < time; });
+    auto at = std::lower_bound(measured_.global_queue.begin(), measured_.global_queue.end(), from,
+                               [](const SchedulingMeasures::Step& step, std::uint64_t time) { return step.time < time; });
     std::uint64_t most = 0;
-    for (; at != global_queue_.end() && at->time < to; ++at) most = std::max(most, at->value);
+    for (; at != measured_.global_queue.end() && at->time < to; ++at) most = std::max(most, at->value);
     return most;
   }
-
-  // -- priorities
 
   [[nodiscard]] static bool priority_of_note(const TraceModel::Note& note, std::int32_t& priority) noexcept {
     if (note.kind == ValueKind::kString) {
@@ -5038,7 +5084,7 @@ class SchedulingMaker {
   }
 
   void diagnose_inversion() {
-    if (delayed_.empty()) return;
+    if (measured_.delayed.empty()) return;
     std::vector<std::int32_t> priority(model_.resources(), 0);
     std::vector<std::int32_t> of_location(where_.entries.size(), 0);
     std::vector<bool> by_location(where_.entries.size(), false);
@@ -5082,7 +5128,7 @@ class SchedulingMaker {
     if (levels.size() < 2) return;
 
     RowIndex by_lane;
-    by_lane.build(run_.lanes(), delayed_.size(), [&](std::uint32_t n) { return run_.lane[delayed_[n]]; });
+    by_lane.build(run_.lanes(), measured_.delayed.size(), [&](std::uint32_t n) { return run_.lane[measured_.delayed[n]]; });
     struct Case {
       std::uint32_t location = kNone;
       std::uint64_t count = 0;
@@ -5099,7 +5145,7 @@ class SchedulingMaker {
         below.assign(segments.size() + 1, 0);
         bool filled = false;
         for (const std::uint32_t n : by_lane[lane]) {
-          const std::uint32_t at = delayed_[n];
+          const std::uint32_t at = measured_.delayed[n];
           if (priority[run_.resource_of(at)] != levels[level]) continue;
           if (!filled) {
             for (std::size_t s = 0; s < segments.size(); ++s) {
@@ -5114,9 +5160,9 @@ class SchedulingMaker {
             return below[s] + (time - segments[s].start);
           };
           const std::uint64_t lost = until(run_.start(at)) - until(run_.ready[at]);
-          if (lost * 100 <= delay_[at] * settings_.inversion_percent) continue;
-          Case& one = cases[location_of(at)];
-          one.location = location_of(at);
+          if (lost * 100 <= measured_.delay[at] * settings_.inversion_percent) continue;
+          Case& one = cases[measured_.location_of(at)];
+          one.location = measured_.location_of(at);
           ++one.count;
           one.ns += lost;
           if (one.worst == kNone || lost > one.worst_ns || (lost == one.worst_ns && at < one.worst)) {
@@ -5156,13 +5202,13 @@ class SchedulingMaker {
       if (blocker != kNone) {
         found.resources.push_back(run_.resource_of(blocker));
         found.invocations.push_back(blocker);
-        set_location(found, location_of(blocker));
+        set_location(found, measured_.location_of(blocker));
       }
-      found.summary = place(one.location) + " waited " + duration_text(delay_[one.worst]) + " while less important work ran";
-      if (blocker != kNone) found.summary += ", of it " + duration_text(blocker_ns) + " in " + place(location_of(blocker));
+      found.summary = place(one.location) + " waited " + duration_text(measured_.delay[one.worst]) + " while less important work ran";
+      if (blocker != kNone) found.summary += ", of it " + duration_text(blocker_ns) + " in " + place(measured_.location_of(blocker));
       found.says("delayed", Evidence::Unit::kCount, one.count);
       found.says("lost to less important work", Evidence::Unit::kNanoseconds, one.ns);
-      found.says("worst delay", Evidence::Unit::kNanoseconds, delay_[one.worst]);
+      found.says("worst delay", Evidence::Unit::kNanoseconds, measured_.delay[one.worst]);
       found.says("delayed location", place(one.location));
       found.advice = "Run the background work on lanes of its own, or let it yield more often.";
       all.push_back(std::move(found));
@@ -5172,15 +5218,15 @@ class SchedulingMaker {
 
   void diagnose_cpu_bound() {
     std::uint64_t busy = 0;
-    for (const Scheduling::Lane& lane : out_.lanes) busy += lane.busy_ns;
+    for (const Scheduling::Lane& lane : result_.lanes) busy += lane.busy_ns;
     std::vector<Finding> all;
-    for (const Scheduling::Location& is : out_.locations) {
+    for (const Scheduling::Location& is : result_.locations) {
       if (is.runs < settings_.cpu_bound_min_runs || is.busy_ns / is.runs <= settings_.cpu_bound_run_ns) continue;
       if (is.delays.n != 0 && is.delays.p50 > settings_.cpu_bound_delay_ns) continue;
-      if (permille(is.busy_ns, busy) < settings_.cpu_bound_min_percent * 10) continue;
+      if (report::permille(is.busy_ns, busy) < settings_.cpu_bound_min_percent * 10) continue;
       std::uint64_t on = 0, off = 0;
       std::uint32_t stack = kNone;
-      for (const Scheduling::SampleGroup& group : out_.samples) {
+      for (const Scheduling::SampleGroup& group : result_.samples) {
         if (group.location != is.location || group.state != Scheduling::SampleState::kRunning) continue;
         (group.kind == SampleKind::kCpu ? on : off) += group.count;
         if (group.kind == SampleKind::kCpu && stack == kNone) stack = group.stack;
@@ -5192,7 +5238,7 @@ class SchedulingMaker {
       found.confidence = off > on && on + off >= 10 ? Confidence::kLow : on >= 10 ? Confidence::kHigh : Confidence::kMedium;
       set_location(found, is.location);
       std::uint32_t longest = kNone;
-      for (const std::uint32_t at : at_location_[is.location]) {
+      for (const std::uint32_t at : measured_.at_location[is.location]) {
         if (longest == kNone || run_.self[at] > run_.self[longest]) longest = at;
       }
       found.resources = {run_.resource_of(longest)};
@@ -5204,7 +5250,7 @@ class SchedulingMaker {
       found.says("runs", Evidence::Unit::kCount, is.runs);
       found.says("mean run", Evidence::Unit::kNanoseconds, is.busy_ns / is.runs);
       found.says("longest run", Evidence::Unit::kNanoseconds, run_.self[longest]);
-      found.says("of busy time", Evidence::Unit::kPermille, permille(is.busy_ns, busy));
+      found.says("of busy time", Evidence::Unit::kPermille, report::permille(is.busy_ns, busy));
       if (is.delays.n != 0) found.says("median delay", Evidence::Unit::kNanoseconds, is.delays.p50);
       if (on + off != 0) {
         found.says("samples on the processor", Evidence::Unit::kCount, on);
@@ -5221,34 +5267,34 @@ class SchedulingMaker {
 
   void diagnose_imbalance() {
     std::vector<Finding> all;
-    for (const Scheduling::Pool& pool : out_.pools) {
+    for (const Scheduling::Pool& pool : result_.pools) {
       if (pool.lanes.size() < 2 || pool.most_permille - pool.least_permille <= settings_.imbalance_percent * 10) continue;
       std::uint64_t from = kUnknown, to = 0;
       std::uint32_t most = pool.lanes.front(), least = pool.lanes.front();
       for (const std::uint32_t at : pool.lanes) {
-        from = std::min(from, out_.lanes[at].first_ns);
-        to = std::max(to, out_.lanes[at].last_ns);
-        if (out_.lanes[at].busy_ns > out_.lanes[most].busy_ns) most = at;
-        if (out_.lanes[at].busy_ns < out_.lanes[least].busy_ns) least = at;
+        from = std::min(from, result_.lanes[at].first_ns);
+        to = std::max(to, result_.lanes[at].last_ns);
+        if (result_.lanes[at].busy_ns > result_.lanes[most].busy_ns) most = at;
+        if (result_.lanes[at].busy_ns < result_.lanes[least].busy_ns) least = at;
       }
       if (to - from < settings_.imbalance_min_ns) continue;
       Finding found;
       found.id = "imbalance";
       found.severity = Severity::kMedium;
       found.confidence = coverage_.lost_within(from, to) == 0 ? Confidence::kHigh : Confidence::kLow;
-      found.lane = out_.lanes[most].lane;
+      found.lane = result_.lanes[most].lane;
       found.start_ns = from;
       found.end_ns = to;
-      found.summary = lane_text(out_.lanes[most].lane) + " was busy " + number_text((pool.most_permille + 5) / 10) + " % of the time, " +
-                      lane_text(out_.lanes[least].lane) + " " + number_text((pool.least_permille + 5) / 10) + " %";
+      found.summary = lane_text(result_.lanes[most].lane) + " was busy " + number_text((pool.most_permille + 5) / 10) + " % of the time, " +
+                      lane_text(result_.lanes[least].lane) + " " + number_text((pool.least_permille + 5) / 10) + " %";
       found.says("lanes", Evidence::Unit::kCount, pool.lanes.size());
       found.says("busiest", Evidence::Unit::kPermille, pool.most_permille);
       found.says("idlest", Evidence::Unit::kPermille, pool.least_permille);
       // What the busiest lane ran most.
       std::vector<std::uint64_t> time_at(where_.entries.size(), 0);
       std::uint32_t busiest = kNone;
-      for (const std::uint32_t at : run_.on_lane[out_.lanes[most].lane]) {
-        const std::uint32_t location = location_of(at);
+      for (const std::uint32_t at : run_.on_lane[result_.lanes[most].lane]) {
+        const std::uint32_t location = measured_.location_of(at);
         time_at[location] += run_.self[at];
         if (busiest == kNone || time_at[location] > time_at[busiest]) busiest = location;
       }
@@ -5265,7 +5311,7 @@ class SchedulingMaker {
 
   void diagnose_self_wakes() {
     std::vector<Finding> all;
-    for (const Scheduling::Location& is : out_.locations) {
+    for (const Scheduling::Location& is : result_.locations) {
       if (is.self_wakes < settings_.self_wake_min || is.self_wakes * 100 <= is.runs * settings_.self_wake_percent) continue;
       Finding found;
       found.id = "self-wakes";
@@ -5277,7 +5323,7 @@ class SchedulingMaker {
       std::uint32_t last = kNone;
       // The resource with the most of them: its runs need not be next to each other.
       std::vector<std::uint32_t> woken;
-      for (const std::uint32_t at : at_location_[is.location]) {
+      for (const std::uint32_t at : measured_.at_location[is.location]) {
         const std::uint32_t wake = model_.invocations[at].wake;
         if (wake != kNone && model_.wakes[wake].by == run_.resource_of(at)) woken.push_back(run_.resource_of(at));
       }
@@ -5399,32 +5445,44 @@ class SchedulingMaker {
     keep(all);
   }
 
+  const SchedulingMeasures& measured_;
+  Scheduling& result_;
   const Execution& run_;
   const TraceModel& model_;
   const Locations& where_;
   const Coverage& coverage_;
   const SchedulingSettings& settings_;
-  Scheduling out_;
-  std::vector<std::uint64_t> scratch_[3];
-  std::vector<std::uint64_t> delay_;         // by invocation
-  std::vector<std::uint32_t> depth_;         // by invocation; kNone: not known
-  std::vector<std::vector<Step>> queue_of_lane_;
-  std::vector<Step> global_queue_;
-  std::vector<std::vector<Execution::Pause>> parked_;
-  std::vector<std::vector<Step>> waiting_;   // by lane: how many wait too long, from each moment on
-  std::vector<std::uint32_t> lane_index_;
-  std::vector<std::uint32_t> location_index_;
-  RowIndex at_location_;
-  std::vector<std::uint32_t> delayed_;       // invocations, in order of start
-  std::vector<Scheduling::Blocker> blame_;   // by location, for one explanation at a time
 };
 
 }  // namespace detail
 
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/analysis/scheduling.hpp ====
+// scheduling.hpp: how long work that could run had to wait for a lane, and who held the lane meanwhile.
+//
+// A callback that is ready and does not run is delayed by what runs instead. Users of Tokio ask for this first: the delay
+// from wake to run by worker and by spawn location, the queues, how busy each worker is, and what blocked whom.
+//   const Scheduling scheduling = scheduling_of(run, where, coverage);
+//   scheduling.delays.p99                                    // of all that is known
+//   for (const auto& blocked : scheduling.blocked) ...       // the longest delays, explained to the nanosecond
+//   for (const Finding& found : scheduling.findings) ...     // build-up, inversion, CPU-bound, imbalance, self-wakes ...
+// Words. A *run* is an invocation. Its *delay* is from when it was ready (its wake, its cause's moment; not before the end of
+// the run before) to its start, and is known only where the trace tells what made it ready: what is inferred, called
+// directly, or not told has no delay, which is not a delay of 0. A lane's window is from its first to its last record; in
+// it a lane is *busy* (an invocation owns it), else *parked*, else in a *pause*, else *neither*; the four add up.
+// Layer: analysis (includes model/ and below).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
 ///   Cost      O(n log n) in invocations, samples and counters.
 ///   Errors    std::bad_alloc.
 [[nodiscard]] inline Scheduling scheduling_of(const Execution& run, const Locations& where, const Coverage& coverage) {
-  return detail::SchedulingMaker(run, where, coverage).make();
+  detail::SchedulingMeasures measured(run, where, coverage);
+  detail::SchedulingFindings(measured, run, where, coverage).add();
+  return std::move(measured.result);
 }
 
 }  // namespace THENCE_ABI
