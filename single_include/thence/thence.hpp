@@ -21,7 +21,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
-#include <deque>
 #include <dirent.h>
 #include <dlfcn.h>
 #include <elf.h>
@@ -460,6 +459,157 @@ struct SourceSite {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/core/vector.hpp ====
+// vector.hpp: the part of std::vector that the library itself needs, at a tenth of what that costs who compiles it.
+//
+// Each element type of a std::vector makes some sixty functions, and a session with one sink has forty such types: they were
+// half of all functions that a compiler saw. Here a type makes the few that it uses, and those that move memory are shared.
+//
+//   detail::Vector<Entry> entries;
+//   entries.push_back({offset, length});
+//
+// Layer: core (includes config/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace detail {
+
+inline constexpr bool has_to_align(std::size_t align) noexcept { return align > __STDCPP_DEFAULT_NEW_ALIGNMENT__; }
+[[nodiscard]] inline void* allocate(std::size_t bytes, std::size_t align) {
+  return has_to_align(align) ? ::operator new(bytes, std::align_val_t{align}) : ::operator new(bytes);
+}
+inline void release(void* memory, std::size_t align) noexcept {
+  has_to_align(align) ? ::operator delete(memory, std::align_val_t{align}) : ::operator delete(memory);
+}
+/// The first `used` of `bytes` bytes are those of `memory`, which is given back.
+[[nodiscard, gnu::noinline]] inline void* reallocate(void* memory, std::size_t used, std::size_t bytes, std::size_t align) {
+  void* const grown = allocate(bytes, align);
+  if (used != 0) std::memcpy(grown, memory, used);
+  release(memory, align);
+  return grown;
+}
+
+/// A growing row of values in one piece of memory. What it has of std::vector is named as there.
+///   Threads   one
+///   Cost      as std::vector; it doubles, and never shrinks
+///   Errors    what adds may throw std::bad_alloc, and then has changed nothing
+///   Lifetime  what adds may move all of it, so that what is added must not be one of its own elements
+template <class T>
+class Vector {
+ public:
+  Vector() noexcept = default;
+  explicit Vector(std::size_t count) { resize(count); }
+  Vector(Vector&& other) noexcept { swap(other); }
+  Vector& operator=(Vector&& other) noexcept {
+    Vector taken(std::move(other));
+    swap(taken);
+    return *this;
+  }
+  ~Vector() {
+    clear();
+    release(data_, alignof(T));
+  }
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] T* data() noexcept { return data_; }
+  [[nodiscard]] const T* data() const noexcept { return data_; }
+  [[nodiscard]] T* begin() noexcept { return data_; }
+  [[nodiscard]] const T* begin() const noexcept { return data_; }
+  [[nodiscard]] T* end() noexcept { return data_ + size_; }
+  [[nodiscard]] const T* end() const noexcept { return data_ + size_; }
+  [[nodiscard]] T& operator[](std::size_t at) noexcept { return data_[at]; }
+  [[nodiscard]] const T& operator[](std::size_t at) const noexcept { return data_[at]; }
+  [[nodiscard]] T& front() noexcept { return data_[0]; }
+  [[nodiscard]] const T& front() const noexcept { return data_[0]; }
+  [[nodiscard]] T& back() noexcept { return data_[size_ - 1]; }
+  [[nodiscard]] const T& back() const noexcept { return data_[size_ - 1]; }
+
+  template <class... Parts>
+  T& emplace_back(Parts&&... parts) {
+    if (size_ == capacity_) [[unlikely]] grow(size_ + 1);
+    T* const added = ::new (static_cast<void*>(data_ + size_)) T(std::forward<Parts>(parts)...);
+    ++size_;
+    return *added;
+  }
+  void push_back(const T& value) { emplace_back(value); }
+  void push_back(T&& value) { emplace_back(std::move(value)); }
+  void pop_back() noexcept { data_[--size_].~T(); }
+  void clear() noexcept { shrink(0); }
+  void reserve(std::size_t count) {
+    if (count > capacity_) move_to(count);
+  }
+  template <class... Parts>
+  void resize(std::size_t count, const Parts&... parts) {
+    if (count > capacity_) grow(count);
+    for (; size_ < count; ++size_) ::new (static_cast<void*>(data_ + size_)) T(parts...);
+    shrink(count);
+  }
+
+  /// Before `at`, which is one of its places.
+  void insert(T* at, T value) {
+    const auto index = at - data_;
+    emplace_back(std::move(value));
+    for (T* to = end() - 1; to != data_ + index; --to) std::swap(to[-1], *to);
+  }
+  void erase(T* first, T* last) noexcept {
+    if (first == last) return;
+    while (last != end()) *first++ = std::move(*last++);
+    shrink(static_cast<std::size_t>(first - data_));
+  }
+  void erase(T* at) noexcept { erase(at, at + 1); }
+  template <class Predicate>
+  void erase_if(Predicate&& gone) {
+    T* kept = data_;
+    for (T& value : *this) {
+      if (gone(value)) continue;
+      if (kept != &value) *kept = std::move(value);
+      ++kept;
+    }
+    shrink(static_cast<std::size_t>(kept - data_));
+  }
+  void swap(Vector& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(capacity_, other.capacity_);
+  }
+
+ private:
+  [[gnu::noinline]] void grow(std::size_t needed) { move_to(needed > 2 * capacity_ ? needed : 2 * capacity_); }
+
+  void move_to(std::size_t capacity) {
+    if constexpr (std::is_trivially_copyable_v<T>) {
+      data_ = static_cast<T*>(reallocate(data_, size_ * sizeof(T), capacity * sizeof(T), alignof(T)));
+    } else {
+      static_assert(std::is_nothrow_move_constructible_v<T>);
+      T* const moved = static_cast<T*>(allocate(capacity * sizeof(T), alignof(T)));
+      for (std::size_t at = 0; at != size_; ++at) {
+        ::new (static_cast<void*>(moved + at)) T(std::move(data_[at]));
+        data_[at].~T();
+      }
+      release(data_, alignof(T));
+      data_ = moved;
+    }
+    capacity_ = capacity;
+  }
+  void shrink(std::size_t count) noexcept {
+    if constexpr (std::is_trivially_destructible_v<T>) {
+      size_ = count;
+    } else {
+      while (size_ != count) pop_back();
+    }
+  }
+
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+  std::size_t capacity_ = 0;
+};
+
+}  // namespace detail
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/storage/stack_deduplicator.hpp ====
 // stack_deduplicator.hpp: each distinct call stack is stored once.
 //
@@ -534,9 +684,9 @@ class StackDeduplicator {
   explicit StackDeduplicator(Options options = Options())
       : options_{std::min(options.max_stacks, kMaxIds), options.max_frames},
         table_mask_(std::bit_ceil(options_.max_stacks * std::uint64_t{2} + 2) - 1),
-        table_(new std::uint32_t[table_mask_ + 1]()),
-        entries_(new Entry[options_.max_stacks + std::size_t{1}]()),
-        frames_(new Frame[options_.max_frames + std::size_t{1}]()) {}
+        table_(table_mask_ + 1),
+        entries_(options_.max_stacks + std::size_t{1}),
+        frames_(options_.max_frames + std::size_t{1}) {}
   StackDeduplicator(const StackDeduplicator&) = delete;
   StackDeduplicator& operator=(const StackDeduplicator&) = delete;
 
@@ -596,9 +746,9 @@ class StackDeduplicator {
 
   Options options_;
   std::uint64_t table_mask_;
-  std::unique_ptr<std::uint32_t[]> table_;  // index into entries_, 0 = free; at most half full, so a probe always ends
-  std::unique_ptr<Entry[]> entries_;
-  std::unique_ptr<Frame[]> frames_;
+  detail::Vector<std::uint32_t> table_;  // index into entries_, 0 = free; at most half full, so a probe always ends
+  detail::Vector<Entry> entries_;
+  detail::Vector<Frame> frames_;
   std::uint32_t size_ = 0;
   std::uint32_t used_frames_ = 0;
   std::uint64_t refused_ = 0;
@@ -1453,28 +1603,25 @@ class HeapStorage {
  public:
   explicit HeapStorage(std::size_t capacity)
       : capacity_(std::bit_ceil(capacity < 2 ? std::size_t{2} : capacity)),
-        slots_(allocate(capacity_)),
-        control_(std::make_unique<RingControl>()) {}
-  HeapStorage(HeapStorage&&) noexcept = default;
-  HeapStorage& operator=(HeapStorage&&) noexcept = default;
+        memory_(detail::allocate(sizeof(RingControl) + capacity_ * sizeof(Event), kCacheLine)),
+        control_(::new (memory_) RingControl),
+        slots_(reinterpret_cast<Event*>(control_ + 1)) {
+    // Written once here, so that no page fault is left for the hot path.
+    for (std::size_t at = 0; at != capacity_; ++at) ::new (static_cast<void*>(slots_ + at)) Event();
+  }
+  HeapStorage(HeapStorage&& other) noexcept
+      : capacity_(other.capacity_), memory_(std::exchange(other.memory_, nullptr)), control_(other.control_), slots_(other.slots_) {}
+  HeapStorage& operator=(HeapStorage&&) = delete;
+  ~HeapStorage() { detail::release(memory_, kCacheLine); }
 
-  [[nodiscard]] std::span<Event> slots() noexcept { return {slots_.get(), capacity_}; }
+  [[nodiscard]] std::span<Event> slots() noexcept { return {slots_, capacity_}; }
   [[nodiscard]] RingControl& control() noexcept { return *control_; }
 
  private:
-  struct Free {
-    void operator()(Event* slots) const noexcept { ::operator delete(slots, std::align_val_t{kCacheLine}); }
-  };
-  /// Written once here, so that no page fault is left for the hot path.
-  static Event* allocate(std::size_t capacity) {
-    auto* slots = static_cast<Event*>(::operator new(capacity * sizeof(Event), std::align_val_t{kCacheLine}));
-    std::uninitialized_value_construct_n(slots, capacity);
-    return slots;
-  }
-
   std::size_t capacity_;
-  std::unique_ptr<Event, Free> slots_;
-  std::unique_ptr<RingControl> control_;
+  void* memory_;
+  RingControl* control_;
+  Event* slots_;  // after it
 };
 static_assert(RingStorage<HeapStorage>);
 
@@ -1547,10 +1694,10 @@ class RingBuffer {
   using OverflowPolicyType = Overflow;
 
   RingBuffer() requires std::default_initializable<Storage> { adopt(); }
-  explicit RingBuffer(Storage storage) requires std::movable<Storage>
+  explicit RingBuffer(Storage storage) requires std::move_constructible<Storage>
       : main_{std::move(storage)} { adopt(); }
   /// With a reserve: `reserve` is typically several times larger than `storage`.
-  RingBuffer(Storage storage, Storage reserve) requires(Overflow::kHasReserve && std::movable<Storage>)
+  RingBuffer(Storage storage, Storage reserve) requires(Overflow::kHasReserve && std::move_constructible<Storage>)
       : main_{std::move(storage)}, reserve_{std::move(reserve)} { adopt(); }
   RingBuffer(const RingBuffer&) = delete;
   RingBuffer& operator=(const RingBuffer&) = delete;
@@ -2556,13 +2703,16 @@ static_assert(EventRecorder<Tracer> && EventRecorder<NullTracer>);
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Owns one sink. Movable; calls as EventSink says.
+/// Owns one sink. Move-constructible; calls as EventSink says.
 class AnySink {
  public:
   template <EventSink Sink>
-  explicit AnySink(Sink sink) : sink_(std::make_unique<Held<Sink>>(std::move(sink))) {}
+  explicit AnySink(Sink sink) : sink_(new Held<Sink>(std::move(sink))) {}
   template <EventSink Sink>
-  explicit AnySink(std::unique_ptr<Sink> sink) : sink_(std::make_unique<Owned<Sink>>(std::move(sink))) {}
+  explicit AnySink(std::unique_ptr<Sink> sink) : sink_(new Owned<Sink>(std::move(sink))) {}
+  AnySink(AnySink&& other) noexcept : sink_(std::exchange(other.sink_, nullptr)) {}
+  AnySink& operator=(AnySink&&) = delete;
+  ~AnySink() { delete sink_; }
 
   void begin(const TraceInfo& trace) { sink_->begin(trace); }
   void define_lane(const LaneInfo& lane) { sink_->define_lane(lane); }
@@ -2578,7 +2728,7 @@ class AnySink {
   [[nodiscard]] std::string_view failure() const { return sink_->failure(); }
   [[nodiscard]] std::uint64_t bytes_written() const { return sink_->bytes_written(); }
   /// Lets go of the sink without running anything of it: for a child after fork, whose files belong to the parent.
-  void abandon() noexcept { static_cast<void>(sink_.release()); }
+  void abandon() noexcept { sink_ = nullptr; }
 
  private:
   struct Base {
@@ -2633,7 +2783,7 @@ class AnySink {
     std::unique_ptr<Sink> owned;
   };
 
-  std::unique_ptr<Base> sink_;
+  Base* sink_;
 };
 
 }  // namespace THENCE_ABI
@@ -2828,22 +2978,32 @@ class ForkAware {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/session/lane_reader.hpp ====
-// lane_reader.hpp: the draining side of one tracer: raw records in, decoded events out, in the order of the lane.
-// Layer: session (includes capture/, core/).
+// ==== thence/session/event_arena.hpp ====
+// event_arena.hpp: memory that is taken piece by piece and given back at once.
+// Layer: session (includes core/ only).
 
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Memory for what a batch of events points to.
+/// Memory for what events point to.
+///   Threads   one
+///   Cost      an allocation a block
+///   Lifetime  what was taken stays where it is until clear()
 class EventArena {
  public:
   [[nodiscard]] std::byte* take(std::size_t bytes) {
     bytes = (bytes + alignof(std::max_align_t) - 1) & ~(alignof(std::max_align_t) - 1);
     if (blocks_.empty() || size_ - used_ < bytes) add_block(bytes);
-    std::byte* const result = blocks_.back().get() + used_;
+    std::byte* const result = blocks_.back().data() + used_;
     used_ += bytes;
     return result;
+  }
+  /// A copy of `text`.
+  [[nodiscard]] std::string_view keep(std::string_view text) {
+    if (text.empty()) return {};
+    auto* const kept = reinterpret_cast<char*>(take(text.size()));
+    std::memcpy(kept, text.data(), text.size());
+    return {kept, text.size()};
   }
   /// Forgets all that was taken; its memory is kept where that was one block.
   void clear() noexcept {
@@ -2855,15 +3015,25 @@ class EventArena {
   static constexpr std::size_t kBlock = 64 * 1024;
   void add_block(std::size_t bytes) {
     const std::size_t size = std::max(bytes, kBlock);
-    blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(size));
+    blocks_.emplace_back().reserve(size);
     size_ = size;
     used_ = 0;
   }
 
-  std::vector<std::unique_ptr<std::byte[]>> blocks_;
+  detail::Vector<detail::Vector<std::byte>> blocks_;  // all is capacity, none size
   std::size_t size_ = 0;  // of the last block
   std::size_t used_ = 0;
 };
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/session/lane_reader.hpp ====
+// lane_reader.hpp: the draining side of one tracer: raw records in, decoded events out, in the order of the lane.
+// Layer: session (includes capture/, core/).
+
+namespace thence {
+inline namespace THENCE_ABI {
 
 /// Events that go to the sinks together.
 class DrainBatch {
@@ -2876,10 +3046,10 @@ class DrainBatch {
   void clear() noexcept { size_ = 0; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] bool full() const noexcept { return size_ == kEvents; }
-  [[nodiscard]] std::span<const TraceEvent> events() const noexcept { return {events_.get(), size_}; }
+  [[nodiscard]] std::span<const TraceEvent> events() const noexcept { return {events_.data(), size_}; }
 
  private:
-  std::unique_ptr<TraceEvent[]> events_ = std::make_unique<TraceEvent[]>(kEvents);
+  detail::Vector<TraceEvent> events_ = detail::Vector<TraceEvent>(kEvents);
   std::size_t size_ = 0;
 };
 
@@ -2953,7 +3123,7 @@ class LaneReader {
   /// The memory of what was taken may be used again.
   void recycle() {
     if (taken_ * 2 < end_) return;  // not worth moving the rest
-    std::copy(place(taken_), place(end_), slots_.begin());
+    std::memmove(slots_.data(), &slots_[taken_], (end_ - taken_) * sizeof(Event));
     end_ -= taken_;
     taken_ = 0;
   }
@@ -2991,15 +3161,15 @@ class LaneReader {
       at = before;
     }
     const std::size_t count = 1 + payload_slots(head);
-    for (std::size_t slot = 0; slot < count; ++slot) append(record.slot(slot));
-    std::rotate(place(at), place(end_ - count), place(end_));
+    for (std::size_t slot = 0; slot < count; ++slot) append({});
+    std::memmove(&slots_[at + count], &slots_[at], (end_ - count - at) * sizeof(Event));
+    for (std::size_t slot = 0; slot < count; ++slot) slots_[at + slot] = record.slot(slot);
   }
   [[gnu::always_inline]] inline void append(const Event& slot) {
     if (end_ == slots_.size()) [[unlikely]] grow();
     slots_[end_++] = slot;
   }
   [[gnu::noinline]] void grow() { slots_.resize(std::max<std::size_t>(256, slots_.size() * 2)); }
-  [[nodiscard]] std::vector<Event>::iterator place(std::size_t at) { return slots_.begin() + static_cast<std::ptrdiff_t>(at); }
 
   template <class ToTime>
   [[nodiscard]] static LossRange loss_of(const Event& head, ToTime& to_time) {
@@ -3058,7 +3228,7 @@ class LaneReader {
   }
 
   LaneId lane_;
-  std::vector<Event> slots_;  // those from `taken_` to `end_` are waiting
+  detail::Vector<Event> slots_;  // those from `taken_` to `end_` are waiting
   std::size_t taken_ = 0;
   std::size_t end_ = 0;
   std::uint64_t newest_ = 0;  // ticks of the last record
@@ -3209,14 +3379,14 @@ class IdMap {
     slots_[at] = {key, place};
   }
   void grow() {
-    std::vector<Slot> old(slots_.empty() ? 16 : slots_.size() * 2);
+    detail::Vector<Slot> old(slots_.empty() ? 16 : slots_.size() * 2);
     old.swap(slots_);
     for (const Slot& slot : old) {
       if (slot.key != 0) put(slot.key, slot.place);
     }
   }
 
-  std::vector<Slot> slots_;
+  detail::Vector<Slot> slots_;
   std::size_t size_ = 0;
 };
 
@@ -3249,11 +3419,11 @@ class RangeSet {
       Range& before = ranges_[after - 1];
       if (value < before.end) return;
       before.end = meets_next ? ranges_[after].end : value + 1;
-      if (meets_next) ranges_.erase(place(after));
+      if (meets_next) ranges_.erase(ranges_.begin() + after);
     } else if (meets_next) {
       ranges_[after].begin = value;
     } else {
-      ranges_.insert(place(after), {value, value + 1});
+      ranges_.insert(ranges_.begin() + after, {value, value + 1});
     }
   }
   [[nodiscard]] std::size_t ranges() const noexcept { return ranges_.size(); }
@@ -3266,13 +3436,19 @@ class RangeSet {
   /// The first range that begins beyond `value`. Mostly there is none: what is asked for is young.
   [[nodiscard]] std::size_t first_after(std::uint64_t value) const noexcept {
     if (ranges_.empty() || ranges_.back().begin <= value) return ranges_.size();
-    const auto found = std::upper_bound(ranges_.begin(), ranges_.end(), value,
-                                        [](std::uint64_t wanted, const Range& range) { return wanted < range.begin; });
-    return static_cast<std::size_t>(found - ranges_.begin());
+    std::size_t low = 0, high = ranges_.size();
+    while (low != high) {
+      const std::size_t middle = low + (high - low) / 2;
+      if (ranges_[middle].begin <= value) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
   }
-  [[nodiscard]] std::vector<Range>::iterator place(std::size_t at) { return ranges_.begin() + static_cast<std::ptrdiff_t>(at); }
 
-  std::vector<Range> ranges_;  // in order
+  detail::Vector<Range> ranges_;  // in order
 };
 
 struct RootLimits {
@@ -3360,6 +3536,15 @@ class RootBook {
     bool answered = false;
     bool finished = false;
   };
+  struct Due {
+    RootId id;
+    SealReason reason;
+    /// For std::qsort, which nobody compiles: this is no hot path.
+    static int compare(const void* a, const void* b) noexcept {
+      const std::uint64_t first = number(static_cast<const Due*>(a)->id), second = number(static_cast<const Due*>(b)->id);
+      return first < second ? -1 : first > second;
+    }
+  };
 
   /// Makes `id` the last root; it is opened if need be. False: it was closed before.
   [[gnu::noinline]] bool find_or_open(RootId id) {
@@ -3380,17 +3565,17 @@ class RootBook {
   }
 
   /// In the order of their numbers, whatever the table's is.
-  template <class Due, class Seal>
-  void close_if(Due&& due, Seal& seal) {
+  template <class IsDue, class Seal>
+  void close_if(IsDue&& is_due, Seal& seal) {
     due_.clear();
     for (const OpenRoot& root : open_) {
       SealReason reason{};
-      if (due(root, reason)) due_.emplace_back(root.id, reason);
+      if (is_due(root, reason)) due_.push_back({root.id, reason});
     }
     if (due_.empty()) return;
     last_root_ = RootId::kNone;
-    std::sort(due_.begin(), due_.end());
-    for (const auto& [id, reason] : due_) {
+    std::qsort(due_.data(), due_.size(), sizeof(Due), Due::compare);
+    for (const auto [id, reason] : due_) {
       remove(places_.find(number(id)));
       sealed_.insert(number(id));
       ++sealed_count_;
@@ -3410,10 +3595,10 @@ class RootBook {
   }
 
   RootLimits limits_;
-  std::vector<OpenRoot> open_;
+  detail::Vector<OpenRoot> open_;
   IdMap places_;  // in it
   RangeSet sealed_;
-  std::vector<std::pair<RootId, SealReason>> due_;
+  detail::Vector<Due> due_;
   RootId last_root_ = RootId::kNone;  // the last event's
   std::size_t last_ = 0;              // its place
   std::uint64_t sealed_count_ = 0;
@@ -3482,7 +3667,7 @@ class TraceStrings {
   };
   std::size_t max_strings_;
   std::size_t max_bytes_;
-  std::vector<Entry> entries_;
+  detail::Vector<Entry> entries_;
   std::string text_;
   IdMap map_;
 };
@@ -3587,11 +3772,11 @@ class TraceStacks {
   std::size_t bytes_ = 0;
   std::uint64_t refused_ = 0;
   TraceStrings strings_;
-  std::vector<StoredFrame> frames_;
-  std::vector<std::uint32_t> frame_next_;
+  detail::Vector<StoredFrame> frames_;
+  detail::Vector<std::uint32_t> frame_next_;
   IdMap by_frame_;
-  std::vector<std::uint32_t> frame_ids_;
-  std::vector<Range> stacks_;
+  detail::Vector<std::uint32_t> frame_ids_;
+  detail::Vector<Range> stacks_;
   IdMap by_id_;
 };
 
@@ -3606,7 +3791,7 @@ class TraceStacks {
 // function's name where the dynamic symbol table has it. Link with -rdynamic to have the names of an executable.
 //
 //   NativeSymbols symbols;
-//   const NativeSymbol& symbol = symbols.resolve(pc);
+//   NativeSymbol symbol = symbols.resolve(pc);
 //
 // Layer: session (includes formats/).
 
@@ -3619,7 +3804,7 @@ struct NativeSymbol {
   std::string_view module;        ///< path of the executable or shared object
   std::string_view build_id;      ///< hexadecimal, lower case
   std::uint64_t relative_pc = 0;  ///< as in the module's own file; the absolute one where the module is unknown
-  std::string function;           ///< demangled where it is a C++ name
+  std::string_view function;      ///< demangled where it is a C++ name
   std::uint64_t function_offset = 0;
 };
 
@@ -3627,16 +3812,17 @@ struct NativeSymbol {
 ///   Threads   one; takes the dynamic linker's lock
 ///   Cost      a first look-up: some microseconds; later ones: a hash table's. Grows with the number of distinct addresses.
 ///   Errors    an unknown address is no error: its module is empty. May throw std::bad_alloc.
-///   Lifetime  what resolve() returns lives as long as this
+///   Lifetime  the texts of what resolve() returns live as long as this
 class NativeSymbols {
  public:
-  [[nodiscard]] const NativeSymbol& resolve(std::uint64_t pc) {
-    if (pc == 0) return symbols_.front();
+  [[nodiscard]] NativeSymbol resolve(std::uint64_t pc) {
+    if (pc == 0) return {};
     const std::uint32_t known = places_.find(pc);
     if (known != IdMap::kAbsent) return symbols_[known];
-    NativeSymbol& symbol = symbols_.emplace_back();
+    NativeSymbol symbol;
     look_up(pc, symbol);
-    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size() - 1));
+    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size()));
+    symbols_.push_back(symbol);
     return symbol;
   }
 
@@ -3647,9 +3833,9 @@ class NativeSymbols {
   };
   struct Module {
     std::uint64_t bias = 0;
-    std::string path;
-    std::string build_id;
-    std::vector<Segment> segments;
+    std::string_view path;
+    std::string_view build_id;
+    detail::Vector<Segment> segments;
   };
 
   void look_up(std::uint64_t pc, NativeSymbol& symbol) {
@@ -3667,17 +3853,16 @@ class NativeSymbols {
     if (::dladdr(reinterpret_cast<const void*>(static_cast<std::uintptr_t>(pc)), &info) == 0 ||
         info.dli_sname == nullptr)
       return;
-    symbol.function = demangled(info.dli_sname);
+    symbol.function = keep_demangled(info.dli_sname);
     symbol.function_offset = pc - reinterpret_cast<std::uintptr_t>(info.dli_saddr);
   }
 
-  [[nodiscard]] static std::string demangled(const char* name) {
+  [[nodiscard]] std::string_view keep_demangled(const char* name) {
     int status = 0;
-    struct Free {
-      void operator()(char* text) const noexcept { std::free(text); }
-    };
-    const std::unique_ptr<char, Free> text{abi::__cxa_demangle(name, nullptr, nullptr, &status)};
-    return text != nullptr && status == 0 ? text.get() : name;
+    char* const text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+    const std::string_view kept = texts_.keep(text != nullptr && status == 0 ? text : name);
+    std::free(text);
+    return kept;
   }
 
   [[nodiscard]] const Module* module_of(std::uint64_t pc) const noexcept {
@@ -3701,31 +3886,33 @@ class NativeSymbols {
 
   void add_module(const ::dl_phdr_info& info) {
     Module module;
+    std::string build_id;
     module.bias = info.dlpi_addr;
     for (std::size_t at = 0; at != info.dlpi_phnum; ++at) {
       const ElfW(Phdr)& header = info.dlpi_phdr[at];
       const std::uint64_t begin = info.dlpi_addr + header.p_vaddr;
       if (header.p_type == PT_LOAD && (header.p_flags & PF_X) != 0)
         module.segments.push_back({begin, begin + header.p_memsz});
-      if (header.p_type == PT_NOTE && module.build_id.empty()) {
-        module.build_id = build_id_in(reinterpret_cast<const char*>(static_cast<std::uintptr_t>(begin)), header.p_memsz,
-                                      header.p_align);
+      if (header.p_type == PT_NOTE && build_id.empty()) {
+        build_id = build_id_in(reinterpret_cast<const char*>(static_cast<std::uintptr_t>(begin)), header.p_memsz, header.p_align);
       }
     }
     if (module.segments.empty()) return;
-    module.path = info.dlpi_name == nullptr ? "" : info.dlpi_name;
-    if (module.path.empty()) module.path = own_path();
+    if (info.dlpi_name != nullptr) module.path = info.dlpi_name;
+    char own[PATH_MAX];
+    if (module.path.empty()) module.path = own_path(own);
     for (const Module& known : modules_) {
-      if (known.bias == module.bias && known.path == module.path && known.build_id == module.build_id) return;
+      if (known.bias == module.bias && known.path == module.path && known.build_id == build_id) return;
     }
+    module.path = texts_.keep(module.path);
+    module.build_id = texts_.keep(build_id);
     modules_.push_back(std::move(module));
   }
 
   /// The program itself has no name in the linker's list.
-  [[nodiscard]] static std::string own_path() {
-    char path[PATH_MAX];
+  [[nodiscard]] static std::string_view own_path(char (&path)[PATH_MAX]) {
     const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
-    return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : std::string();
+    return {path, length > 0 ? static_cast<std::size_t>(length) : 0};
   }
 
   /// The GNU build id among the notes of a segment, in hexadecimal.
@@ -3753,9 +3940,10 @@ class NativeSymbols {
     return {};
   }
 
-  std::deque<Module> modules_;  // entries stay where they are: symbols point to their texts
-  std::deque<NativeSymbol> symbols_ = std::deque<NativeSymbol>(1);  // these too; the first is that of no address
-  IdMap places_;                                                    // address -> place in symbols_
+  EventArena texts_;
+  detail::Vector<Module> modules_;
+  detail::Vector<NativeSymbol> symbols_;
+  IdMap places_;  // address -> place in symbols_
 };
 
 }  // namespace THENCE_ABI
@@ -3818,7 +4006,7 @@ class StackResolver {
   }
 
   void add_native(std::uint64_t pc) {
-    const NativeSymbol& symbol = symbols_.resolve(pc);
+    const NativeSymbol symbol = symbols_.resolve(pc);
     FrameInfo frame;
     frame.kind = FrameKind::kNative;
     frame.function = symbol.function;
@@ -3837,7 +4025,7 @@ class StackResolver {
   }
 
   NativeSymbols symbols_;
-  std::vector<FrameInfo> frames_;
+  detail::Vector<FrameInfo> frames_;
   std::string key_;
   TraceStrings keys_{~std::uint32_t{0} - 1, ~std::size_t{0}};
 };
@@ -4162,7 +4350,7 @@ struct LaneState {
   std::atomic<bool> retired{false};
   // The draining side's.
   LaneReader reader;
-  std::vector<StackId> stacks;  // the tracer's id -> the session's
+  detail::Vector<StackId> stacks;  // the tracer's id -> the session's
 };
 }  // namespace detail
 
@@ -4621,7 +4809,7 @@ class BasicSession final : private ForkAware {
 
   /// A lane whose thread is gone, and whose events are all handed on, is forgotten; its figures are kept.
   void let_retired_go() {
-    std::erase_if(lanes_, [this](const LanePointer& lane) {
+    lanes_.erase_if([this](const LanePointer& lane) {
       if (!lane->retired.load(std::memory_order_acquire)) return false;
       read_lane(*lane);
       add_unmarked_loss(*lane);
@@ -4663,7 +4851,8 @@ class BasicSession final : private ForkAware {
   }
 
   [[nodiscard]] TraceSummary make_summary() {
-    summaries_ = retired_;
+    summaries_.clear();
+    for (const LaneSummary& lane : retired_) summaries_.push_back(lane);
     for (const auto& lane : lanes_) summaries_.push_back(summary_of(*lane));
     TraceSummary summary = totals_;
     summary.lanes = summaries_;
@@ -4775,9 +4964,9 @@ class BasicSession final : private ForkAware {
   std::uint64_t salt_ = 0;
 
   mutable std::mutex mutex_;  // all below, down to the thread's
-  std::vector<FedSink> sinks_;
-  std::vector<CounterName> counters_;
-  std::vector<LanePointer> lanes_;
+  detail::Vector<FedSink> sinks_;
+  detail::Vector<CounterName> counters_;
+  detail::Vector<LanePointer> lanes_;
   std::uint32_t lanes_made_ = 0;
   std::uint32_t epoch_ = 0;
   bool began_ = false;
@@ -4794,9 +4983,9 @@ class BasicSession final : private ForkAware {
   Timestamp last_time_ = {};
   std::uint64_t last_sync_ = 0;
   TraceSummary totals_;
-  std::vector<LaneSummary> retired_;
+  detail::Vector<LaneSummary> retired_;
   std::uint64_t retired_lost_ = 0;
-  std::vector<LaneSummary> summaries_;
+  detail::Vector<LaneSummary> summaries_;
 
   std::mutex thread_mutex_;
   std::unique_ptr<DrainThread> thread_;
@@ -4864,11 +5053,11 @@ class LossByLane {
     }
     all_.push_back({lane, more});
   }
-  [[nodiscard]] const std::vector<Lost>& all() const noexcept { return all_; }
+  [[nodiscard]] const detail::Vector<Lost>& all() const noexcept { return all_; }
   void clear() noexcept { all_.clear(); }
 
  private:
-  std::vector<Lost> all_;
+  detail::Vector<Lost> all_;
 };
 
 }  // namespace THENCE_ABI
@@ -5026,21 +5215,23 @@ class ByteBuffer {
   ByteBuffer() = default;
   explicit ByteBuffer(std::size_t capacity) { grow(capacity); }
   ByteBuffer(ByteBuffer&& other) noexcept
-      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
   ByteBuffer& operator=(ByteBuffer&& other) noexcept {
-    data_ = std::move(other.data_);
-    size_ = std::exchange(other.size_, 0);
-    capacity_ = std::exchange(other.capacity_, 0);
+    ByteBuffer taken(std::move(other));
+    std::swap(data_, taken.data_);
+    std::swap(size_, taken.size_);
+    std::swap(capacity_, taken.capacity_);
     return *this;
   }
+  ~ByteBuffer() { detail::release(data_, alignof(std::byte)); }
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_.get(), size_}; }
-  [[nodiscard]] std::byte* data() noexcept { return data_.get(); }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  [[nodiscard]] std::byte* data() noexcept { return data_; }
   [[nodiscard]] std::string_view text() const noexcept {
-    return {reinterpret_cast<const char*>(data_.get()), size_};
+    return {reinterpret_cast<const char*>(data_), size_};
   }
 
   void clear() noexcept { size_ = 0; }
@@ -5048,10 +5239,10 @@ class ByteBuffer {
   /// Room for `count` further bytes: write there, then `advance` to the first byte not written.
   [[nodiscard]] std::byte* reserve(std::size_t count) {
     if (capacity_ - size_ < count) [[unlikely]] grow(size_ + count);
-    return data_.get() + size_;
+    return data_ + size_;
   }
   void advance(const std::byte* end) noexcept {
-    size_ = static_cast<std::size_t>(end - data_.get());
+    size_ = static_cast<std::size_t>(end - data_);
     THENCE_ASSERT(size_ <= capacity_);
   }
 
@@ -5072,7 +5263,7 @@ class ByteBuffer {
   void open_gap(std::size_t at, std::size_t count) {
     THENCE_ASSERT(at <= size_);
     static_cast<void>(reserve(count));
-    std::memmove(data_.get() + at + count, data_.get() + at, size_ - at);
+    std::memmove(data_ + at + count, data_ + at, size_ - at);
     size_ += count;
   }
 
@@ -5080,13 +5271,11 @@ class ByteBuffer {
   void grow(std::size_t needed) {
     std::size_t capacity = capacity_ < 256 ? 256 : capacity_ * 2;
     if (capacity < needed) capacity = needed;
-    std::unique_ptr<std::byte[]> data(new std::byte[capacity]);
-    if (size_ != 0) std::memcpy(data.get(), data_.get(), size_);
-    data_ = std::move(data);
+    data_ = static_cast<std::byte*>(detail::reallocate(data_, size_, capacity, alignof(std::byte)));
     capacity_ = capacity;
   }
 
-  std::unique_ptr<std::byte[]> data_;
+  std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };
@@ -5358,7 +5547,7 @@ class JsonWriter {
     }
   }
   void value(double number) {
-    if (!std::isfinite(number)) return null();
+    if (!__builtin_isfinite(number)) return null();
     print(number);
   }
   void null() { literal("null"); }
@@ -5653,11 +5842,11 @@ class JsonEncoder {
     SealReason seal_reason = SealReason::kFinished;
     std::uint64_t sealed_at = 0;
     std::size_t records = 0;
-    std::vector<Resource> resources;
-    std::vector<Invocation> invocations;
-    std::vector<Wake> wakes;
-    std::vector<Link> links;
-    std::vector<Note> notes;
+    detail::Vector<Resource> resources;
+    detail::Vector<Invocation> invocations;
+    detail::Vector<Wake> wakes;
+    detail::Vector<Link> links;
+    detail::Vector<Note> notes;
     LossByLane losses;
     ByteBuffer text;
     IdMap by_id;
@@ -6304,7 +6493,7 @@ class JsonEncoder {
     json.value(std::string_view(digits, static_cast<std::size_t>(end - digits)));
     json.member("valueType", word(note.kind));
     if constexpr (std::same_as<N, double>) {
-      if (!std::isfinite(value)) return;  // JSON has no such number: the string says it
+      if (!__builtin_isfinite(value)) return;  // JSON has no such number: the string says it
     }
     json.member("typedValue", value);
   }
@@ -6387,10 +6576,10 @@ class JsonEncoder {
   std::int32_t process_id_ = 0;
   std::string process_name_, overflow_policy_, clock_, sampling_;
   ClockSnapshot last_clocks_;
-  std::vector<LaneName> lanes_;
-  std::vector<std::string> type_names_;
-  std::vector<Document> documents_;
-  std::vector<std::uint32_t> free_;
+  detail::Vector<LaneName> lanes_;
+  detail::Vector<std::string> type_names_;
+  detail::Vector<Document> documents_;
+  detail::Vector<std::uint32_t> free_;
   IdMap by_root_;
   std::uint64_t ordinals_ = 0;
   std::uint64_t documents_written_ = 0;
@@ -6400,8 +6589,8 @@ class JsonEncoder {
   std::uint64_t malformed_ = 0;
   // For the document that is being written.
   const Document* document_ = nullptr;
-  std::vector<std::uint32_t> order_;
-  std::vector<StackId> stack_order_;
+  detail::Vector<std::uint32_t> order_;
+  detail::Vector<StackId> stack_order_;
   IdMap stack_numbers_;
   std::string line_;
   std::uint64_t start_ = 0;
@@ -6471,7 +6660,7 @@ class EarlyEvents {
 
  private:
   static constexpr std::size_t kMax = 512;
-  std::vector<Early> events_;
+  detail::Vector<Early> events_;
   std::size_t next_ = 0;
 };
 
@@ -6669,13 +6858,13 @@ struct EncodedLane {
   std::uint64_t order = 0;
   std::uint64_t last_pending_order = 0;
   std::size_t pending = 0;  // slices on the stack that have ended
-  std::vector<LooseRun> loose;
+  detail::Vector<LooseRun> loose;
   bool parked = false;
   bool announce = true;
   std::uint64_t lost = 0;
   std::string name;
-  std::vector<RunSlice> stack;
-  std::vector<LaneCounter> counters;
+  detail::Vector<RunSlice> stack;
+  detail::Vector<LaneCounter> counters;
   Riders riders;
   Riders park_riders;
 
@@ -7125,7 +7314,7 @@ class KeptAnnotations {
   };
 
   std::size_t max_bytes_;
-  std::vector<ByteBuffer> of_;
+  detail::Vector<ByteBuffer> of_;
 };
 
 }  // namespace perfetto
@@ -7245,9 +7434,9 @@ class RunMap {
   }
 
   IdMap by_key_;
-  std::vector<Page> pages_;
-  std::vector<std::uint8_t> used_;  // ids of each page
-  std::vector<std::uint32_t> free_;
+  detail::Vector<Page> pages_;
+  detail::Vector<std::uint8_t> used_;  // ids of each page
+  detail::Vector<std::uint32_t> free_;
   std::array<Recent, kRecent> recent_{};
   std::size_t size_ = 0;
 };
@@ -7415,12 +7604,12 @@ class OpenResources {
   /// A map has no key 0; no root is RootId 0.
   [[nodiscard]] static std::uint64_t key_of(RootId id) noexcept { return number(id) + 1; }
 
-  std::vector<OpenResource> resources_;
+  detail::Vector<OpenResource> resources_;
   std::uint32_t free_ = kNone;
   RunMap by_id_;
   std::uint64_t last_id_ = 0;
   std::uint32_t last_place_ = 0;
-  std::vector<OpenRoot> roots_;
+  detail::Vector<OpenRoot> roots_;
   std::uint32_t free_root_ = kNone;
   IdMap root_by_key_;
   std::uint64_t last_root_key_ = 0;
@@ -7502,9 +7691,9 @@ class PerfettoWriter {
     std::uint64_t cleared_at = 0;
     std::uint64_t good_until = 0;  // byte of the file at which it starts anew; 0: with its next packet
     bool dropped = false;
-    std::vector<std::uint64_t> counters;  // extra_counter_track_uuids
+    detail::Vector<std::uint64_t> counters;  // extra_counter_track_uuids
     // For each dictionary and index, the generation in which it was last sent.
-    std::array<std::vector<std::uint32_t>, kDictionaries> sent;
+    std::array<detail::Vector<std::uint32_t>, kDictionaries> sent;
     // Whether it was sent in this generation, for numbers of one byte: what nearly every event asks.
     std::array<bool, 0x80> short_names{}, short_keys{};
   };
@@ -7826,7 +8015,7 @@ class PerfettoWriter {
   }
 
   [[nodiscard]] bool first_sight(Dictionary dictionary, Sequence* sequence, std::uint32_t index) {
-    std::vector<std::uint32_t>& sent = sequence->sent[dictionary];
+    detail::Vector<std::uint32_t>& sent = sequence->sent[dictionary];
     if (index < sent.size() && sent[index] == sequence->generation) [[likely]] return false;
     if (index >= sent.size()) sent.resize(std::size_t{index} + index / 2 + 16);
     sent[index] = sequence->generation;
@@ -8156,7 +8345,7 @@ class PerfettoWriter {
   TraceStrings keys_;
   TraceStacks stacks_;
   IdMap mappings_;
-  std::vector<std::unique_ptr<Sequence>> sequences_;
+  detail::Vector<std::unique_ptr<Sequence>> sequences_;
   ByteBuffer compressed_;
   ByteBuffer framed_;
   std::size_t chunk_;          // flushed at this size
@@ -8218,7 +8407,7 @@ class Quarantine {
 
  private:
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
-  std::vector<Entry> entries_;
+  detail::Vector<Entry> entries_;
   std::size_t first_ = 0;
   std::uint64_t next_ = kNever;  // the first one's deadline
 };
@@ -8264,7 +8453,7 @@ struct Slot {
   bool leaves_open = false;  // a slice on one of its tracks has no end
   std::uint32_t first_track = IdMap::kAbsent;
   std::uint32_t next_free = IdMap::kAbsent;
-  std::vector<Free> free;
+  detail::Vector<Free> free;
 
   [[nodiscard]] Free& free_of(std::uint32_t name) {
     for (Free& known : free) {
@@ -8410,8 +8599,8 @@ class TrackPool {
   bool once_;
   std::uint64_t uuid_base_ = 0;
   std::uint64_t made_ = 0;
-  std::vector<PooledTrack> tracks_;
-  std::vector<Slot> slots_;
+  detail::Vector<PooledTrack> tracks_;
+  detail::Vector<Slot> slots_;
   std::uint32_t unused_track_ = kNone;
   std::uint32_t first_free_slot_ = kNone;
   std::uint32_t last_free_slot_ = kNone;
@@ -8472,8 +8661,8 @@ class WakeTable {
 
  private:
   // Apart from the rest, so that the question whether a resource has a wake stays in the nearest cache.
-  std::vector<std::uint64_t> resources_ = std::vector<std::uint64_t>(kPlaces);
-  std::vector<Wake> wakes_ = std::vector<Wake>(kPlaces);
+  detail::Vector<std::uint64_t> resources_ = detail::Vector<std::uint64_t>(kPlaces);
+  detail::Vector<Wake> wakes_ = detail::Vector<Wake>(kPlaces);
   std::size_t rooted_ = 0;
 };
 
@@ -9263,7 +9452,7 @@ class PerfettoEncoder {
     }
     loose_record(event, Word::kExited).end();
     if (found.loose) {
-      std::vector<perfetto::LooseRun>& loose = lanes_[found.lane].loose;
+      detail::Vector<perfetto::LooseRun>& loose = lanes_[found.lane].loose;
       Run invocation;
       invocation.resource = id;
       invocation.root = loose[found.at].root;
@@ -9479,7 +9668,7 @@ class PerfettoEncoder {
             end_invocation(lane, at, now_, true);
           }
         }
-        std::erase_if(lane.loose, [&](const perfetto::LooseRun& run) { return run.root == number(event.root); });
+        lane.loose.erase_if([&](const perfetto::LooseRun& run) { return run.root == number(event.root); });
       }
     }
     if (!options_.flows && wakes_.rooted() != 0) {
@@ -9724,7 +9913,7 @@ class PerfettoEncoder {
   void write_pending_exits(Lane& lane) {
     if (lane.pending == 0) return;
     describe_lane(lane);
-    std::vector<Run>& stack = lane.stack;
+    detail::Vector<Run>& stack = lane.stack;
     while (lane.pending != 0) {
       std::size_t at = stack.size();
       for (std::size_t other = 0; other < stack.size(); ++other) {
@@ -10178,10 +10367,10 @@ class PerfettoEncoder {
   std::size_t riding_count_ = 0;
   std::uint32_t words_[static_cast<unsigned>(Word::kEnd)] = {};
   std::uint32_t categories_[static_cast<unsigned>(Category::kEnd)] = {};
-  std::vector<std::uint32_t> type_names_;
-  std::vector<CounterName> counters_;
-  std::vector<Process> processes_;
-  std::vector<Lane> lanes_;
+  detail::Vector<std::uint32_t> type_names_;
+  detail::Vector<CounterName> counters_;
+  detail::Vector<Process> processes_;
+  detail::Vector<Lane> lanes_;
   IdMap lane_by_id_;
   std::uint64_t last_lane_key_ = 0;  // its number and one more
   std::uint32_t last_lane_ = 0;
@@ -10202,7 +10391,7 @@ class PerfettoEncoder {
 //   ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) {
 //     return socket.try_send(number, chunk) ? ChunkAnswer::kTaken : ChunkAnswer::kBusy;   // asked again later
 //   }}
-// Layer: session (includes config/ only).
+// Layer: session (includes wire/, core/).
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -10255,10 +10444,10 @@ class ChunkBytes {
 
   [[nodiscard]] bool write(std::span<const std::byte> bytes) {
     if (!offer_waiting()) return false;
-    if (waiting_.empty() && offer(bytes)) return true;
+    if (nothing_waits() && offer(bytes)) return true;
     if (!failure_.empty()) return false;
     if (overfull()) return true;  // PerfettoChunks counts what it writes all the same
-    waiting_.emplace_back(bytes.begin(), bytes.end());
+    waiting_.emplace_back().append(bytes);
     waiting_bytes_ += bytes.size();
     return true;
   }
@@ -10269,17 +10458,22 @@ class ChunkBytes {
   [[nodiscard]] std::size_t waiting_bytes() const noexcept { return waiting_bytes_; }
   /// Says that what still waits will not be offered again.
   void give_up() {
-    if (waiting_.empty() || !failure_.empty()) return;
+    if (nothing_waits() || !failure_.empty()) return;
     failure_ = name_ + ": was busy to the end, and did not take the last " + std::to_string(waiting_bytes_) + " bytes";
   }
   [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
   [[nodiscard]] std::uint64_t bytes_written() const noexcept { return written_; }
 
  private:
+  [[nodiscard]] bool nothing_waits() const noexcept { return taken_ == waiting_.size(); }
   bool offer_waiting() {
-    while (failure_.empty() && !waiting_.empty() && offer(waiting_.front())) {
-      waiting_bytes_ -= waiting_.front().size();
-      waiting_.pop_front();
+    while (failure_.empty() && !nothing_waits() && offer(waiting_[taken_].bytes())) {
+      waiting_bytes_ -= waiting_[taken_].size();
+      waiting_[taken_++] = ByteBuffer();
+    }
+    if (taken_ * 2 > waiting_.size()) {
+      waiting_.erase(waiting_.begin(), waiting_.begin() + taken_);
+      taken_ = 0;
     }
     return failure_.empty();
   }
@@ -10299,7 +10493,8 @@ class ChunkBytes {
   Take take_;
   std::string name_;
   std::size_t max_waiting_bytes_;
-  std::deque<std::vector<std::byte>> waiting_;
+  detail::Vector<ByteBuffer> waiting_;
+  std::size_t taken_ = 0;  // of those, the first ones
   std::size_t waiting_bytes_ = 0;
   std::uint64_t number_ = 0;
   std::uint64_t written_ = 0;
@@ -10311,7 +10506,7 @@ class ChunkBytes {
 
 // ==== thence/session/file_bytes.hpp ====
 // file_bytes.hpp: a ByteSink that is a file or a descriptor, buffered, and that can say in words what went wrong.
-// Layer: session (includes config/ only).
+// Layer: session (includes wire/).
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -10341,9 +10536,7 @@ class FileBytes {
         owned_(other.owned_),
         buffer_bytes_(other.buffer_bytes_),
         written_(other.written_),
-        buffer_(std::move(other.buffer_)) {
-    other.buffer_.clear();
-  }
+        buffer_(std::move(other.buffer_)) {}
   FileBytes& operator=(FileBytes&&) = delete;
   ~FileBytes() {
     static_cast<void>(flush());
@@ -10354,7 +10547,7 @@ class FileBytes {
     if (!failure_.empty()) return false;
     if (const std::size_t room = buffer_bytes_ - beyond_multiple(bytes_written()); bytes.size() >= room) {
       if (!buffer_.empty()) {
-        append(bytes.first(room));
+        buffer_.append(bytes.first(room));
         if (!flush()) return false;
         bytes = bytes.subspan(room);
       }
@@ -10362,12 +10555,12 @@ class FileBytes {
       if (!write_through(bytes.first(bytes.size() - rest))) return false;
       bytes = bytes.last(rest);
     }
-    append(bytes);
+    buffer_.append(bytes);
     return true;
   }
   [[nodiscard]] bool flush() {
     if (!failure_.empty() || descriptor_ < 0) return failure_.empty();
-    const bool good = write_through(buffer_);
+    const bool good = write_through(buffer_.bytes());
     buffer_.clear();
     return good;
   }
@@ -10379,7 +10572,6 @@ class FileBytes {
 
  private:
   [[nodiscard]] std::size_t beyond_multiple(std::uint64_t at) const noexcept { return static_cast<std::size_t>(at % buffer_bytes_); }
-  void append(std::span<const std::byte> bytes) { buffer_.insert(buffer_.end(), bytes.begin(), bytes.end()); }
 
   bool write_through(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
@@ -10406,7 +10598,7 @@ class FileBytes {
   bool owned_ = false;
   std::size_t buffer_bytes_;
   std::uint64_t written_ = 0;
-  std::vector<std::byte> buffer_;
+  ByteBuffer buffer_;
 };
 
 }  // namespace THENCE_ABI
@@ -10536,7 +10728,7 @@ class RotatingFiles {
   std::string stem_;
   RotationOptions options_;
   std::optional<FileBytes> active_;
-  std::vector<Sealed> sealed_;  // the oldest first
+  detail::Vector<Sealed> sealed_;  // the oldest first
   std::string failure_;
   std::uint64_t last_ = 0;
   std::uint64_t written_ = 0;
@@ -10764,7 +10956,8 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
   void end(const TraceSummary& summary) {
     State& state = *state_;
     if (state.behind) state.go_on();
-    std::vector<LaneSummary> lanes(summary.lanes.begin(), summary.lanes.end());
+    detail::Vector<LaneSummary> lanes;
+    for (const LaneSummary& lane : summary.lanes) lanes.push_back(lane);
     TraceSummary told = summary;
     for (const LossByLane::Lost& lost : state.lost_in_all.all()) {
       told.lost += lost.range.count;
@@ -10895,7 +11088,7 @@ class FlightSnapshot {
     return taken;
   }
 
-  std::vector<Event> slots_;
+  detail::Vector<Event> slots_;
   std::uint64_t oldest_ = 0;  // below this, all is overwritten
   std::uint64_t begin_ = 0;   // the first record's head
   std::uint64_t end_ = 0;
@@ -10919,7 +11112,7 @@ class FlightRecorder {
   using Loss = BufferLoss;
 
   FlightRecorder() requires std::default_initializable<Storage> { adopt(); }
-  explicit FlightRecorder(Storage storage) requires std::movable<Storage> : storage_{std::move(storage)} { adopt(); }
+  explicit FlightRecorder(Storage storage) requires std::move_constructible<Storage> : storage_{std::move(storage)} { adopt(); }
   FlightRecorder(const FlightRecorder&) = delete;
   FlightRecorder& operator=(const FlightRecorder&) = delete;
 
@@ -11192,7 +11385,7 @@ class ResourceRegistry {
       : capacity_(std::min(capacity, kMaxCapacity)),
         mask_(std::bit_ceil(capacity_ + capacity_ / 2 + 2) - 1),
         shift_(static_cast<unsigned>(64 - std::bit_width(mask_))),
-        slots_(new Slot[mask_ + 1]()) {}
+        slots_(mask_ + 1) {}
 
   /// Remembers the handle. One that is there already is a new object at an old address, whose end was never told: it is
   /// replaced, and counted. False: full, counted.
@@ -11284,7 +11477,7 @@ class ResourceRegistry {
   std::size_t capacity_;
   std::size_t mask_;
   unsigned shift_;
-  std::unique_ptr<Slot[]> slots_;
+  detail::Vector<Slot> slots_;
   std::size_t size_ = 0;
   std::uint64_t refused_ = 0;
   std::uint64_t unknown_ = 0;
@@ -13961,7 +14154,7 @@ class JsonLine {
   /// NaN and the infinities have no JSON: null.
   void real(std::string_view key, double value) {
     put_key(key);
-    if (std::isfinite(value)) {
+    if (__builtin_isfinite(value)) {
       put(value);
     } else {
       out_->append(std::string_view("null"));

@@ -44,16 +44,16 @@ std::string output_of(const std::string& command) {
 TEST_CASE("a function of the program has its module, its demangled name and its offset") {
   NativeSymbols symbols;
   const std::uint64_t pc = address_of(&some_function_of_the_test);
-  const NativeSymbol& symbol = symbols.resolve(pc + 3);
+  const NativeSymbol symbol = symbols.resolve(pc + 3);
   CHECK(symbol.function == "some_function_of_the_test(int)");
   CHECK(symbol.function_offset == 3);
   CHECK(std::string(symbol.module) == output_of("readlink /proc/" + std::to_string(getpid()) + "/exe"));
-  CHECK(&symbols.resolve(pc + 3) == &symbol);  // remembered
+  CHECK(symbols.resolve(pc + 3).function.data() == symbol.function.data());  // remembered
 }
 
 TEST_CASE("the build id and the relative address are those of the module's own file") {
   NativeSymbols symbols;
-  const NativeSymbol& symbol = symbols.resolve(address_of(&some_function_of_the_test));
+  const NativeSymbol symbol = symbols.resolve(address_of(&some_function_of_the_test));
   const std::string module(symbol.module);
   const std::string id = output_of("readelf -n '" + module + "' | sed -n 's/.*Build ID: //p'");
   if (id.empty()) WARN("no readelf, or a program without a build id: not compared");
@@ -66,7 +66,7 @@ TEST_CASE("the build id and the relative address are those of the module's own f
 
 TEST_CASE("a function that the dynamic symbol table does not have is unknown by name, not by place") {
   NativeSymbols symbols;
-  const NativeSymbol& symbol = symbols.resolve(address_of(&hidden_function));
+  const NativeSymbol symbol = symbols.resolve(address_of(&hidden_function));
   CHECK_FALSE(symbol.module.empty());
   CHECK(symbol.relative_pc != 0);
   CHECK(symbol.function.find("hidden_function") == std::string::npos);
@@ -76,7 +76,7 @@ TEST_CASE("a function of a shared library is found there") {
   NativeSymbols symbols;
   void* const function = dlsym(RTLD_DEFAULT, "gnu_get_libc_version");
   REQUIRE(function != nullptr);
-  const NativeSymbol& symbol = symbols.resolve(static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(function)));
+  const NativeSymbol symbol = symbols.resolve(static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(function)));
   CHECK(symbol.module.find("libc") != std::string::npos);
   CHECK(symbol.relative_pc < 0x1000'0000);
 }
@@ -86,7 +86,7 @@ TEST_CASE("an address in no module is unknown, and is its own relative one") {
   int on_the_stack = some_function_of_the_test(1) + hidden_function(1);
   for (const std::uint64_t pc : {std::uint64_t{0}, std::uint64_t{1}, ~std::uint64_t{0},
                                  static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&on_the_stack))}) {
-    const NativeSymbol& symbol = symbols.resolve(pc);
+    const NativeSymbol symbol = symbols.resolve(pc);
     CHECK(symbol.module.empty());
     CHECK(symbol.build_id.empty());
     CHECK(symbol.function.empty());

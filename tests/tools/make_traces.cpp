@@ -101,7 +101,7 @@ int main(int argc, char** argv) {
   });
   NativeSymbols symbols;
   const auto pc = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(the_caller_to_be_found()));
-  const NativeSymbol& symbol = symbols.resolve(pc);
+  const NativeSymbol symbol = symbols.resolve(pc);
   write(folder + "/native.pftrace", [&](auto& sink) {
     thence_test::Teller tell{sink};
     tell.begin(103);

@@ -8,9 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "thence/config/version.hpp"
+#include "thence/core/vector.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -87,14 +87,14 @@ class IdMap {
     slots_[at] = {key, place};
   }
   void grow() {
-    std::vector<Slot> old(slots_.empty() ? 16 : slots_.size() * 2);
+    detail::Vector<Slot> old(slots_.empty() ? 16 : slots_.size() * 2);
     old.swap(slots_);
     for (const Slot& slot : old) {
       if (slot.key != 0) put(slot.key, slot.place);
     }
   }
 
-  std::vector<Slot> slots_;
+  detail::Vector<Slot> slots_;
   std::size_t size_ = 0;
 };
 

@@ -10,7 +10,6 @@
 #pragma once
 
 #include <charconv>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -67,7 +66,7 @@ class JsonLine {
   /// NaN and the infinities have no JSON: null.
   void real(std::string_view key, double value) {
     put_key(key);
-    if (std::isfinite(value)) {
+    if (__builtin_isfinite(value)) {
       put(value);
     } else {
       out_->append(std::string_view("null"));

@@ -3,11 +3,11 @@
 // Layer: formats (includes wire/ and core/ only).
 #pragma once
 
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -25,11 +25,11 @@ class LossByLane {
     }
     all_.push_back({lane, more});
   }
-  [[nodiscard]] const std::vector<Lost>& all() const noexcept { return all_; }
+  [[nodiscard]] const detail::Vector<Lost>& all() const noexcept { return all_; }
   void clear() noexcept { all_.clear(); }
 
  private:
-  std::vector<Lost> all_;
+  detail::Vector<Lost> all_;
 };
 
 }  // namespace THENCE_ABI

@@ -12,9 +12,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "thence/config/version.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 
 namespace thence {
@@ -101,9 +101,9 @@ class RunMap {
   }
 
   IdMap by_key_;
-  std::vector<Page> pages_;
-  std::vector<std::uint8_t> used_;  // ids of each page
-  std::vector<std::uint32_t> free_;
+  detail::Vector<Page> pages_;
+  detail::Vector<std::uint8_t> used_;  // ids of each page
+  detail::Vector<std::uint32_t> free_;
   std::array<Recent, kRecent> recent_{};
   std::size_t size_ = 0;
 };

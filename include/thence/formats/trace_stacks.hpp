@@ -12,11 +12,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 
 namespace thence {
@@ -70,7 +70,7 @@ class TraceStrings {
   };
   std::size_t max_strings_;
   std::size_t max_bytes_;
-  std::vector<Entry> entries_;
+  detail::Vector<Entry> entries_;
   std::string text_;
   IdMap map_;
 };
@@ -175,11 +175,11 @@ class TraceStacks {
   std::size_t bytes_ = 0;
   std::uint64_t refused_ = 0;
   TraceStrings strings_;
-  std::vector<StoredFrame> frames_;
-  std::vector<std::uint32_t> frame_next_;
+  detail::Vector<StoredFrame> frames_;
+  detail::Vector<std::uint32_t> frame_next_;
   IdMap by_frame_;
-  std::vector<std::uint32_t> frame_ids_;
-  std::vector<Range> stacks_;
+  detail::Vector<std::uint32_t> frame_ids_;
+  detail::Vector<Range> stacks_;
   IdMap by_id_;
 };
 

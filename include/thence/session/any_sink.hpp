@@ -18,13 +18,16 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Owns one sink. Movable; calls as EventSink says.
+/// Owns one sink. Move-constructible; calls as EventSink says.
 class AnySink {
  public:
   template <EventSink Sink>
-  explicit AnySink(Sink sink) : sink_(std::make_unique<Held<Sink>>(std::move(sink))) {}
+  explicit AnySink(Sink sink) : sink_(new Held<Sink>(std::move(sink))) {}
   template <EventSink Sink>
-  explicit AnySink(std::unique_ptr<Sink> sink) : sink_(std::make_unique<Owned<Sink>>(std::move(sink))) {}
+  explicit AnySink(std::unique_ptr<Sink> sink) : sink_(new Owned<Sink>(std::move(sink))) {}
+  AnySink(AnySink&& other) noexcept : sink_(std::exchange(other.sink_, nullptr)) {}
+  AnySink& operator=(AnySink&&) = delete;
+  ~AnySink() { delete sink_; }
 
   void begin(const TraceInfo& trace) { sink_->begin(trace); }
   void define_lane(const LaneInfo& lane) { sink_->define_lane(lane); }
@@ -40,7 +43,7 @@ class AnySink {
   [[nodiscard]] std::string_view failure() const { return sink_->failure(); }
   [[nodiscard]] std::uint64_t bytes_written() const { return sink_->bytes_written(); }
   /// Lets go of the sink without running anything of it: for a child after fork, whose files belong to the parent.
-  void abandon() noexcept { static_cast<void>(sink_.release()); }
+  void abandon() noexcept { sink_ = nullptr; }
 
  private:
   struct Base {
@@ -95,7 +98,7 @@ class AnySink {
     std::unique_ptr<Sink> owned;
   };
 
-  std::unique_ptr<Base> sink_;
+  Base* sink_;
 };
 
 }  // namespace THENCE_ABI

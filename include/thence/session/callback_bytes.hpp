@@ -5,19 +5,19 @@
 //   ChunkBytes{[](std::uint64_t number, std::span<const std::byte> chunk) {
 //     return socket.try_send(number, chunk) ? ChunkAnswer::kTaken : ChunkAnswer::kBusy;   // asked again later
 //   }}
-// Layer: session (includes config/ only).
+// Layer: session (includes wire/, core/).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "thence/config/version.hpp"
+#include "thence/core/vector.hpp"
+#include "thence/wire/byte_buffer.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -70,10 +70,10 @@ class ChunkBytes {
 
   [[nodiscard]] bool write(std::span<const std::byte> bytes) {
     if (!offer_waiting()) return false;
-    if (waiting_.empty() && offer(bytes)) return true;
+    if (nothing_waits() && offer(bytes)) return true;
     if (!failure_.empty()) return false;
     if (overfull()) return true;  // PerfettoChunks counts what it writes all the same
-    waiting_.emplace_back(bytes.begin(), bytes.end());
+    waiting_.emplace_back().append(bytes);
     waiting_bytes_ += bytes.size();
     return true;
   }
@@ -84,17 +84,22 @@ class ChunkBytes {
   [[nodiscard]] std::size_t waiting_bytes() const noexcept { return waiting_bytes_; }
   /// Says that what still waits will not be offered again.
   void give_up() {
-    if (waiting_.empty() || !failure_.empty()) return;
+    if (nothing_waits() || !failure_.empty()) return;
     failure_ = name_ + ": was busy to the end, and did not take the last " + std::to_string(waiting_bytes_) + " bytes";
   }
   [[nodiscard]] const std::string& failure() const noexcept { return failure_; }
   [[nodiscard]] std::uint64_t bytes_written() const noexcept { return written_; }
 
  private:
+  [[nodiscard]] bool nothing_waits() const noexcept { return taken_ == waiting_.size(); }
   bool offer_waiting() {
-    while (failure_.empty() && !waiting_.empty() && offer(waiting_.front())) {
-      waiting_bytes_ -= waiting_.front().size();
-      waiting_.pop_front();
+    while (failure_.empty() && !nothing_waits() && offer(waiting_[taken_].bytes())) {
+      waiting_bytes_ -= waiting_[taken_].size();
+      waiting_[taken_++] = ByteBuffer();
+    }
+    if (taken_ * 2 > waiting_.size()) {
+      waiting_.erase(waiting_.begin(), waiting_.begin() + taken_);
+      taken_ = 0;
     }
     return failure_.empty();
   }
@@ -114,7 +119,8 @@ class ChunkBytes {
   Take take_;
   std::string name_;
   std::size_t max_waiting_bytes_;
-  std::deque<std::vector<std::byte>> waiting_;
+  detail::Vector<ByteBuffer> waiting_;
+  std::size_t taken_ = 0;  // of those, the first ones
   std::size_t waiting_bytes_ = 0;
   std::uint64_t number_ = 0;
   std::uint64_t written_ = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // file_bytes.hpp: a ByteSink that is a file or a descriptor, buffered, and that can say in words what went wrong.
-// Layer: session (includes config/ only).
+// Layer: session (includes wire/).
 #pragma once
 
 #include <fcntl.h>
@@ -16,9 +16,9 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "thence/config/version.hpp"
+#include "thence/wire/byte_buffer.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -48,9 +48,7 @@ class FileBytes {
         owned_(other.owned_),
         buffer_bytes_(other.buffer_bytes_),
         written_(other.written_),
-        buffer_(std::move(other.buffer_)) {
-    other.buffer_.clear();
-  }
+        buffer_(std::move(other.buffer_)) {}
   FileBytes& operator=(FileBytes&&) = delete;
   ~FileBytes() {
     static_cast<void>(flush());
@@ -61,7 +59,7 @@ class FileBytes {
     if (!failure_.empty()) return false;
     if (const std::size_t room = buffer_bytes_ - beyond_multiple(bytes_written()); bytes.size() >= room) {
       if (!buffer_.empty()) {
-        append(bytes.first(room));
+        buffer_.append(bytes.first(room));
         if (!flush()) return false;
         bytes = bytes.subspan(room);
       }
@@ -69,12 +67,12 @@ class FileBytes {
       if (!write_through(bytes.first(bytes.size() - rest))) return false;
       bytes = bytes.last(rest);
     }
-    append(bytes);
+    buffer_.append(bytes);
     return true;
   }
   [[nodiscard]] bool flush() {
     if (!failure_.empty() || descriptor_ < 0) return failure_.empty();
-    const bool good = write_through(buffer_);
+    const bool good = write_through(buffer_.bytes());
     buffer_.clear();
     return good;
   }
@@ -86,7 +84,6 @@ class FileBytes {
 
  private:
   [[nodiscard]] std::size_t beyond_multiple(std::uint64_t at) const noexcept { return static_cast<std::size_t>(at % buffer_bytes_); }
-  void append(std::span<const std::byte> bytes) { buffer_.insert(buffer_.end(), bytes.begin(), bytes.end()); }
 
   bool write_through(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
@@ -113,7 +110,7 @@ class FileBytes {
   bool owned_ = false;
   std::size_t buffer_bytes_;
   std::uint64_t written_ = 0;
-  std::vector<std::byte> buffer_;
+  ByteBuffer buffer_;
 };
 
 }  // namespace THENCE_ABI

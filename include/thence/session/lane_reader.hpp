@@ -8,49 +8,19 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <new>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
+#include "thence/session/event_arena.hpp"
 #include "thence/storage/ring_buffer.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
-
-/// Memory for what a batch of events points to.
-class EventArena {
- public:
-  [[nodiscard]] std::byte* take(std::size_t bytes) {
-    bytes = (bytes + alignof(std::max_align_t) - 1) & ~(alignof(std::max_align_t) - 1);
-    if (blocks_.empty() || size_ - used_ < bytes) add_block(bytes);
-    std::byte* const result = blocks_.back().get() + used_;
-    used_ += bytes;
-    return result;
-  }
-  /// Forgets all that was taken; its memory is kept where that was one block.
-  void clear() noexcept {
-    if (blocks_.size() > 1) blocks_.clear();
-    used_ = 0;
-  }
-
- private:
-  static constexpr std::size_t kBlock = 64 * 1024;
-  void add_block(std::size_t bytes) {
-    const std::size_t size = std::max(bytes, kBlock);
-    blocks_.push_back(std::make_unique_for_overwrite<std::byte[]>(size));
-    size_ = size;
-    used_ = 0;
-  }
-
-  std::vector<std::unique_ptr<std::byte[]>> blocks_;
-  std::size_t size_ = 0;  // of the last block
-  std::size_t used_ = 0;
-};
 
 /// Events that go to the sinks together.
 class DrainBatch {
@@ -63,10 +33,10 @@ class DrainBatch {
   void clear() noexcept { size_ = 0; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] bool full() const noexcept { return size_ == kEvents; }
-  [[nodiscard]] std::span<const TraceEvent> events() const noexcept { return {events_.get(), size_}; }
+  [[nodiscard]] std::span<const TraceEvent> events() const noexcept { return {events_.data(), size_}; }
 
  private:
-  std::unique_ptr<TraceEvent[]> events_ = std::make_unique<TraceEvent[]>(kEvents);
+  detail::Vector<TraceEvent> events_ = detail::Vector<TraceEvent>(kEvents);
   std::size_t size_ = 0;
 };
 
@@ -140,7 +110,7 @@ class LaneReader {
   /// The memory of what was taken may be used again.
   void recycle() {
     if (taken_ * 2 < end_) return;  // not worth moving the rest
-    std::copy(place(taken_), place(end_), slots_.begin());
+    std::memmove(slots_.data(), &slots_[taken_], (end_ - taken_) * sizeof(Event));
     end_ -= taken_;
     taken_ = 0;
   }
@@ -178,15 +148,15 @@ class LaneReader {
       at = before;
     }
     const std::size_t count = 1 + payload_slots(head);
-    for (std::size_t slot = 0; slot < count; ++slot) append(record.slot(slot));
-    std::rotate(place(at), place(end_ - count), place(end_));
+    for (std::size_t slot = 0; slot < count; ++slot) append({});
+    std::memmove(&slots_[at + count], &slots_[at], (end_ - count - at) * sizeof(Event));
+    for (std::size_t slot = 0; slot < count; ++slot) slots_[at + slot] = record.slot(slot);
   }
   [[gnu::always_inline]] inline void append(const Event& slot) {
     if (end_ == slots_.size()) [[unlikely]] grow();
     slots_[end_++] = slot;
   }
   [[gnu::noinline]] void grow() { slots_.resize(std::max<std::size_t>(256, slots_.size() * 2)); }
-  [[nodiscard]] std::vector<Event>::iterator place(std::size_t at) { return slots_.begin() + static_cast<std::ptrdiff_t>(at); }
 
   template <class ToTime>
   [[nodiscard]] static LossRange loss_of(const Event& head, ToTime& to_time) {
@@ -245,7 +215,7 @@ class LaneReader {
   }
 
   LaneId lane_;
-  std::vector<Event> slots_;  // those from `taken_` to `end_` are waiting
+  detail::Vector<Event> slots_;  // those from `taken_` to `end_` are waiting
   std::size_t taken_ = 0;
   std::size_t end_ = 0;
   std::uint64_t newest_ = 0;  // ticks of the last record

@@ -6,7 +6,7 @@
 // function's name where the dynamic symbol table has it. Link with -rdynamic to have the names of an executable.
 //
 //   NativeSymbols symbols;
-//   const NativeSymbol& symbol = symbols.resolve(pc);
+//   NativeSymbol symbol = symbols.resolve(pc);
 //
 // Layer: session (includes formats/).
 #pragma once
@@ -22,14 +22,14 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "thence/config/version.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
+#include "thence/session/event_arena.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -40,7 +40,7 @@ struct NativeSymbol {
   std::string_view module;        ///< path of the executable or shared object
   std::string_view build_id;      ///< hexadecimal, lower case
   std::uint64_t relative_pc = 0;  ///< as in the module's own file; the absolute one where the module is unknown
-  std::string function;           ///< demangled where it is a C++ name
+  std::string_view function;      ///< demangled where it is a C++ name
   std::uint64_t function_offset = 0;
 };
 
@@ -48,16 +48,17 @@ struct NativeSymbol {
 ///   Threads   one; takes the dynamic linker's lock
 ///   Cost      a first look-up: some microseconds; later ones: a hash table's. Grows with the number of distinct addresses.
 ///   Errors    an unknown address is no error: its module is empty. May throw std::bad_alloc.
-///   Lifetime  what resolve() returns lives as long as this
+///   Lifetime  the texts of what resolve() returns live as long as this
 class NativeSymbols {
  public:
-  [[nodiscard]] const NativeSymbol& resolve(std::uint64_t pc) {
-    if (pc == 0) return symbols_.front();
+  [[nodiscard]] NativeSymbol resolve(std::uint64_t pc) {
+    if (pc == 0) return {};
     const std::uint32_t known = places_.find(pc);
     if (known != IdMap::kAbsent) return symbols_[known];
-    NativeSymbol& symbol = symbols_.emplace_back();
+    NativeSymbol symbol;
     look_up(pc, symbol);
-    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size() - 1));
+    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size()));
+    symbols_.push_back(symbol);
     return symbol;
   }
 
@@ -68,9 +69,9 @@ class NativeSymbols {
   };
   struct Module {
     std::uint64_t bias = 0;
-    std::string path;
-    std::string build_id;
-    std::vector<Segment> segments;
+    std::string_view path;
+    std::string_view build_id;
+    detail::Vector<Segment> segments;
   };
 
   void look_up(std::uint64_t pc, NativeSymbol& symbol) {
@@ -88,17 +89,16 @@ class NativeSymbols {
     if (::dladdr(reinterpret_cast<const void*>(static_cast<std::uintptr_t>(pc)), &info) == 0 ||
         info.dli_sname == nullptr)
       return;
-    symbol.function = demangled(info.dli_sname);
+    symbol.function = keep_demangled(info.dli_sname);
     symbol.function_offset = pc - reinterpret_cast<std::uintptr_t>(info.dli_saddr);
   }
 
-  [[nodiscard]] static std::string demangled(const char* name) {
+  [[nodiscard]] std::string_view keep_demangled(const char* name) {
     int status = 0;
-    struct Free {
-      void operator()(char* text) const noexcept { std::free(text); }
-    };
-    const std::unique_ptr<char, Free> text{abi::__cxa_demangle(name, nullptr, nullptr, &status)};
-    return text != nullptr && status == 0 ? text.get() : name;
+    char* const text = abi::__cxa_demangle(name, nullptr, nullptr, &status);
+    const std::string_view kept = texts_.keep(text != nullptr && status == 0 ? text : name);
+    std::free(text);
+    return kept;
   }
 
   [[nodiscard]] const Module* module_of(std::uint64_t pc) const noexcept {
@@ -122,31 +122,33 @@ class NativeSymbols {
 
   void add_module(const ::dl_phdr_info& info) {
     Module module;
+    std::string build_id;
     module.bias = info.dlpi_addr;
     for (std::size_t at = 0; at != info.dlpi_phnum; ++at) {
       const ElfW(Phdr)& header = info.dlpi_phdr[at];
       const std::uint64_t begin = info.dlpi_addr + header.p_vaddr;
       if (header.p_type == PT_LOAD && (header.p_flags & PF_X) != 0)
         module.segments.push_back({begin, begin + header.p_memsz});
-      if (header.p_type == PT_NOTE && module.build_id.empty()) {
-        module.build_id = build_id_in(reinterpret_cast<const char*>(static_cast<std::uintptr_t>(begin)), header.p_memsz,
-                                      header.p_align);
+      if (header.p_type == PT_NOTE && build_id.empty()) {
+        build_id = build_id_in(reinterpret_cast<const char*>(static_cast<std::uintptr_t>(begin)), header.p_memsz, header.p_align);
       }
     }
     if (module.segments.empty()) return;
-    module.path = info.dlpi_name == nullptr ? "" : info.dlpi_name;
-    if (module.path.empty()) module.path = own_path();
+    if (info.dlpi_name != nullptr) module.path = info.dlpi_name;
+    char own[PATH_MAX];
+    if (module.path.empty()) module.path = own_path(own);
     for (const Module& known : modules_) {
-      if (known.bias == module.bias && known.path == module.path && known.build_id == module.build_id) return;
+      if (known.bias == module.bias && known.path == module.path && known.build_id == build_id) return;
     }
+    module.path = texts_.keep(module.path);
+    module.build_id = texts_.keep(build_id);
     modules_.push_back(std::move(module));
   }
 
   /// The program itself has no name in the linker's list.
-  [[nodiscard]] static std::string own_path() {
-    char path[PATH_MAX];
+  [[nodiscard]] static std::string_view own_path(char (&path)[PATH_MAX]) {
     const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
-    return length > 0 ? std::string(path, static_cast<std::size_t>(length)) : std::string();
+    return {path, length > 0 ? static_cast<std::size_t>(length) : 0};
   }
 
   /// The GNU build id among the notes of a segment, in hexadecimal.
@@ -174,9 +176,10 @@ class NativeSymbols {
     return {};
   }
 
-  std::deque<Module> modules_;  // entries stay where they are: symbols point to their texts
-  std::deque<NativeSymbol> symbols_ = std::deque<NativeSymbol>(1);  // these too; the first is that of no address
-  IdMap places_;                                                    // address -> place in symbols_
+  EventArena texts_;
+  detail::Vector<Module> modules_;
+  detail::Vector<NativeSymbol> symbols_;
+  IdMap places_;  // address -> place in symbols_
 };
 
 }  // namespace THENCE_ABI

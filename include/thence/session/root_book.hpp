@@ -7,14 +7,13 @@
 // Layer: session (includes formats/, core/).
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
-#include <vector>
+#include <cstdlib>
 
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 
 namespace thence {
@@ -35,11 +34,11 @@ class RangeSet {
       Range& before = ranges_[after - 1];
       if (value < before.end) return;
       before.end = meets_next ? ranges_[after].end : value + 1;
-      if (meets_next) ranges_.erase(place(after));
+      if (meets_next) ranges_.erase(ranges_.begin() + after);
     } else if (meets_next) {
       ranges_[after].begin = value;
     } else {
-      ranges_.insert(place(after), {value, value + 1});
+      ranges_.insert(ranges_.begin() + after, {value, value + 1});
     }
   }
   [[nodiscard]] std::size_t ranges() const noexcept { return ranges_.size(); }
@@ -52,13 +51,19 @@ class RangeSet {
   /// The first range that begins beyond `value`. Mostly there is none: what is asked for is young.
   [[nodiscard]] std::size_t first_after(std::uint64_t value) const noexcept {
     if (ranges_.empty() || ranges_.back().begin <= value) return ranges_.size();
-    const auto found = std::upper_bound(ranges_.begin(), ranges_.end(), value,
-                                        [](std::uint64_t wanted, const Range& range) { return wanted < range.begin; });
-    return static_cast<std::size_t>(found - ranges_.begin());
+    std::size_t low = 0, high = ranges_.size();
+    while (low != high) {
+      const std::size_t middle = low + (high - low) / 2;
+      if (ranges_[middle].begin <= value) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
   }
-  [[nodiscard]] std::vector<Range>::iterator place(std::size_t at) { return ranges_.begin() + static_cast<std::ptrdiff_t>(at); }
 
-  std::vector<Range> ranges_;  // in order
+  detail::Vector<Range> ranges_;  // in order
 };
 
 struct RootLimits {
@@ -146,6 +151,15 @@ class RootBook {
     bool answered = false;
     bool finished = false;
   };
+  struct Due {
+    RootId id;
+    SealReason reason;
+    /// For std::qsort, which nobody compiles: this is no hot path.
+    static int compare(const void* a, const void* b) noexcept {
+      const std::uint64_t first = number(static_cast<const Due*>(a)->id), second = number(static_cast<const Due*>(b)->id);
+      return first < second ? -1 : first > second;
+    }
+  };
 
   /// Makes `id` the last root; it is opened if need be. False: it was closed before.
   [[gnu::noinline]] bool find_or_open(RootId id) {
@@ -166,17 +180,17 @@ class RootBook {
   }
 
   /// In the order of their numbers, whatever the table's is.
-  template <class Due, class Seal>
-  void close_if(Due&& due, Seal& seal) {
+  template <class IsDue, class Seal>
+  void close_if(IsDue&& is_due, Seal& seal) {
     due_.clear();
     for (const OpenRoot& root : open_) {
       SealReason reason{};
-      if (due(root, reason)) due_.emplace_back(root.id, reason);
+      if (is_due(root, reason)) due_.push_back({root.id, reason});
     }
     if (due_.empty()) return;
     last_root_ = RootId::kNone;
-    std::sort(due_.begin(), due_.end());
-    for (const auto& [id, reason] : due_) {
+    std::qsort(due_.data(), due_.size(), sizeof(Due), Due::compare);
+    for (const auto [id, reason] : due_) {
       remove(places_.find(number(id)));
       sealed_.insert(number(id));
       ++sealed_count_;
@@ -196,10 +210,10 @@ class RootBook {
   }
 
   RootLimits limits_;
-  std::vector<OpenRoot> open_;
+  detail::Vector<OpenRoot> open_;
   IdMap places_;  // in it
   RangeSet sealed_;
-  std::vector<std::pair<RootId, SealReason>> due_;
+  detail::Vector<Due> due_;
   RootId last_root_ = RootId::kNone;  // the last event's
   std::size_t last_ = 0;              // its place
   std::uint64_t sealed_count_ = 0;

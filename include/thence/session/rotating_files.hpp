@@ -22,9 +22,9 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "thence/config/version.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/session/file_bytes.hpp"
 
 namespace thence {
@@ -142,7 +142,7 @@ class RotatingFiles {
   std::string stem_;
   RotationOptions options_;
   std::optional<FileBytes> active_;
-  std::vector<Sealed> sealed_;  // the oldest first
+  detail::Vector<Sealed> sealed_;  // the oldest first
   std::string failure_;
   std::uint64_t last_ = 0;
   std::uint64_t written_ = 0;

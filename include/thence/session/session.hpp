@@ -36,11 +36,11 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "thence/capture/tracer.hpp"
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/session/any_sink.hpp"
 #include "thence/session/clock_sync.hpp"
 #include "thence/session/fork_guard.hpp"
@@ -113,7 +113,7 @@ struct LaneState {
   std::atomic<bool> retired{false};
   // The draining side's.
   LaneReader reader;
-  std::vector<StackId> stacks;  // the tracer's id -> the session's
+  detail::Vector<StackId> stacks;  // the tracer's id -> the session's
 };
 }  // namespace detail
 
@@ -572,7 +572,7 @@ class BasicSession final : private ForkAware {
 
   /// A lane whose thread is gone, and whose events are all handed on, is forgotten; its figures are kept.
   void let_retired_go() {
-    std::erase_if(lanes_, [this](const LanePointer& lane) {
+    lanes_.erase_if([this](const LanePointer& lane) {
       if (!lane->retired.load(std::memory_order_acquire)) return false;
       read_lane(*lane);
       add_unmarked_loss(*lane);
@@ -614,7 +614,8 @@ class BasicSession final : private ForkAware {
   }
 
   [[nodiscard]] TraceSummary make_summary() {
-    summaries_ = retired_;
+    summaries_.clear();
+    for (const LaneSummary& lane : retired_) summaries_.push_back(lane);
     for (const auto& lane : lanes_) summaries_.push_back(summary_of(*lane));
     TraceSummary summary = totals_;
     summary.lanes = summaries_;
@@ -726,9 +727,9 @@ class BasicSession final : private ForkAware {
   std::uint64_t salt_ = 0;
 
   mutable std::mutex mutex_;  // all below, down to the thread's
-  std::vector<FedSink> sinks_;
-  std::vector<CounterName> counters_;
-  std::vector<LanePointer> lanes_;
+  detail::Vector<FedSink> sinks_;
+  detail::Vector<CounterName> counters_;
+  detail::Vector<LanePointer> lanes_;
   std::uint32_t lanes_made_ = 0;
   std::uint32_t epoch_ = 0;
   bool began_ = false;
@@ -745,9 +746,9 @@ class BasicSession final : private ForkAware {
   Timestamp last_time_ = {};
   std::uint64_t last_sync_ = 0;
   TraceSummary totals_;
-  std::vector<LaneSummary> retired_;
+  detail::Vector<LaneSummary> retired_;
   std::uint64_t retired_lost_ = 0;
-  std::vector<LaneSummary> summaries_;
+  detail::Vector<LaneSummary> summaries_;
 
   std::mutex thread_mutex_;
   std::unique_ptr<DrainThread> thread_;

@@ -3,16 +3,17 @@
 // Layer: session (includes capture/, formats/, core/).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "thence/capture/stack_words.hpp"
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/trace_stacks.hpp"
 #include "thence/session/native_symbols.hpp"
 #include "thence/storage/stack_deduplicator.hpp"
@@ -70,7 +71,7 @@ class StackResolver {
   }
 
   void add_native(std::uint64_t pc) {
-    const NativeSymbol& symbol = symbols_.resolve(pc);
+    const NativeSymbol symbol = symbols_.resolve(pc);
     FrameInfo frame;
     frame.kind = FrameKind::kNative;
     frame.function = symbol.function;
@@ -89,7 +90,7 @@ class StackResolver {
   }
 
   NativeSymbols symbols_;
-  std::vector<FrameInfo> frames_;
+  detail::Vector<FrameInfo> frames_;
   std::string key_;
   TraceStrings keys_{~std::uint32_t{0} - 1, ~std::size_t{0}};
 };

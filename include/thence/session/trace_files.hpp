@@ -15,16 +15,17 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/async_trace/json_encoder.hpp"
 #include "thence/formats/loss_by_lane.hpp"
 #include "thence/formats/perfetto/perfetto_encoder.hpp"
@@ -236,7 +237,8 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
   void end(const TraceSummary& summary) {
     State& state = *state_;
     if (state.behind) state.go_on();
-    std::vector<LaneSummary> lanes(summary.lanes.begin(), summary.lanes.end());
+    detail::Vector<LaneSummary> lanes;
+    for (const LaneSummary& lane : summary.lanes) lanes.push_back(lane);
     TraceSummary told = summary;
     for (const LossByLane::Lost& lost : state.lost_in_all.all()) {
       told.lost += lost.range.count;

@@ -21,10 +21,10 @@
 #include <cstdint>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "thence/config/platform.hpp"
 #include "thence/core/event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/storage/event_buffer.hpp"
 #include "thence/storage/ring_storage.hpp"
 
@@ -71,7 +71,7 @@ class FlightSnapshot {
     return taken;
   }
 
-  std::vector<Event> slots_;
+  detail::Vector<Event> slots_;
   std::uint64_t oldest_ = 0;  // below this, all is overwritten
   std::uint64_t begin_ = 0;   // the first record's head
   std::uint64_t end_ = 0;
@@ -95,7 +95,7 @@ class FlightRecorder {
   using Loss = BufferLoss;
 
   FlightRecorder() requires std::default_initializable<Storage> { adopt(); }
-  explicit FlightRecorder(Storage storage) requires std::movable<Storage> : storage_{std::move(storage)} { adopt(); }
+  explicit FlightRecorder(Storage storage) requires std::move_constructible<Storage> : storage_{std::move(storage)} { adopt(); }
   FlightRecorder(const FlightRecorder&) = delete;
   FlightRecorder& operator=(const FlightRecorder&) = delete;
 

@@ -17,7 +17,6 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -25,6 +24,7 @@
 #include "thence/core/ids.hpp"
 #include "thence/core/resource_type.hpp"
 #include "thence/core/time.hpp"
+#include "thence/core/vector.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -50,7 +50,7 @@ class ResourceRegistry {
       : capacity_(std::min(capacity, kMaxCapacity)),
         mask_(std::bit_ceil(capacity_ + capacity_ / 2 + 2) - 1),
         shift_(static_cast<unsigned>(64 - std::bit_width(mask_))),
-        slots_(new Slot[mask_ + 1]()) {}
+        slots_(mask_ + 1) {}
 
   /// Remembers the handle. One that is there already is a new object at an old address, whose end was never told: it is
   /// replaced, and counted. False: full, counted.
@@ -142,7 +142,7 @@ class ResourceRegistry {
   std::size_t capacity_;
   std::size_t mask_;
   unsigned shift_;
-  std::unique_ptr<Slot[]> slots_;
+  detail::Vector<Slot> slots_;
   std::size_t size_ = 0;
   std::uint64_t refused_ = 0;
   std::uint64_t unknown_ = 0;

@@ -63,10 +63,10 @@ class RingBuffer {
   using OverflowPolicyType = Overflow;
 
   RingBuffer() requires std::default_initializable<Storage> { adopt(); }
-  explicit RingBuffer(Storage storage) requires std::movable<Storage>
+  explicit RingBuffer(Storage storage) requires std::move_constructible<Storage>
       : main_{std::move(storage)} { adopt(); }
   /// With a reserve: `reserve` is typically several times larger than `storage`.
-  RingBuffer(Storage storage, Storage reserve) requires(Overflow::kHasReserve && std::movable<Storage>)
+  RingBuffer(Storage storage, Storage reserve) requires(Overflow::kHasReserve && std::move_constructible<Storage>)
       : main_{std::move(storage)}, reserve_{std::move(reserve)} { adopt(); }
   RingBuffer(const RingBuffer&) = delete;
   RingBuffer& operator=(const RingBuffer&) = delete;

@@ -13,13 +13,13 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <span>
 #include <utility>
 
 #include "thence/config/platform.hpp"
 #include "thence/core/event.hpp"
+#include "thence/core/vector.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -54,28 +54,25 @@ class HeapStorage {
  public:
   explicit HeapStorage(std::size_t capacity)
       : capacity_(std::bit_ceil(capacity < 2 ? std::size_t{2} : capacity)),
-        slots_(allocate(capacity_)),
-        control_(std::make_unique<RingControl>()) {}
-  HeapStorage(HeapStorage&&) noexcept = default;
-  HeapStorage& operator=(HeapStorage&&) noexcept = default;
+        memory_(detail::allocate(sizeof(RingControl) + capacity_ * sizeof(Event), kCacheLine)),
+        control_(::new (memory_) RingControl),
+        slots_(reinterpret_cast<Event*>(control_ + 1)) {
+    // Written once here, so that no page fault is left for the hot path.
+    for (std::size_t at = 0; at != capacity_; ++at) ::new (static_cast<void*>(slots_ + at)) Event();
+  }
+  HeapStorage(HeapStorage&& other) noexcept
+      : capacity_(other.capacity_), memory_(std::exchange(other.memory_, nullptr)), control_(other.control_), slots_(other.slots_) {}
+  HeapStorage& operator=(HeapStorage&&) = delete;
+  ~HeapStorage() { detail::release(memory_, kCacheLine); }
 
-  [[nodiscard]] std::span<Event> slots() noexcept { return {slots_.get(), capacity_}; }
+  [[nodiscard]] std::span<Event> slots() noexcept { return {slots_, capacity_}; }
   [[nodiscard]] RingControl& control() noexcept { return *control_; }
 
  private:
-  struct Free {
-    void operator()(Event* slots) const noexcept { ::operator delete(slots, std::align_val_t{kCacheLine}); }
-  };
-  /// Written once here, so that no page fault is left for the hot path.
-  static Event* allocate(std::size_t capacity) {
-    auto* slots = static_cast<Event*>(::operator new(capacity * sizeof(Event), std::align_val_t{kCacheLine}));
-    std::uninitialized_value_construct_n(slots, capacity);
-    return slots;
-  }
-
   std::size_t capacity_;
-  std::unique_ptr<Event, Free> slots_;
-  std::unique_ptr<RingControl> control_;
+  void* memory_;
+  RingControl* control_;
+  Event* slots_;  // after it
 };
 static_assert(RingStorage<HeapStorage>);
 

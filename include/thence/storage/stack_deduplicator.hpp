@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -31,6 +30,7 @@
 
 #include "thence/config/version.hpp"
 #include "thence/core/ids.hpp"
+#include "thence/core/vector.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -87,9 +87,9 @@ class StackDeduplicator {
   explicit StackDeduplicator(Options options = Options())
       : options_{std::min(options.max_stacks, kMaxIds), options.max_frames},
         table_mask_(std::bit_ceil(options_.max_stacks * std::uint64_t{2} + 2) - 1),
-        table_(new std::uint32_t[table_mask_ + 1]()),
-        entries_(new Entry[options_.max_stacks + std::size_t{1}]()),
-        frames_(new Frame[options_.max_frames + std::size_t{1}]()) {}
+        table_(table_mask_ + 1),
+        entries_(options_.max_stacks + std::size_t{1}),
+        frames_(options_.max_frames + std::size_t{1}) {}
   StackDeduplicator(const StackDeduplicator&) = delete;
   StackDeduplicator& operator=(const StackDeduplicator&) = delete;
 
@@ -149,9 +149,9 @@ class StackDeduplicator {
 
   Options options_;
   std::uint64_t table_mask_;
-  std::unique_ptr<std::uint32_t[]> table_;  // index into entries_, 0 = free; at most half full, so a probe always ends
-  std::unique_ptr<Entry[]> entries_;
-  std::unique_ptr<Frame[]> frames_;
+  detail::Vector<std::uint32_t> table_;  // index into entries_, 0 = free; at most half full, so a probe always ends
+  detail::Vector<Entry> entries_;
+  detail::Vector<Frame> frames_;
   std::uint32_t size_ = 0;
   std::uint32_t used_frames_ = 0;
   std::uint64_t refused_ = 0;

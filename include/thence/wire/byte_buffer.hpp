@@ -14,13 +14,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <span>
 #include <string_view>
 #include <utility>
 
 #include "thence/config/assert.hpp"
 #include "thence/config/version.hpp"
+#include "thence/core/vector.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -37,21 +37,23 @@ class ByteBuffer {
   ByteBuffer() = default;
   explicit ByteBuffer(std::size_t capacity) { grow(capacity); }
   ByteBuffer(ByteBuffer&& other) noexcept
-      : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
   ByteBuffer& operator=(ByteBuffer&& other) noexcept {
-    data_ = std::move(other.data_);
-    size_ = std::exchange(other.size_, 0);
-    capacity_ = std::exchange(other.capacity_, 0);
+    ByteBuffer taken(std::move(other));
+    std::swap(data_, taken.data_);
+    std::swap(size_, taken.size_);
+    std::swap(capacity_, taken.capacity_);
     return *this;
   }
+  ~ByteBuffer() { detail::release(data_, alignof(std::byte)); }
 
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_.get(), size_}; }
-  [[nodiscard]] std::byte* data() noexcept { return data_.get(); }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  [[nodiscard]] std::byte* data() noexcept { return data_; }
   [[nodiscard]] std::string_view text() const noexcept {
-    return {reinterpret_cast<const char*>(data_.get()), size_};
+    return {reinterpret_cast<const char*>(data_), size_};
   }
 
   void clear() noexcept { size_ = 0; }
@@ -59,10 +61,10 @@ class ByteBuffer {
   /// Room for `count` further bytes: write there, then `advance` to the first byte not written.
   [[nodiscard]] std::byte* reserve(std::size_t count) {
     if (capacity_ - size_ < count) [[unlikely]] grow(size_ + count);
-    return data_.get() + size_;
+    return data_ + size_;
   }
   void advance(const std::byte* end) noexcept {
-    size_ = static_cast<std::size_t>(end - data_.get());
+    size_ = static_cast<std::size_t>(end - data_);
     THENCE_ASSERT(size_ <= capacity_);
   }
 
@@ -83,7 +85,7 @@ class ByteBuffer {
   void open_gap(std::size_t at, std::size_t count) {
     THENCE_ASSERT(at <= size_);
     static_cast<void>(reserve(count));
-    std::memmove(data_.get() + at + count, data_.get() + at, size_ - at);
+    std::memmove(data_ + at + count, data_ + at, size_ - at);
     size_ += count;
   }
 
@@ -91,13 +93,11 @@ class ByteBuffer {
   void grow(std::size_t needed) {
     std::size_t capacity = capacity_ < 256 ? 256 : capacity_ * 2;
     if (capacity < needed) capacity = needed;
-    std::unique_ptr<std::byte[]> data(new std::byte[capacity]);
-    if (size_ != 0) std::memcpy(data.get(), data_.get(), size_);
-    data_ = std::move(data);
+    data_ = static_cast<std::byte*>(detail::reallocate(data_, size_, capacity, alignof(std::byte)));
     capacity_ = capacity;
   }
 
-  std::unique_ptr<std::byte[]> data_;
+  std::byte* data_ = nullptr;
   std::size_t size_ = 0;
   std::size_t capacity_ = 0;
 };

@@ -17,7 +17,6 @@
 #pragma once
 
 #include <charconv>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -118,7 +117,7 @@ class JsonWriter {
     }
   }
   void value(double number) {
-    if (!std::isfinite(number)) return null();
+    if (!__builtin_isfinite(number)) return null();
     print(number);
   }
   void null() { literal("null"); }

@@ -16,15 +16,12 @@
 #include <array>
 #include <bit>
 #include <charconv>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
@@ -32,6 +29,7 @@
 #include "thence/core/resource_type.hpp"
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/loss_by_lane.hpp"
 #include "thence/formats/trace_stacks.hpp"
@@ -235,11 +233,11 @@ class JsonEncoder {
     SealReason seal_reason = SealReason::kFinished;
     std::uint64_t sealed_at = 0;
     std::size_t records = 0;
-    std::vector<Resource> resources;
-    std::vector<Invocation> invocations;
-    std::vector<Wake> wakes;
-    std::vector<Link> links;
-    std::vector<Note> notes;
+    detail::Vector<Resource> resources;
+    detail::Vector<Invocation> invocations;
+    detail::Vector<Wake> wakes;
+    detail::Vector<Link> links;
+    detail::Vector<Note> notes;
     LossByLane losses;
     ByteBuffer text;
     IdMap by_id;
@@ -886,7 +884,7 @@ class JsonEncoder {
     json.value(std::string_view(digits, static_cast<std::size_t>(end - digits)));
     json.member("valueType", word(note.kind));
     if constexpr (std::same_as<N, double>) {
-      if (!std::isfinite(value)) return;  // JSON has no such number: the string says it
+      if (!__builtin_isfinite(value)) return;  // JSON has no such number: the string says it
     }
     json.member("typedValue", value);
   }
@@ -969,10 +967,10 @@ class JsonEncoder {
   std::int32_t process_id_ = 0;
   std::string process_name_, overflow_policy_, clock_, sampling_;
   ClockSnapshot last_clocks_;
-  std::vector<LaneName> lanes_;
-  std::vector<std::string> type_names_;
-  std::vector<Document> documents_;
-  std::vector<std::uint32_t> free_;
+  detail::Vector<LaneName> lanes_;
+  detail::Vector<std::string> type_names_;
+  detail::Vector<Document> documents_;
+  detail::Vector<std::uint32_t> free_;
   IdMap by_root_;
   std::uint64_t ordinals_ = 0;
   std::uint64_t documents_written_ = 0;
@@ -982,8 +980,8 @@ class JsonEncoder {
   std::uint64_t malformed_ = 0;
   // For the document that is being written.
   const Document* document_ = nullptr;
-  std::vector<std::uint32_t> order_;
-  std::vector<StackId> stack_order_;
+  detail::Vector<std::uint32_t> order_;
+  detail::Vector<StackId> stack_order_;
   IdMap stack_numbers_;
   std::string line_;
   std::uint64_t start_ = 0;

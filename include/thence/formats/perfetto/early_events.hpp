@@ -5,13 +5,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -65,7 +65,7 @@ class EarlyEvents {
 
  private:
   static constexpr std::size_t kMax = 512;
-  std::vector<Early> events_;
+  detail::Vector<Early> events_;
   std::size_t next_ = 0;
 };
 

@@ -6,11 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
 #include "thence/core/ids.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/perfetto/fields.hpp"
 
 namespace thence {
@@ -87,13 +87,13 @@ struct EncodedLane {
   std::uint64_t order = 0;
   std::uint64_t last_pending_order = 0;
   std::size_t pending = 0;  // slices on the stack that have ended
-  std::vector<LooseRun> loose;
+  detail::Vector<LooseRun> loose;
   bool parked = false;
   bool announce = true;
   std::uint64_t lost = 0;
   std::string name;
-  std::vector<RunSlice> stack;
-  std::vector<LaneCounter> counters;
+  detail::Vector<RunSlice> stack;
+  detail::Vector<LaneCounter> counters;
   Riders riders;
   Riders park_riders;
 

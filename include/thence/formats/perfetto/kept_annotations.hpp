@@ -8,11 +8,11 @@
 #include <cstdint>
 #include <cstring>
 #include <string_view>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/wire/byte_buffer.hpp"
 
 namespace thence {
@@ -93,7 +93,7 @@ class KeptAnnotations {
   };
 
   std::size_t max_bytes_;
-  std::vector<ByteBuffer> of_;
+  detail::Vector<ByteBuffer> of_;
 };
 
 }  // namespace perfetto

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
 #include "thence/core/ids.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/prefetch.hpp"
 #include "thence/formats/run_map.hpp"
@@ -172,12 +172,12 @@ class OpenResources {
   /// A map has no key 0; no root is RootId 0.
   [[nodiscard]] static std::uint64_t key_of(RootId id) noexcept { return number(id) + 1; }
 
-  std::vector<OpenResource> resources_;
+  detail::Vector<OpenResource> resources_;
   std::uint32_t free_ = kNone;
   RunMap by_id_;
   std::uint64_t last_id_ = 0;
   std::uint32_t last_place_ = 0;
-  std::vector<OpenRoot> roots_;
+  detail::Vector<OpenRoot> roots_;
   std::uint32_t free_root_ = kNone;
   IdMap root_by_key_;
   std::uint64_t last_root_key_ = 0;

@@ -26,7 +26,7 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
@@ -34,6 +34,7 @@
 #include "thence/core/resource_type.hpp"
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/early_events.hpp"
 #include "thence/formats/perfetto/encoded_lane.hpp"
@@ -812,7 +813,7 @@ class PerfettoEncoder {
     }
     loose_record(event, Word::kExited).end();
     if (found.loose) {
-      std::vector<perfetto::LooseRun>& loose = lanes_[found.lane].loose;
+      detail::Vector<perfetto::LooseRun>& loose = lanes_[found.lane].loose;
       Run invocation;
       invocation.resource = id;
       invocation.root = loose[found.at].root;
@@ -1028,7 +1029,7 @@ class PerfettoEncoder {
             end_invocation(lane, at, now_, true);
           }
         }
-        std::erase_if(lane.loose, [&](const perfetto::LooseRun& run) { return run.root == number(event.root); });
+        lane.loose.erase_if([&](const perfetto::LooseRun& run) { return run.root == number(event.root); });
       }
     }
     if (!options_.flows && wakes_.rooted() != 0) {
@@ -1273,7 +1274,7 @@ class PerfettoEncoder {
   void write_pending_exits(Lane& lane) {
     if (lane.pending == 0) return;
     describe_lane(lane);
-    std::vector<Run>& stack = lane.stack;
+    detail::Vector<Run>& stack = lane.stack;
     while (lane.pending != 0) {
       std::size_t at = stack.size();
       for (std::size_t other = 0; other < stack.size(); ++other) {
@@ -1727,10 +1728,10 @@ class PerfettoEncoder {
   std::size_t riding_count_ = 0;
   std::uint32_t words_[static_cast<unsigned>(Word::kEnd)] = {};
   std::uint32_t categories_[static_cast<unsigned>(Category::kEnd)] = {};
-  std::vector<std::uint32_t> type_names_;
-  std::vector<CounterName> counters_;
-  std::vector<Process> processes_;
-  std::vector<Lane> lanes_;
+  detail::Vector<std::uint32_t> type_names_;
+  detail::Vector<CounterName> counters_;
+  detail::Vector<Process> processes_;
+  detail::Vector<Lane> lanes_;
   IdMap lane_by_id_;
   std::uint64_t last_lane_key_ = 0;  // its number and one more
   std::uint32_t last_lane_ = 0;

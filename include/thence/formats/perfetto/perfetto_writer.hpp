@@ -28,12 +28,12 @@
 #include <span>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/fields.hpp"
 #include "thence/formats/perfetto/keys.hpp"
@@ -94,9 +94,9 @@ class PerfettoWriter {
     std::uint64_t cleared_at = 0;
     std::uint64_t good_until = 0;  // byte of the file at which it starts anew; 0: with its next packet
     bool dropped = false;
-    std::vector<std::uint64_t> counters;  // extra_counter_track_uuids
+    detail::Vector<std::uint64_t> counters;  // extra_counter_track_uuids
     // For each dictionary and index, the generation in which it was last sent.
-    std::array<std::vector<std::uint32_t>, kDictionaries> sent;
+    std::array<detail::Vector<std::uint32_t>, kDictionaries> sent;
     // Whether it was sent in this generation, for numbers of one byte: what nearly every event asks.
     std::array<bool, 0x80> short_names{}, short_keys{};
   };
@@ -418,7 +418,7 @@ class PerfettoWriter {
   }
 
   [[nodiscard]] bool first_sight(Dictionary dictionary, Sequence* sequence, std::uint32_t index) {
-    std::vector<std::uint32_t>& sent = sequence->sent[dictionary];
+    detail::Vector<std::uint32_t>& sent = sequence->sent[dictionary];
     if (index < sent.size() && sent[index] == sequence->generation) [[likely]] return false;
     if (index >= sent.size()) sent.resize(std::size_t{index} + index / 2 + 16);
     sent[index] = sequence->generation;
@@ -748,7 +748,7 @@ class PerfettoWriter {
   TraceStrings keys_;
   TraceStacks stacks_;
   IdMap mappings_;
-  std::vector<std::unique_ptr<Sequence>> sequences_;
+  detail::Vector<std::unique_ptr<Sequence>> sequences_;
   ByteBuffer compressed_;
   ByteBuffer framed_;
   std::size_t chunk_;          // flushed at this size

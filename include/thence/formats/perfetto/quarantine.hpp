@@ -5,9 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "thence/config/version.hpp"
+#include "thence/core/vector.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -54,7 +54,7 @@ class Quarantine {
 
  private:
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
-  std::vector<Entry> entries_;
+  detail::Vector<Entry> entries_;
   std::size_t first_ = 0;
   std::uint64_t next_ = kNever;  // the first one's deadline
 };

@@ -8,9 +8,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "thence/config/version.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/prefetch.hpp"
 
@@ -44,7 +44,7 @@ struct Slot {
   bool leaves_open = false;  // a slice on one of its tracks has no end
   std::uint32_t first_track = IdMap::kAbsent;
   std::uint32_t next_free = IdMap::kAbsent;
-  std::vector<Free> free;
+  detail::Vector<Free> free;
 
   [[nodiscard]] Free& free_of(std::uint32_t name) {
     for (Free& known : free) {
@@ -190,8 +190,8 @@ class TrackPool {
   bool once_;
   std::uint64_t uuid_base_ = 0;
   std::uint64_t made_ = 0;
-  std::vector<PooledTrack> tracks_;
-  std::vector<Slot> slots_;
+  detail::Vector<PooledTrack> tracks_;
+  detail::Vector<Slot> slots_;
   std::uint32_t unused_track_ = kNone;
   std::uint32_t first_free_slot_ = kNone;
   std::uint32_t last_free_slot_ = kNone;

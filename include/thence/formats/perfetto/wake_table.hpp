@@ -5,10 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
+#include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
 
 namespace thence {
@@ -57,8 +57,8 @@ class WakeTable {
 
  private:
   // Apart from the rest, so that the question whether a resource has a wake stays in the nearest cache.
-  std::vector<std::uint64_t> resources_ = std::vector<std::uint64_t>(kPlaces);
-  std::vector<Wake> wakes_ = std::vector<Wake>(kPlaces);
+  detail::Vector<std::uint64_t> resources_ = detail::Vector<std::uint64_t>(kPlaces);
+  detail::Vector<Wake> wakes_ = detail::Vector<Wake>(kPlaces);
   std::size_t rooted_ = 0;
 };
 
