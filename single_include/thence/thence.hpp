@@ -8840,12 +8840,12 @@ class PerfettoEncoder {
   void end(const TraceSummary& summary) {
     start();
     for (std::uint32_t index = 0; index < lanes_.size(); ++index) write_pending_exits(lanes_[index]);
-    for (std::uint32_t index = 0; index < open_.places(); ++index) {
-      if (open_[index].id == 0) continue;
-      if (open_[index].life.ended()) {
-        close(index);
+    for (std::uint32_t place = 0; place < open_.places(); ++place) {
+      if (open_[place].id == 0) continue;
+      if (open_[place].life.ended()) {
+        close(place);
       } else {
-        leave_open(index);
+        leave_open(place);
       }
     }
     write_all_wakes();
@@ -9654,13 +9654,13 @@ class PerfettoEncoder {
   }
 
   void root_sealed(const TraceEvent& event) {
-    const std::uint32_t index = open_.find_root(event.root);
+    const std::uint32_t place = open_.find_root(event.root);
     if (event.root == RootId::kNone) {
       ++malformed_;
       return;
     }
     // Nothing more comes of this root: what runs of it on a lane has an end that we shall not hear.
-    if (index == kNone || open_.root(index).running != 0) {
+    if (place == kNone || open_.root(place).running != 0) {
       for (Lane& lane : lanes_) {
         for (std::size_t at = lane.stack.size(); at-- != 0;) {
           if (at < lane.stack.size() && !lane.stack[at].ended() && !lane.stack[at].pause &&
@@ -9672,14 +9672,14 @@ class PerfettoEncoder {
       }
     }
     if (!options_.flows && wakes_.rooted() != 0) {
-      for (std::size_t place = 0; place != perfetto::WakeTable::kPlaces; ++place) {
-        if (wakes_.resource_at(place) != 0 && wakes_[place].root == number(event.root)) drop_wake(place);
+      for (std::size_t wake = 0; wake != perfetto::WakeTable::kPlaces; ++wake) {
+        if (wakes_.resource_at(wake) != 0 && wakes_[wake].root == number(event.root)) drop_wake(wake);
       }
     }
     std::uint64_t open = 0;
     std::uint64_t track = 0;
-    if (index != kNone) {
-      for (std::uint32_t at = open_.root(index).first; at != kNone;) {
+    if (place != kNone) {
+      for (std::uint32_t at = open_.root(place).first; at != kNone;) {
         const std::uint32_t next = open_[at].next;
         // An invocation whose exit went unheard is why it may still count as running.
         if (open_[at].life.ended()) {
@@ -9693,8 +9693,8 @@ class PerfettoEncoder {
     }
     writer_.prepare(async_);
     announce_trace();
-    if (index != kNone && options_.spans != PerfettoSpans::kLanes) {
-      Slot& slot = tracks_.slot(open_.root(index).slot);
+    if (place != kNone && options_.spans != PerfettoSpans::kLanes) {
+      Slot& slot = tracks_.slot(open_.root(place).slot);
       describe_slot(slot);
       track = slot.main.uuid;
     } else {
@@ -9707,9 +9707,9 @@ class PerfettoEncoder {
     put_enum(packet, Key::kSealReason, event.seal_reason());
     packet.say(Key::kOpenResources, open);
     packet.end();
-    if (index == kNone) return;
-    tracks_.give_slot(open_.root(index).slot, now_);
-    open_.remove_root(index);
+    if (place == kNone) return;
+    tracks_.give_slot(open_.root(place).slot, now_);
+    open_.remove_root(place);
   }
 
   // -- the end of a resource ------------------------------------------------------------------------------------------
@@ -9743,8 +9743,8 @@ class PerfettoEncoder {
   }
   static constexpr std::size_t kExpiryAhead = 8;
 
-  void close(std::uint32_t index) {
-    Resource& resource = open_[index];
+  void close(std::uint32_t place) {
+    Resource& resource = open_[place];
     drop_wake_of(resource.id);
     if (resource.shown) {
       const std::uint64_t end = resource.end();
@@ -9768,7 +9768,7 @@ class PerfettoEncoder {
       packet.end();
       if (resource.track != kNone) tracks_.give_track(resource.track, end);
     }
-    open_.remove(index);
+    open_.remove(place);
   }
   /// What was kept for the end of a slice, or for the moment at which it is left open.
   void put_last_words(Packet& packet, Resource& resource, std::uint64_t time) {
@@ -9787,8 +9787,8 @@ class PerfettoEncoder {
   }
 
   /// Forgets a resource that is open: its slice has no end. An instant says so, and what was kept for the end.
-  void leave_open(std::uint32_t index) {
-    Resource& resource = open_[index];
+  void leave_open(std::uint32_t place) {
+    Resource& resource = open_[place];
     drop_wake_of(resource.id);
     if (resource.shown) {
       const std::uint64_t time = std::max({now_, resource.created_at, resource.settled_at});
@@ -9801,7 +9801,7 @@ class PerfettoEncoder {
       slot_of(resource).leaves_open = true;
       if (options_.track_per_resource && resource.track != kNone) tracks_.give_track(resource.track, time);
     }
-    open_.remove(index);
+    open_.remove(place);
   }
 
   void recall_early(Resource& resource) {
