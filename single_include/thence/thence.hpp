@@ -26,6 +26,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <functional>
+#include <initializer_list>
 #include <iterator>
 #include <limits.h>
 #include <limits>
@@ -4119,8 +4120,8 @@ static_assert(sizeof(FlightHeader) <= kFlightHeaderBytes && sizeof(RingControl) 
 
 template <std::size_t Size>
 void put_text(std::array<char, Size>& field, std::string_view text) noexcept {
-  field.fill('\0');
-  std::copy_n(text.data(), std::min(text.size(), Size - 1), field.data());
+  field = {};
+  if (!text.empty()) std::memcpy(field.data(), text.data(), text.size() < Size ? text.size() : Size - 1);
 }
 
 [[nodiscard]] inline std::string file_error(std::string_view path, std::string_view what, int error) {
@@ -4264,8 +4265,8 @@ inline MappedFile MappedFileStorage::create(const char* path, std::size_t capaci
   detail::put_text(header->clock, info.clock);
   detail::put_text(header->overflow_policy, info.overflow_policy);
   ::new (static_cast<std::byte*>(base) + detail::kFlightHeaderBytes) RingControl{};
-  std::uninitialized_value_construct_n(
-      reinterpret_cast<Event*>(static_cast<std::byte*>(base) + detail::kFlightSlotsOffset), capacity);
+  auto* const slots = reinterpret_cast<Event*>(static_cast<std::byte*>(base) + detail::kFlightSlotsOffset);
+  for (std::size_t at = 0; at != capacity; ++at) ::new (static_cast<void*>(slots + at)) Event();
   std::atomic_signal_fence(std::memory_order_release);
   header->magic = detail::FlightHeader::kMagic;  // last: a file without it was never finished
   return {MappedFileStorage{static_cast<std::byte*>(base), bytes, path}, {}};
@@ -7096,7 +7097,8 @@ inline std::byte* put_long_varint(std::byte* to, std::uint64_t value) noexcept {
   return to + varint.size;
 }
 
-/// Appends protobuf fields to a ByteBuffer.
+/// Appends protobuf fields to a ByteBuffer. For what is written now and then: its functions are not inlined, so that who
+/// calls them stays small. What is written with each event, PerfettoWriter::Event puts there itself.
 ///   Shape     no state but the buffer: several writers may take turns on one.
 ///   Threads   one.
 ///   Cost      O(bytes); closing a message of 128 bytes or more moves it once, by the size of its length.
@@ -7107,19 +7109,19 @@ class ProtobufWriter {
  public:
   explicit ProtobufWriter(ByteBuffer& out) noexcept : out_(&out) {}
 
-  void varint(std::uint32_t field, std::uint64_t value) {
+  [[gnu::noinline]] void varint(std::uint32_t field, std::uint64_t value) {
     std::byte* to = out_->reserve(2 * kMaxVarintBytes);
     out_->advance(put_roomy_varint(put_varint(to, protobuf_tag(field, WireType::kVarint)), value));
   }
   void int64(std::uint32_t field, std::int64_t value) { varint(field, static_cast<std::uint64_t>(value)); }
   void boolean(std::uint32_t field, bool value) { varint(field, value ? 1u : 0u); }
-  void fixed64(std::uint32_t field, std::uint64_t value) {
+  [[gnu::noinline]] void fixed64(std::uint32_t field, std::uint64_t value) {
     std::byte* to = out_->reserve(kMaxVarintBytes + 8);
     out_->advance(put_fixed64(put_varint(to, protobuf_tag(field, WireType::kFixed64)), value));
   }
   void real(std::uint32_t field, double value) { fixed64(field, std::bit_cast<std::uint64_t>(value)); }
   void string(std::uint32_t field, std::string_view value) { bytes(field, std::as_bytes(std::span(value.data(), value.size()))); }
-  void bytes(std::uint32_t field, std::span<const std::byte> value) {
+  [[gnu::noinline]] void bytes(std::uint32_t field, std::span<const std::byte> value) {
     std::byte* to = out_->reserve(2 * kMaxVarintBytes + value.size());
     to = put_varint(put_varint(to, protobuf_tag(field, WireType::kBytes)), value.size());
     if (!value.empty()) std::memcpy(to, value.data(), value.size());
@@ -7131,7 +7133,7 @@ class ProtobufWriter {
   /// An open nested message: what is written while it lives is its content.
   class [[nodiscard]] Message {
    public:
-    Message(ProtobufWriter& writer, std::uint32_t field) : out_(writer.out_) {
+    [[gnu::noinline]] Message(ProtobufWriter& writer, std::uint32_t field) : out_(writer.out_) {
       std::byte* to = out_->reserve(kMaxVarintBytes + 1);
       to = put_varint(to, protobuf_tag(field, WireType::kBytes));
       *to = std::byte{0};  // the length, while it fits one byte
@@ -7143,7 +7145,7 @@ class ProtobufWriter {
     Message& operator=(const Message&) = delete;
 
     /// Fills in the length; further calls do nothing.
-    void close() {
+    [[gnu::noinline]] void close() {
       if (out_ == nullptr) return;
       const std::size_t length = out_->size() - content_;
       const std::size_t extra = varint_size(length) - 1;
@@ -7183,7 +7185,7 @@ inline void write_extension_descriptor(ProtobufWriter& writer) {
   const auto file = writer.message(file_set::kFile);
   writer.string(file_descriptor::kName, "thence.proto");
   writer.string(file_descriptor::kPackage, "thence");
-  const auto add_enum = [&](std::string_view name, unsigned count, auto&& spell) {
+  const auto add_enum = [&](std::string_view name, unsigned count, std::string_view (*spell)(unsigned)) {
     const auto descriptor = writer.message(file_descriptor::kEnumType);
     writer.string(enum_descriptor::kName, name);
     for (unsigned at = 0; at < count; ++at) {
@@ -9045,9 +9047,7 @@ class PerfettoEncoder {
     Packet packet = writer_.event(sequence, now_, perfetto::track_event::kInstant, processes_[0].uuid);
     put_name(packet, Word::kTrace);
     put_category(packet, Category::kThence);
-    packet.say(Key::kVersion, perfetto::kFormatVersion);
-    packet.say(Key::kSalt, salt_);
-    say_int(packet, Key::kProcessId, info_process_id_);
+    say_all(packet, {{Key::kVersion, perfetto::kFormatVersion}, {Key::kSalt, salt_}, {Key::kProcessId, number_of(info_process_id_)}});
     packet.say(Key::kName, process_name_);
     packet.say(Key::kClock, clock_);
     packet.say(Key::kOverflow, overflow_policy_);
@@ -9072,13 +9072,19 @@ class PerfettoEncoder {
     Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, sequence == lane.sequence ? 0 : lane.uuid);
     put_name(packet, Word::kLane);
     put_category(packet, Category::kThence);
-    packet.say(Key::kLane, number(lane.id));
-    say_int(packet, Key::kProcessId, lane.process_id);
-    say_int(packet, Key::kThreadId, lane.thread_id);
+    say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kProcessId, number_of(lane.process_id)}, {Key::kThreadId, number_of(lane.thread_id)}});
     packet.say(Key::kName, lane.name);
     packet.end();
   }
-  static void say_int(Packet& packet, Key key, std::int64_t value) { packet.say(key, static_cast<std::uint64_t>(value)); }
+  struct Said {
+    Key key;
+    std::uint64_t value;
+  };
+  /// For packets that are rare: a loop, where each Packet::say would be inlined.
+  [[gnu::noinline]] static void say_all(Packet& packet, std::initializer_list<Said> all) {
+    for (const Said& one : all) packet.say(one.key, one.value);
+  }
+  [[nodiscard]] static std::uint64_t number_of(std::int64_t value) noexcept { return static_cast<std::uint64_t>(value); }
 
   // -- names ----------------------------------------------------------------------------------------------------------
 
@@ -10252,10 +10258,7 @@ class PerfettoEncoder {
     writer_.mark_dropped(lane.sequence);
     Packet packet = lane_instant(lane, ns_of(range.first), Word::kLost);
     put_category(packet, Category::kThence);
-    packet.say(Key::kLane, number(lane.id));
-    packet.say(Key::kCount, range.count);
-    packet.say(Key::kFirst, ns_of(range.first));
-    packet.say(Key::kLast, ns_of(range.last));
+    say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kCount, range.count}, {Key::kFirst, ns_of(range.first)}, {Key::kLast, ns_of(range.last)}});
     packet.end();
     stats_due_ = true;
   }
@@ -10303,20 +10306,15 @@ class PerfettoEncoder {
       Lane& lane = lane_of(known.lane);
       Packet packet = lane_instant(lane, std::max(now_, lane.clock), Word::kSummary);
       put_category(packet, Category::kThence);
-      packet.say(Key::kLane, number(known.lane));
-      packet.say(Key::kEvents, known.events);
-      packet.say(Key::kLost, known.lost.count);
-      if (known.lost.count != 0) {
-        packet.say(Key::kFirst, ns_of(known.lost.first));
-        packet.say(Key::kLast, ns_of(known.lost.last));
-      }
-      packet.say(Key::kExitWithoutEnter, known.misuse.exit_without_enter);
-      packet.say(Key::kExitsCrossed, known.misuse.exits_crossed);
-      packet.say(Key::kTooDeep, known.misuse.too_deep);
-      packet.say(Key::kAnnotationsCut, known.misuse.annotations_cut);
-      packet.say(Key::kStacksRefused, known.misuse.stacks_refused);
-      packet.say(Key::kRootEndsLost, known.misuse.roots_ends_lost);
-      packet.say(Key::kRingBytes, known.ring_bytes);
+      say_all(packet, {{Key::kLane, number(known.lane)}, {Key::kEvents, known.events}, {Key::kLost, known.lost.count}});
+      if (known.lost.count != 0) say_all(packet, {{Key::kFirst, ns_of(known.lost.first)}, {Key::kLast, ns_of(known.lost.last)}});
+      say_all(packet, {{Key::kExitWithoutEnter, known.misuse.exit_without_enter},
+                       {Key::kExitsCrossed, known.misuse.exits_crossed},
+                       {Key::kTooDeep, known.misuse.too_deep},
+                       {Key::kAnnotationsCut, known.misuse.annotations_cut},
+                       {Key::kStacksRefused, known.misuse.stacks_refused},
+                       {Key::kRootEndsLost, known.misuse.roots_ends_lost},
+                       {Key::kRingBytes, known.ring_bytes}});
       packet.end();
     }
     writer_.prepare(async_);
@@ -10325,15 +10323,15 @@ class PerfettoEncoder {
     Packet packet = writer_.event(async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
     put_name(packet, Word::kSummary);
     put_category(packet, Category::kThence);
-    packet.say(Key::kEvents, summary.events);
-    packet.say(Key::kLost, summary.lost);
-    packet.say(Key::kLateEvents, summary.late_events);
-    packet.say(Key::kAfterSeal, summary.after_seal);
-    packet.say(Key::kRootsSealed, summary.roots_sealed);
-    packet.say(Key::kRootsAbandoned, summary.roots_abandoned);
-    packet.say(Key::kDrainNs, summary.drain_ns);
-    packet.say(Key::kBytes, summary.bytes_written);
-    packet.say(Key::kStacksMissing, writer_.stacks_refused());
+    say_all(packet, {{Key::kEvents, summary.events},
+                     {Key::kLost, summary.lost},
+                     {Key::kLateEvents, summary.late_events},
+                     {Key::kAfterSeal, summary.after_seal},
+                     {Key::kRootsSealed, summary.roots_sealed},
+                     {Key::kRootsAbandoned, summary.roots_abandoned},
+                     {Key::kDrainNs, summary.drain_ns},
+                     {Key::kBytes, summary.bytes_written},
+                     {Key::kStacksMissing, writer_.stacks_refused()}});
     packet.end();
   }
 

@@ -20,7 +20,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -28,7 +27,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <new>
 #include <optional>
 #include <span>
@@ -115,8 +113,8 @@ static_assert(sizeof(FlightHeader) <= kFlightHeaderBytes && sizeof(RingControl) 
 
 template <std::size_t Size>
 void put_text(std::array<char, Size>& field, std::string_view text) noexcept {
-  field.fill('\0');
-  std::copy_n(text.data(), std::min(text.size(), Size - 1), field.data());
+  field = {};
+  if (!text.empty()) std::memcpy(field.data(), text.data(), text.size() < Size ? text.size() : Size - 1);
 }
 
 [[nodiscard]] inline std::string file_error(std::string_view path, std::string_view what, int error) {
@@ -260,8 +258,8 @@ inline MappedFile MappedFileStorage::create(const char* path, std::size_t capaci
   detail::put_text(header->clock, info.clock);
   detail::put_text(header->overflow_policy, info.overflow_policy);
   ::new (static_cast<std::byte*>(base) + detail::kFlightHeaderBytes) RingControl{};
-  std::uninitialized_value_construct_n(
-      reinterpret_cast<Event*>(static_cast<std::byte*>(base) + detail::kFlightSlotsOffset), capacity);
+  auto* const slots = reinterpret_cast<Event*>(static_cast<std::byte*>(base) + detail::kFlightSlotsOffset);
+  for (std::size_t at = 0; at != capacity; ++at) ::new (static_cast<void*>(slots + at)) Event();
   std::atomic_signal_fence(std::memory_order_release);
   header->magic = detail::FlightHeader::kMagic;  // last: a file without it was never finished
   return {MappedFileStorage{static_cast<std::byte*>(base), bytes, path}, {}};

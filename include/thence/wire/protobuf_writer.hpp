@@ -122,7 +122,8 @@ inline std::byte* put_long_varint(std::byte* to, std::uint64_t value) noexcept {
   return to + varint.size;
 }
 
-/// Appends protobuf fields to a ByteBuffer.
+/// Appends protobuf fields to a ByteBuffer. For what is written now and then: its functions are not inlined, so that who
+/// calls them stays small. What is written with each event, PerfettoWriter::Event puts there itself.
 ///   Shape     no state but the buffer: several writers may take turns on one.
 ///   Threads   one.
 ///   Cost      O(bytes); closing a message of 128 bytes or more moves it once, by the size of its length.
@@ -133,19 +134,19 @@ class ProtobufWriter {
  public:
   explicit ProtobufWriter(ByteBuffer& out) noexcept : out_(&out) {}
 
-  void varint(std::uint32_t field, std::uint64_t value) {
+  [[gnu::noinline]] void varint(std::uint32_t field, std::uint64_t value) {
     std::byte* to = out_->reserve(2 * kMaxVarintBytes);
     out_->advance(put_roomy_varint(put_varint(to, protobuf_tag(field, WireType::kVarint)), value));
   }
   void int64(std::uint32_t field, std::int64_t value) { varint(field, static_cast<std::uint64_t>(value)); }
   void boolean(std::uint32_t field, bool value) { varint(field, value ? 1u : 0u); }
-  void fixed64(std::uint32_t field, std::uint64_t value) {
+  [[gnu::noinline]] void fixed64(std::uint32_t field, std::uint64_t value) {
     std::byte* to = out_->reserve(kMaxVarintBytes + 8);
     out_->advance(put_fixed64(put_varint(to, protobuf_tag(field, WireType::kFixed64)), value));
   }
   void real(std::uint32_t field, double value) { fixed64(field, std::bit_cast<std::uint64_t>(value)); }
   void string(std::uint32_t field, std::string_view value) { bytes(field, std::as_bytes(std::span(value.data(), value.size()))); }
-  void bytes(std::uint32_t field, std::span<const std::byte> value) {
+  [[gnu::noinline]] void bytes(std::uint32_t field, std::span<const std::byte> value) {
     std::byte* to = out_->reserve(2 * kMaxVarintBytes + value.size());
     to = put_varint(put_varint(to, protobuf_tag(field, WireType::kBytes)), value.size());
     if (!value.empty()) std::memcpy(to, value.data(), value.size());
@@ -157,7 +158,7 @@ class ProtobufWriter {
   /// An open nested message: what is written while it lives is its content.
   class [[nodiscard]] Message {
    public:
-    Message(ProtobufWriter& writer, std::uint32_t field) : out_(writer.out_) {
+    [[gnu::noinline]] Message(ProtobufWriter& writer, std::uint32_t field) : out_(writer.out_) {
       std::byte* to = out_->reserve(kMaxVarintBytes + 1);
       to = put_varint(to, protobuf_tag(field, WireType::kBytes));
       *to = std::byte{0};  // the length, while it fits one byte
@@ -169,7 +170,7 @@ class ProtobufWriter {
     Message& operator=(const Message&) = delete;
 
     /// Fills in the length; further calls do nothing.
-    void close() {
+    [[gnu::noinline]] void close() {
       if (out_ == nullptr) return;
       const std::size_t length = out_->size() - content_;
       const std::size_t extra = varint_size(length) - 1;

@@ -24,7 +24,7 @@ inline void write_extension_descriptor(ProtobufWriter& writer) {
   const auto file = writer.message(file_set::kFile);
   writer.string(file_descriptor::kName, "thence.proto");
   writer.string(file_descriptor::kPackage, "thence");
-  const auto add_enum = [&](std::string_view name, unsigned count, auto&& spell) {
+  const auto add_enum = [&](std::string_view name, unsigned count, std::string_view (*spell)(unsigned)) {
     const auto descriptor = writer.message(file_descriptor::kEnumType);
     writer.string(enum_descriptor::kName, name);
     for (unsigned at = 0; at < count; ++at) {

@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <span>
 #include <string>
@@ -406,9 +407,7 @@ class PerfettoEncoder {
     Packet packet = writer_.event(sequence, now_, perfetto::track_event::kInstant, processes_[0].uuid);
     put_name(packet, Word::kTrace);
     put_category(packet, Category::kThence);
-    packet.say(Key::kVersion, perfetto::kFormatVersion);
-    packet.say(Key::kSalt, salt_);
-    say_int(packet, Key::kProcessId, info_process_id_);
+    say_all(packet, {{Key::kVersion, perfetto::kFormatVersion}, {Key::kSalt, salt_}, {Key::kProcessId, number_of(info_process_id_)}});
     packet.say(Key::kName, process_name_);
     packet.say(Key::kClock, clock_);
     packet.say(Key::kOverflow, overflow_policy_);
@@ -433,13 +432,19 @@ class PerfettoEncoder {
     Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, sequence == lane.sequence ? 0 : lane.uuid);
     put_name(packet, Word::kLane);
     put_category(packet, Category::kThence);
-    packet.say(Key::kLane, number(lane.id));
-    say_int(packet, Key::kProcessId, lane.process_id);
-    say_int(packet, Key::kThreadId, lane.thread_id);
+    say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kProcessId, number_of(lane.process_id)}, {Key::kThreadId, number_of(lane.thread_id)}});
     packet.say(Key::kName, lane.name);
     packet.end();
   }
-  static void say_int(Packet& packet, Key key, std::int64_t value) { packet.say(key, static_cast<std::uint64_t>(value)); }
+  struct Said {
+    Key key;
+    std::uint64_t value;
+  };
+  /// For packets that are rare: a loop, where each Packet::say would be inlined.
+  [[gnu::noinline]] static void say_all(Packet& packet, std::initializer_list<Said> all) {
+    for (const Said& one : all) packet.say(one.key, one.value);
+  }
+  [[nodiscard]] static std::uint64_t number_of(std::int64_t value) noexcept { return static_cast<std::uint64_t>(value); }
 
   // -- names ----------------------------------------------------------------------------------------------------------
 
@@ -1613,10 +1618,7 @@ class PerfettoEncoder {
     writer_.mark_dropped(lane.sequence);
     Packet packet = lane_instant(lane, ns_of(range.first), Word::kLost);
     put_category(packet, Category::kThence);
-    packet.say(Key::kLane, number(lane.id));
-    packet.say(Key::kCount, range.count);
-    packet.say(Key::kFirst, ns_of(range.first));
-    packet.say(Key::kLast, ns_of(range.last));
+    say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kCount, range.count}, {Key::kFirst, ns_of(range.first)}, {Key::kLast, ns_of(range.last)}});
     packet.end();
     stats_due_ = true;
   }
@@ -1664,20 +1666,15 @@ class PerfettoEncoder {
       Lane& lane = lane_of(known.lane);
       Packet packet = lane_instant(lane, std::max(now_, lane.clock), Word::kSummary);
       put_category(packet, Category::kThence);
-      packet.say(Key::kLane, number(known.lane));
-      packet.say(Key::kEvents, known.events);
-      packet.say(Key::kLost, known.lost.count);
-      if (known.lost.count != 0) {
-        packet.say(Key::kFirst, ns_of(known.lost.first));
-        packet.say(Key::kLast, ns_of(known.lost.last));
-      }
-      packet.say(Key::kExitWithoutEnter, known.misuse.exit_without_enter);
-      packet.say(Key::kExitsCrossed, known.misuse.exits_crossed);
-      packet.say(Key::kTooDeep, known.misuse.too_deep);
-      packet.say(Key::kAnnotationsCut, known.misuse.annotations_cut);
-      packet.say(Key::kStacksRefused, known.misuse.stacks_refused);
-      packet.say(Key::kRootEndsLost, known.misuse.roots_ends_lost);
-      packet.say(Key::kRingBytes, known.ring_bytes);
+      say_all(packet, {{Key::kLane, number(known.lane)}, {Key::kEvents, known.events}, {Key::kLost, known.lost.count}});
+      if (known.lost.count != 0) say_all(packet, {{Key::kFirst, ns_of(known.lost.first)}, {Key::kLast, ns_of(known.lost.last)}});
+      say_all(packet, {{Key::kExitWithoutEnter, known.misuse.exit_without_enter},
+                       {Key::kExitsCrossed, known.misuse.exits_crossed},
+                       {Key::kTooDeep, known.misuse.too_deep},
+                       {Key::kAnnotationsCut, known.misuse.annotations_cut},
+                       {Key::kStacksRefused, known.misuse.stacks_refused},
+                       {Key::kRootEndsLost, known.misuse.roots_ends_lost},
+                       {Key::kRingBytes, known.ring_bytes}});
       packet.end();
     }
     writer_.prepare(async_);
@@ -1686,15 +1683,15 @@ class PerfettoEncoder {
     Packet packet = writer_.event(async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
     put_name(packet, Word::kSummary);
     put_category(packet, Category::kThence);
-    packet.say(Key::kEvents, summary.events);
-    packet.say(Key::kLost, summary.lost);
-    packet.say(Key::kLateEvents, summary.late_events);
-    packet.say(Key::kAfterSeal, summary.after_seal);
-    packet.say(Key::kRootsSealed, summary.roots_sealed);
-    packet.say(Key::kRootsAbandoned, summary.roots_abandoned);
-    packet.say(Key::kDrainNs, summary.drain_ns);
-    packet.say(Key::kBytes, summary.bytes_written);
-    packet.say(Key::kStacksMissing, writer_.stacks_refused());
+    say_all(packet, {{Key::kEvents, summary.events},
+                     {Key::kLost, summary.lost},
+                     {Key::kLateEvents, summary.late_events},
+                     {Key::kAfterSeal, summary.after_seal},
+                     {Key::kRootsSealed, summary.roots_sealed},
+                     {Key::kRootsAbandoned, summary.roots_abandoned},
+                     {Key::kDrainNs, summary.drain_ns},
+                     {Key::kBytes, summary.bytes_written},
+                     {Key::kStacksMissing, writer_.stacks_refused()}});
     packet.end();
   }
 
