@@ -197,9 +197,10 @@ namespace kj_adapter {
 
 /// What one thread's loop did that its traces cannot show.
 struct LoopCounts {
-  std::uint64_t pending = 0;  ///< traced promises that are not settled yet
-  std::uint64_t crossed_scopes =
-      0;  ///< scopes still open when their turn was over: held across a co_await or a fiber's wait()
+  /// Traced promises that are not settled yet.
+  std::uint64_t pending = 0;
+  /// Scopes still open when their turn was over: held across a co_await or a fiber's wait().
+  std::uint64_t crossed_scopes = 0;
 };
 
 namespace detail {
@@ -228,8 +229,7 @@ class Turn {
 
   /// The calling thread's, made on first use. It belongs to the loop: KJ destroys it with the loop's detached tasks.
   static Turn& here() {
-    if (here_ == nullptr) [[unlikely]]
-      make();
+    if (here_ == nullptr) [[unlikely]] make();
     return *here_;
   }
   /// Null where no traced promise was ever waited for on this loop.
@@ -418,8 +418,7 @@ class Turn {
     }
     /// With it ends whatever scope was left open in it. Else the next callback would run in that scope.
     void end(Ticks now) {
-      if (tracer_->depth() > depth_ + 1 && !outside_) [[unlikely]]
-        end_scopes(now);
+      if (tracer_->depth() > depth_ + 1 && !outside_) [[unlikely]] end_scopes(now);
       leave(now);
     }
     [[gnu::noinline]] void end_scopes(Ticks now) {
@@ -629,6 +628,17 @@ class Turn {
 };
 
 }  // namespace detail
+}  // namespace kj_adapter
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/adapters/kj/loop_scope.hpp ====
+// loop_scope.hpp: what a host says to the KJ loop of its thread: in which resource its own code runs, and where that ends.
+// Layer: adapters/kj (includes capture/ and KJ).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace kj_adapter {
 
 /// A CallbackScope for code on a KJ loop: what the block makes ready or defers in the loop runs in the resource as well.
 /// (After a CallbackScope that would run in whatever surrounds it.) For a host's own roots and operations.

@@ -12,6 +12,7 @@
 #include "thence/adapters/kj/event_port.hpp"
 #include "thence/adapters/kj/fulfiller.hpp"
 #include "thence/adapters/kj/http.hpp"
+#include "thence/adapters/kj/loop_scope.hpp"
 #include "thence/adapters/kj/network.hpp"
 #include "thence/adapters/kj/node.hpp"
 #include "thence/adapters/kj/stream.hpp"

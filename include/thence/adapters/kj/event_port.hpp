@@ -20,7 +20,7 @@
 
 #include <cstdint>
 
-#include "thence/adapters/kj/turn.hpp"
+#include "thence/adapters/kj/loop_scope.hpp"
 #include "thence/adapters/kj/version.hpp"
 #include "thence/config/version.hpp"
 #include "thence/core/ids.hpp"

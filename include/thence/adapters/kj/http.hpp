@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "thence/adapters/kj/loop_scope.hpp"
 #include "thence/adapters/kj/network.hpp"
 #include "thence/adapters/kj/stream.hpp"
 #include "thence/adapters/kj/traced.hpp"

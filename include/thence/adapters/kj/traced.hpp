@@ -20,6 +20,7 @@
 
 #include <utility>
 
+#include "thence/adapters/kj/loop_scope.hpp"
 #include "thence/adapters/kj/node.hpp"
 #include "thence/capture/tracer.hpp"
 #include "thence/config/version.hpp"
