@@ -109,8 +109,8 @@ class LaneReader {
   }
   /// The memory of what was taken may be used again.
   void recycle() {
-    if (taken_ * 2 < end_) return;  // not worth moving the rest
-    std::memmove(slots_.data(), &slots_[taken_], (end_ - taken_) * sizeof(Event));
+    if (taken_ == 0 || taken_ * 2 < end_) return;  // nothing to give back, or not worth moving the rest
+    std::memmove(slots_.data(), slots_.data() + taken_, (end_ - taken_) * sizeof(Event));
     end_ -= taken_;
     taken_ = 0;
   }
