@@ -11,14 +11,15 @@
 #include "thence/formats/perfetto/fields.hpp"
 #include "thence/formats/perfetto/keys.hpp"
 #include "thence/formats/words.hpp"
-#include "thence/wire/protobuf_writer.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
 namespace perfetto {
 
-/// Adds `extension_descriptor` to the packet that `writer` is in: 4 KB, the descriptor of thence.proto.
-inline void write_extension_descriptor(ProtobufWriter& writer) {
+/// Adds `extension_descriptor` to the packet that `writer`, a ProtobufWriter, is in: 4 KB, the descriptor of thence.proto. A template
+/// so that only who writes traces compiles it.
+template <class Writer>
+void write_extension_descriptor(Writer& writer) {
   const auto extension = writer.message(trace_packet::kExtensionDescriptor);
   const auto set = writer.message(extension_descriptor::kExtensionSet);
   const auto file = writer.message(file_set::kFile);
