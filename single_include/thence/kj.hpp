@@ -15,6 +15,7 @@
 #include <kj/memory.h>
 #include <kj/refcount.h>
 #include <kj/timer.h>
+#include <new>
 #include <pthread.h>
 #include <string_view>
 #include <type_traits>
@@ -69,8 +70,8 @@ class LoopEvent : public ::kj::_::Event {
 };
 
 // The loop's queue is a list through the events' private `next` and `prev`; KJ does not let one look behind an event (1.x has
-// isNext(), for the head only), fire it in another's turn, nor say whether the loop is turning. Naming a private member in an explicit instantiation is
-// how C++ lets one read it all the same ([temp.spec.general]: access is not checked there).
+// isNext(), for the head only), fire it in another's turn, nor say whether the loop is turning. Naming a private member in an
+// explicit instantiation is how C++ gives access all the same ([temp.spec.general]: it is not checked there).
 template <class Tag, typename Tag::Type Member>
 struct Exposed {
   friend constexpr typename Tag::Type member_of(Tag) { return Member; }
@@ -220,6 +221,8 @@ class Watched : public ::kj::_::PromiseNode {
 
 /// The calling thread's loop, from the first event of ours on.
 inline constinit thread_local ::kj::EventLoop* known_loop = nullptr;
+/// The types of tracers with traced promises on it.
+inline constinit thread_local unsigned turns = 0;
 
 /// What a thread's loop does for the traced promises of one type of tracer.
 template <class TracerT>
@@ -354,9 +357,6 @@ class Turn {
    public:
     explicit Invocation(Turn& turn) : second_(*this), turn_(turn) {}
 
-    /// Who is to be fired when the promise is ready; null: nobody yet.
-    void set_consumer(::kj::_::Event* consumer) noexcept { consumer_ = consumer; }
-
     void traceEvent(::kj::_::TraceBuilder& builder) override {
       if (consumer_ != nullptr) {
         consumer_->traceEvent(builder);
@@ -429,6 +429,7 @@ class Turn {
     }
     /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then.
     [[nodiscard]] bool has_share() noexcept {
+      if (turns > 1) [[unlikely]] return false;  // each type of tracer would take the others' marks for work, and go round for ever
       ::kj::EventLoop& queue = *turn_.loop_;
       if (is_armed(*start_)) return !is_last(queue, *start_);
       return is_armed(*end_) ? !is_last(queue, *end_) : !is_empty(queue);
@@ -472,7 +473,7 @@ class Turn {
   ~Turn() = default;
 
   /// The turn of `ready`, whose promise is. Its consumer may be the event of a further promise: that one's turn is when this one
-  /// is entered, so that neither the stack nor the nesting grows with the chain.
+  /// is entered, in this same turn of the loop, so that neither the stack nor the nesting grows with the chain.
   [[gnu::always_inline]] inline ::kj::Maybe<::kj::Own<::kj::_::Event>> consume(Invocation& ready) {
     if (firing_ != nullptr) {
       next_ = &ready;
@@ -574,6 +575,7 @@ class Turn {
       delete &spare;
       return;
     }
+    spare.consumer_ = nullptr;
     spare.outer_ = spare_;
     spare_ = &spare;
   }
@@ -592,6 +594,7 @@ class Turn {
       Turn& turn_;
     };
     here_ = new Turn;
+    ++turns;
     // Detached tasks end before the loop looks whether an event was left in its queue.
     ::kj::Promise<void>(::kj::NEVER_DONE).attach(::kj::heap<Anchor>(*here_)).detach([](::kj::Exception&&) {});
   }
@@ -599,6 +602,7 @@ class Turn {
   void retire() {
     here_ = nullptr;
     known_loop = nullptr;
+    --turns;
     close_all();
     while (resting_ != nullptr) drop(*resting_);
     while (spare_ != nullptr) delete std::exchange(spare_, spare_->outer_);
@@ -613,7 +617,7 @@ class Turn {
 
   Invocation* innermost_ = nullptr;
   Invocation* resting_ = nullptr;
-  Invocation* spare_ = nullptr;       // as many as ever waited at once
+  Invocation* spare_ = nullptr;       // as many as ever waited at once, until the loop goes
   Invocation* firing_ = nullptr;      // whose turn of the loop it is: a consumer runs
   Invocation* running_ = nullptr;     // what it runs in, as long as that is open
   Invocation* next_ = nullptr;        // the consumer was this one
@@ -808,8 +812,9 @@ class ParkWatch {
 // node.hpp: the promise node that watches one KJ promise and reports its life as a resource.
 //
 // It stands between a promise and whoever consumes it, is as lazy as what it watches (nothing is evaluated that nobody
-// waits for), and passes on value, exception and the order of events unchanged: its invocation (turn.hpp) waits for the watched
-// promise in the consumer's place.
+// waits for), and passes on value and exception unchanged: its invocation (turn.hpp) waits for the watched promise in the
+// consumer's place. The result is fetched when it is ready, as by eagerlyEvaluate(), and not when a consumer with several
+// promises (a join) asks for it: only so is it known when it was settled.
 //
 //   ready      the promise is ready: the result is fetched
 //   settled    fulfilled or rejected, by the resource whose invocation this happens in
@@ -877,7 +882,6 @@ class WatchNode final : public Watched {
 
   ~WatchNode() noexcept(false) {
     if (!ready_) --Turn<TracerT>::counts().pending;
-    if (waiting_ != nullptr) Turn<TracerT>::abandon(*waiting_);
     if (options_.one_of_many) return;
     if (!ready_) {
       if (settled_.get() == nullptr || !settled_->settled) {
@@ -892,17 +896,19 @@ class WatchNode final : public Watched {
   // 1.x has an arena for the nodes of a chain.
   THENCE_KJ_09(static void* operator new(std::size_t bytes) { return Turn<TracerT>::take_memory(bytes); })
   THENCE_KJ_09(static void operator delete(void* memory, std::size_t bytes) { Turn<TracerT>::give_memory(memory, bytes); })
+  THENCE_KJ_09(static void* operator new(std::size_t bytes, std::align_val_t align) { return ::operator new(bytes, align); })
+  THENCE_KJ_09(static void operator delete(void* memory, std::size_t, std::align_val_t align) { ::operator delete(memory, align); })
   THENCE_KJ_1X(void destroy() override { ::kj::_::freePromise(this); })
 
   void onReady(::kj::_::Event* event) noexcept override {
     if (ready_) {
       if (event != nullptr) event->armBreadthFirst();  // as for every promise of KJ's that is ready already
-    } else if (waiting_ != nullptr) {
-      waiting_->set_consumer(event);
-    } else {
-      waiting_ = &Turn<TracerT>::here().wait_for(tracer_, *this, event);
-      dependency_->onReady(waiting_);
+      return;
     }
+    waiting_.abandon();  // after a poll(): its dependency sees the change of consumers as it would without us
+    if (event == nullptr) return dependency_->onReady(nullptr);
+    waiting_.event = &Turn<TracerT>::here().wait_for(tracer_, *this, event);
+    dependency_->onReady(waiting_.event);
   }
 
   void get(::kj::_::ExceptionOrValue& output) noexcept override {
@@ -927,7 +933,7 @@ class WatchNode final : public Watched {
   }
 
   Entry become_ready() override {
-    waiting_ = nullptr;
+    waiting_.event = nullptr;
     ready_ = true;
     --Turn<TracerT>::counts().pending;
     auto& turn = Turn<TracerT>::here();
@@ -964,8 +970,19 @@ class WatchNode final : public Watched {
   }
   [[nodiscard]] Resource after() const noexcept { return options_.ends_trace ? Resource{} : resource_; }
 
+  /// What waits in its consumer's place, from the first consumer on until it is ready. It outlives the dependency, which may become
+  /// ready in its last moments (a fiber that is cancelled).
+  struct Waiting {
+    ~Waiting() noexcept(false) { abandon(); }
+    void abandon() {
+      if (event != nullptr) Turn<TracerT>::abandon(*event);
+      event = nullptr;
+    }
+    typename Turn<TracerT>::Invocation* event = nullptr;
+  };
+
+  Waiting waiting_;
   OwnNode dependency_;
-  typename Turn<TracerT>::Invocation* waiting_ = nullptr;  // from the first consumer on, until it is ready
   TracerT& tracer_;
   Resource resource_;
   Cause cause_;

@@ -480,7 +480,11 @@ inline constexpr bool has_to_align(std::size_t align) noexcept { return align > 
   return has_to_align(align) ? ::operator new(bytes, std::align_val_t{align}) : ::operator new(bytes);
 }
 inline void release(void* memory, std::size_t align) noexcept {
-  has_to_align(align) ? ::operator delete(memory, std::align_val_t{align}) : ::operator delete(memory);
+  if (has_to_align(align)) {  // not by ?: of which clang 14 runs both sides
+    ::operator delete(memory, std::align_val_t{align});
+  } else {
+    ::operator delete(memory);
+  }
 }
 /// The first `used` of `bytes` bytes are those of `memory`, which is given back.
 [[nodiscard, gnu::noinline]] inline void* reallocate(void* memory, std::size_t used, std::size_t bytes, std::size_t align) {
@@ -493,13 +497,13 @@ inline void release(void* memory, std::size_t align) noexcept {
 /// A growing row of values in one piece of memory. What it has of std::vector is named as there.
 ///   Threads   one
 ///   Cost      as std::vector; it doubles, and never shrinks
-///   Errors    what adds may throw std::bad_alloc, and then has changed nothing
-///   Lifetime  what adds may move all of it, so that what is added must not be one of its own elements
+///   Errors    what adds may throw std::bad_alloc, and what an element's constructor throws; the elements that were there stay
+///   Lifetime  what adds may move all of it. What is added must not be one of its own elements
 template <class T>
 class Vector {
  public:
   Vector() noexcept = default;
-  explicit Vector(std::size_t count) { resize(count); }
+  explicit Vector(std::size_t count) : Vector() { resize(count); }
   Vector(Vector&& other) noexcept { swap(other); }
   Vector& operator=(Vector&& other) noexcept {
     Vector taken(std::move(other));
@@ -580,6 +584,8 @@ class Vector {
   [[gnu::noinline]] void grow(std::size_t needed) { move_to(needed > 2 * capacity_ ? needed : 2 * capacity_); }
 
   void move_to(std::size_t capacity) {
+    constexpr std::size_t kMost = static_cast<std::size_t>(-1) / 2 / sizeof(T);
+    if (capacity > kMost) capacity = kMost;  // which no allocator has: it throws
     if constexpr (std::is_trivially_copyable_v<T>) {
       data_ = static_cast<T*>(reallocate(data_, size_ * sizeof(T), capacity * sizeof(T), alignof(T)));
     } else {
@@ -1599,7 +1605,7 @@ concept RingStorage = requires(S& storage) {
   { storage.control() } noexcept -> std::same_as<RingControl&>;
 };
 
-/// Slots and control on the heap, allocated once. `capacity` is rounded up to a power of two, at least 2.
+/// Slots and control on the heap, allocated once; what it was moved from has none. `capacity` is rounded up to a power of two, at least 2.
 class HeapStorage {
  public:
   explicit HeapStorage(std::size_t capacity)
@@ -1611,7 +1617,10 @@ class HeapStorage {
     for (std::size_t at = 0; at != capacity_; ++at) ::new (static_cast<void*>(slots_ + at)) Event();
   }
   HeapStorage(HeapStorage&& other) noexcept
-      : capacity_(other.capacity_), memory_(std::exchange(other.memory_, nullptr)), control_(other.control_), slots_(other.slots_) {}
+      : capacity_(std::exchange(other.capacity_, 0)),
+        memory_(std::exchange(other.memory_, nullptr)),
+        control_(std::exchange(other.control_, nullptr)),
+        slots_(std::exchange(other.slots_, nullptr)) {}
   HeapStorage& operator=(HeapStorage&&) = delete;
   ~HeapStorage() { detail::release(memory_, kCacheLine); }
 
@@ -2162,11 +2171,12 @@ class BasicTracer {
     }, resource.id, resource.root, outcome);
   }
 
-  /// settle(), by what runs now. False, and nothing is recorded, where that is none, or untraced.
+  /// settle(), by what runs now. False, and nothing is recorded, where that is none, or untraced, where there is no resource, and where
+  /// tracing is off.
   [[gnu::always_inline]] inline bool settle_by_current(Resource resource, Outcome outcome) noexcept {
     return when_on([](BasicTracer& self, auto path, ResourceId id, RootId root, Outcome how) noexcept -> bool {
       const ResourceId by = self.top_->id;
-      if (by == ResourceId::kNone) [[unlikely]] return false;
+      if (by == ResourceId::kNone || id == ResourceId::kNone) [[unlikely]] return false;
       self.record(path, Now{}, {id, root}, EventKind::kSettled, settled_flags(how, Actor::kInvocation), number(by));
       return true;
     }, resource.id, resource.root, outcome);
@@ -2989,6 +2999,7 @@ inline namespace THENCE_ABI {
 /// Memory for what events point to.
 ///   Threads   one
 ///   Cost      an allocation a block
+///   Errors    take() and keep() may throw std::bad_alloc
 ///   Lifetime  what was taken stays where it is until clear()
 class EventArena {
  public:
@@ -3016,7 +3027,9 @@ class EventArena {
   static constexpr std::size_t kBlock = 64 * 1024;
   void add_block(std::size_t bytes) {
     const std::size_t size = std::max(bytes, kBlock);
-    blocks_.emplace_back().reserve(size);
+    detail::Vector<std::byte> block;
+    block.reserve(size);
+    blocks_.push_back(std::move(block));
     size_ = size;
     used_ = 0;
   }
@@ -3822,8 +3835,8 @@ class NativeSymbols {
     if (known != IdMap::kAbsent) return symbols_[known];
     NativeSymbol symbol;
     look_up(pc, symbol);
-    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size()));
     symbols_.push_back(symbol);
+    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size() - 1));
     return symbol;
   }
 
@@ -8635,10 +8648,11 @@ struct Wake {
 };
 
 /// One wake for each of 1 024 places; a resource's wake is at one place only.
-///   Shape     56 KB.
+///   Shape     48 KB, allocated when it is made.
 ///   Threads   one.
 ///   Cost      O(1), without a branch on what other resources do.
 ///   When full the place is taken: whoever puts a wake there frees it first.
+///   Errors    making it may throw std::bad_alloc.
 class WakeTable {
  public:
   static constexpr std::size_t kPlaces = 1024;  // a power of two
@@ -10054,6 +10068,8 @@ class PerfettoEncoder {
   // A counter that is read at the moment of an event of its lane rides on that event's packet, as Perfetto's extra counter
   // values: two bytes and the value, where a packet of its own takes 25.
 
+  static constexpr std::size_t kMaxRiding = 16;
+
   /// Whether an event of this kind is one packet on its lane, at its own time.
   [[nodiscard]] static constexpr bool carries(EventKind kind) noexcept {
     return kind == EventKind::kEntered || kind == EventKind::kExited || kind == EventKind::kParked ||
@@ -10076,7 +10092,7 @@ class PerfettoEncoder {
     std::size_t last = carrier + 1;
     while (last < events.size() && events[last].kind == EventKind::kCounter && together(first, events[last])) ++last;
     riding_count_ = 0;
-    for (std::size_t next = at; next < last && riding_count_ < std::size(riding_); ++next) {
+    for (std::size_t next = at; next < last && riding_count_ < kMaxRiding; ++next) {
       if (next != carrier && events[next].annotation != nullptr) riding_[riding_count_++] = &events[next];
     }
     const std::size_t offered = riding_count_;
@@ -10111,7 +10127,7 @@ class PerfettoEncoder {
       riders.generation = writer_.generation(sequence);
     }
     const TraceEvent* taken[perfetto::kMaxExtraCounters] = {};
-    const TraceEvent* left[std::size(riding_)];
+    const TraceEvent* left[kMaxRiding];
     std::size_t left_count = 0;
     std::uint32_t count = 0;
     for (std::size_t at = 0; at < riding_count_; ++at) {
@@ -10363,7 +10379,7 @@ class PerfettoEncoder {
     std::uint64_t mask = 0;  // which of them are samples
     std::uint32_t count = 0;
   } plan_;
-  const TraceEvent* riding_[16] = {};
+  const TraceEvent* riding_[kMaxRiding] = {};
   std::size_t riding_count_ = 0;
   std::uint32_t words_[static_cast<unsigned>(Word::kEnd)] = {};
   std::uint32_t categories_[static_cast<unsigned>(Category::kEnd)] = {};
@@ -10434,7 +10450,7 @@ enum class ChunkAnswer : std::uint8_t {
 ///   Threads   one
 ///   When full what waits is kept; full() says when it exceeds `max_waiting_bytes`: PerfettoChunks then loses events,
 ///             counted, until all that waits was taken. Beyond twice that (overfull()) the ends of requests are, too.
-///   Errors    after kStop nothing more is offered, and failure() says so
+///   Errors    after kStop nothing more is offered, and failure() says so; std::bad_alloc
 class ChunkBytes {
  public:
   using Take = std::function<ChunkAnswer(std::uint64_t number, std::span<const std::byte> chunk)>;
@@ -10447,7 +10463,9 @@ class ChunkBytes {
     if (nothing_waits() && offer(bytes)) return true;
     if (!failure_.empty()) return false;
     if (overfull()) return true;  // PerfettoChunks counts what it writes all the same
-    waiting_.emplace_back().append(bytes);
+    ByteBuffer kept;
+    kept.append(bytes);
+    waiting_.push_back(std::move(kept));
     waiting_bytes_ += bytes.size();
     return true;
   }
@@ -17189,7 +17207,7 @@ class IidTable {
   }
   [[nodiscard]] T* find(std::uint64_t iid) noexcept {
     if (iid < dense_.size() && dense_[iid] != IdMap::kAbsent) [[likely]] return &values_[dense_[iid]];
-    if (rest_.size() == 0) return nullptr;
+    if (rest_.size() == 0 || iid == 0) return nullptr;
     const std::uint32_t at = rest_.find(iid);
     return at == IdMap::kAbsent ? nullptr : &values_[at];
   }
@@ -17704,6 +17722,7 @@ struct EventFields {
     is_thence = false;
     category = no_text;
     callstack = correlation = 0;
+    value = {};
     has_value = false;
     annotations.clear();
     flows.clear();
@@ -17850,7 +17869,8 @@ struct Track {
   bool is_thread = false;
   bool is_process = false;
   bool has_lane = false;    // ours: it is a lane's
-  bool lane_asked = false;  // others': `lane` is known
+  bool thread_asked = false;  // others': `thread` is known
+  std::uint32_t thread = IdMap::kAbsent;  // the track of the thread that it is, or lies below
   std::vector<OpenSlice> open;
   std::vector<std::uint64_t> ended;  // of split invocations: whose exit has been handed over
 };
@@ -18007,11 +18027,13 @@ class TraceOutput {
  public:
   TraceOutput(Sink& sink, const TextNumbers& texts) : batch_(sink), texts_(texts) {}
 
-  /// A trace was begun, and maybe ended.
-  [[nodiscard]] bool began() const noexcept { return began_; }
-  /// Begins the file's next trace.
+  /// Traces that were begun.
+  [[nodiscard]] std::uint64_t traces() const noexcept { return traces_; }
+  /// Begins the file's next trace, and ends the one before where nobody has.
   void begin(const TraceInfo& info) {
-    began_ = true;
+    if (open_) end({});
+    open_ = true;
+    ++traces_;
     Sink& sink = batch_.sink();
     sink.begin(info);
     told_stacks_.clear();
@@ -18024,7 +18046,10 @@ class TraceOutput {
   }
   /// Says more of the trace that was begun.
   void begin_again(const TraceInfo& info) { batch_.sink().begin(info); }
-  void end(const TraceSummary& summary) { batch_.sink().end(summary); }
+  void end(const TraceSummary& summary) {
+    open_ = false;
+    batch_.sink().end(summary);
+  }
   void hand_over() { batch_.hand_over(); }
   [[nodiscard]] std::uint64_t events() const noexcept { return batch_.events(); }
 
@@ -18032,7 +18057,7 @@ class TraceOutput {
   void synchronise(const ClockSnapshot& clocks) {
     if (clocks.boottime == 0 || (clocks.boottime == last_clocks_.boottime && clocks.realtime == last_clocks_.realtime)) return;
     last_clocks_ = clocks;
-    if (began_) {
+    if (traces_ != 0) {
       batch_.sink().synchronise(clocks);
     } else {
       waiting_clocks_.push_back(clocks);
@@ -18138,7 +18163,8 @@ class TraceOutput {
 
   EventBatch<Sink> batch_;
   const TextNumbers& texts_;
-  bool began_ = false;
+  std::uint64_t traces_ = 0;
+  bool open_ = false;
   TypeNumbers types_;
   std::vector<ToldType> told_types_;
   TextNumbers counters_;
@@ -18179,8 +18205,6 @@ class ForeignEvents {
       : texts_(texts), tracks_(tracks), clocks_(clocks), out_(out), max_open_(max_open), no_text_(texts.number_of({})) {}
 
   [[nodiscard]] std::size_t held() const noexcept { return held_.size(); }
-  /// The first of them were handed over.
-  [[nodiscard]] bool began() const noexcept { return began_; }
   /// Events whose clock nothing relates to the trace's, slices that are too deep, counters without a value, and what is no event.
   [[nodiscard]] std::uint64_t skipped() const noexcept { return skipped_; }
   [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return unmatched_ends_; }
@@ -18202,8 +18226,7 @@ class ForeignEvents {
 
   /// Holds an event of `sequence`, whose time is one of `clock`. Returns what was expected where an annotation is damaged, else nothing.
   [[nodiscard]] std::string_view hold(Sequence& sequence, const EventFields& event, std::uint64_t clock) {
-    const bool valueless = event.type == track_event::kCounter && !event.has_value;
-    if (event.type < track_event::kSliceBegin || event.type > track_event::kCounter || valueless) {
+    if (event.type < track_event::kSliceBegin || event.type > track_event::kCounter) {
       ++skipped_;
       return {};
     }
@@ -18226,7 +18249,11 @@ class ForeignEvents {
       if (const std::string_view expected = flatten(sequence, annotation); !expected.empty()) return expected;
     }
     held.note_count = static_cast<std::uint32_t>(notes_.size() - held.notes);
-    held_.push_back(held);
+    if (event.type == track_event::kCounter && !event.has_value) {
+      ++skipped_;
+    } else {
+      held_.push_back(held);
+    }
     const std::vector<std::uint64_t>& tracks = event.tracks_of_extra_values(sequence);
     for (std::size_t at = 0; at < event.extra_values.size() && at < tracks.size(); ++at) {
       Held counted;
@@ -18246,7 +18273,7 @@ class ForeignEvents {
   /// Puts what is held in order and hands over the first `count`. `last`: no more of the file comes, that could relate a clock.
   void hand_over(std::size_t count, bool last) {
     if (held_.empty()) return;
-    begin();
+    if (trace_ == 0 || trace_ != out_.traces()) begin();  // for the first time, or behind a trace of ours
     relate_clocks(last);
     std::stable_sort(held_.begin(), held_.end(), [](const Held& a, const Held& b) {
       if ((a.clock != 0) != (b.clock != 0)) return b.clock != 0;
@@ -18409,31 +18436,29 @@ class ForeignEvents {
   // -- handing over ---------------------------------------------------------------------------------------------------
 
   void begin() {
-    if (began_) return;
-    began_ = true;
     TraceInfo info;
     for (const Track& track : tracks_) {
-      if (out_.began() || !track.is_process || info.process_id != 0) continue;
+      if (out_.traces() != 0 || !track.is_process || info.process_id != 0) continue;
       info.process_id = track.process_id;
       info.process_name = texts_[track.name];
     }
     out_.begin(info);
+    trace_ = out_.traces();
   }
 
   /// The lane of a track: that of the thread it is, or lies below. kNone: of no thread.
   [[nodiscard]] LaneId lane_of(std::uint32_t at) {
-    if (tracks_[at].lane_asked) return tracks_[at].lane;
-    tracks_[at].lane_asked = true;
-    std::uint32_t up = at;
-    for (unsigned steps = 0; steps < 100 && up != TrackTable::kNone && !tracks_[up].is_thread; ++steps) up = tracks_.parent_of(up);
-    if (up == TrackTable::kNone || !tracks_[up].is_thread) return LaneId::kNone;
-    Track& thread = tracks_[up];
-    if (thread.lane == LaneId::kNone) {
-      thread.lane_asked = true;
-      thread.lane = static_cast<LaneId>(++lanes_);
-      out_.define_lane({thread.lane, thread.process_id, thread.thread_id, texts_[thread.name]});
+    Track& track = tracks_[at];
+    if (!track.thread_asked) {
+      track.thread_asked = true;
+      std::uint32_t up = at;
+      for (unsigned steps = 0; steps < 100 && up != TrackTable::kNone && !tracks_[up].is_thread; ++steps) up = tracks_.parent_of(up);
+      if (up != TrackTable::kNone && tracks_[up].is_thread) track.thread = up;
     }
-    tracks_[at].lane = thread.lane;
+    if (track.thread == TrackTable::kNone) return LaneId::kNone;
+    Track& thread = tracks_[track.thread];
+    if (thread.lane == LaneId::kNone) thread.lane = static_cast<LaneId>(++lanes_);
+    out_.define_lane({thread.lane, thread.process_id, thread.thread_id, texts_[thread.name]});
     return thread.lane;
   }
 
@@ -18537,7 +18562,7 @@ class ForeignEvents {
   TraceOutput<Sink>& out_;
   std::size_t max_open_;
   std::uint32_t no_text_;
-  bool began_ = false;
+  std::uint64_t trace_ = 0;  // theirs, of the file's; 0: not begun
   std::vector<Held> held_;
   std::vector<Note> notes_;
   std::string note_texts_;
@@ -18622,7 +18647,7 @@ class OwnRecords {
       if (const std::string_view expected = read_annotations(sequence, event); !expected.empty()) return expected;
     }
     const std::uint32_t at = tracks_.of(event.track_uuid);
-    if (!open_ && event.word() != Word::kTrace) begin(TraceInfo{});
+    if (!open_ && event.word() != Word::kTrace) resume();
     switch (event.type) {
       case track_event::kSliceBegin: begin_slice(sequence, event, at); break;
       case track_event::kSliceEnd: end_slice(event, at); break;
@@ -18644,15 +18669,9 @@ class OwnRecords {
     return {};
   }
 
-  /// Another trace begins in the same file: ends the one that is open.
+  /// Events of others come between: ends the trace that is open. It goes on as a further one.
   void end() {
     if (!open_) return;
-    // An invocation or a resource that is open stays open; only what is held back by a track is forgotten.
-    for (Track& track : tracks_) {
-      if (!track.has_lane) continue;
-      track.open.clear();
-      track.ended.clear();
-    }
     out_.end(summary());
     lane_summaries_.clear();
     totals_ = {};
@@ -18673,11 +18692,32 @@ class OwnRecords {
   };
 
   void begin(const TraceInfo& info) {
-    if (info.salt != salt_ && salt_ != 0) end();
+    if (info.salt != salt_ && salt_ != 0) {
+      end();
+      // Of another trace: an invocation or a resource that is open stays open; what is held back by a track is forgotten.
+      for (Track& track : tracks_) {
+        if (!track.has_lane) continue;
+        track.open.clear();
+        track.ended.clear();
+      }
+    }
     salt_ = info.salt;
     if (open_) return out_.begin_again(info);
     open_ = true;
+    info_told_ = false;
     out_.begin(info);
+  }
+  /// Without an announcement: the trace goes on behind events of others, or its begin is not in the file.
+  void resume() {
+    TraceInfo info;
+    info.salt = salt_;
+    begin(info);
+    for (const Track& track : tracks_) {
+      if (track.has_lane) define_lane(track);
+    }
+  }
+  void define_lane(const Track& track) {
+    if (track.lane != LaneId::kNone) out_.define_lane({track.lane, track.process_id, track.thread_id, texts_[track.name]});
   }
 
   // -- annotations ----------------------------------------------------------------------------------------------------
@@ -18962,13 +19002,10 @@ class OwnRecords {
         Track& track = tracks_[at];
         track.has_lane = true;
         track.lane = event.lane(Key::kLane);
-        if (track.lane == LaneId::kNone) break;
-        LaneInfo info;
-        info.id = track.lane;
-        info.process_id = static_cast<std::int32_t>(event.uint(Key::kProcessId));
-        info.thread_id = static_cast<std::int32_t>(event.uint(Key::kThreadId));
-        info.name = event.text(Key::kName);
-        out_.define_lane(info);
+        track.process_id = static_cast<std::int32_t>(event.uint(Key::kProcessId));
+        track.thread_id = static_cast<std::int32_t>(event.uint(Key::kThreadId));
+        track.name = texts_.number_of(event.text(Key::kName));
+        define_lane(track);
         break;
       }
       case Word::kLost: out_.lose(loss(event, Key::kCount), event.lane(Key::kLane)); break;
@@ -19215,7 +19252,7 @@ class PerfettoReader {
     finished_ = true;
     static_cast<void>(stream_.finish());
     hand_over_foreign(foreign_.held());
-    if (!out_.began()) out_.begin({});
+    if (out_.traces() == 0) out_.begin({});
     out_.end(own_.open() ? own_.summary() : TraceSummary{});
     return !damage();
   }
@@ -19228,8 +19265,8 @@ class PerfettoReader {
   [[nodiscard]] std::uint64_t packets_unreadable() const noexcept { return unreadable_; }
   /// Runs of compressed packets that the policy could not inflate.
   [[nodiscard]] std::uint64_t compressed_skipped() const noexcept { return compressed_skipped_; }
-  /// Events without a sequence, a time, a kind or a counter's value, on too deep a track, or with a clock that nothing relates to
-  /// the trace's.
+  /// Events without a sequence, a time, a kind that is known or a counter's value, beyond `max_open` on their track, or with a clock
+  /// that nothing relates to the trace's.
   [[nodiscard]] std::uint64_t events_skipped() const noexcept { return skipped_ + own_.skipped() + foreign_.skipped(); }
   /// Ends of slices that no begin is there for.
   [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return own_.unmatched_ends() + foreign_.unmatched_ends(); }
@@ -19375,7 +19412,7 @@ class PerfettoReader {
     return good_or_fail(dictionaries_.read(sequence, bytes, [&](std::uint64_t iid, std::span<const StoredFrame> frames) {
       if (!own_.open() && !sequence.ours) {
         sequence.stacks.set(iid, foreign_.number_of_stack(frames));
-      } else if (const auto number = static_cast<std::uint32_t>(iid); number == iid) {  // ours: the iid is the stack's number
+      } else if (const auto number = static_cast<std::uint32_t>(iid); number == iid && iid != 0) {  // ours: the iid is the stack's number
         sequence.stacks.set(iid, number);
         out_.define_stack(number, frames);
       }
@@ -19386,7 +19423,7 @@ class PerfettoReader {
     inflated_.clear();
     bool bomb = false;
     const bool whole = inflate_(kind, bytes, [&](std::span<const std::byte> more) {
-      bomb = inflated_.size() + more.size() > options_.max_inflated_bytes;
+      bomb = bomb || inflated_.size() + more.size() > options_.max_inflated_bytes;
       if (!bomb) inflated_.append(more);
       return !bomb;
     });
@@ -19404,7 +19441,7 @@ class PerfettoReader {
 
   void hand_over_foreign(std::size_t count) {
     if (foreign_.held() == 0) return;
-    if (!foreign_.began()) own_.end();  // theirs is another trace than ours, in the same file
+    own_.end();  // theirs is another trace than ours, in the same file
     foreign_.hand_over(count, finished_);
   }
 

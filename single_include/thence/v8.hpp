@@ -669,8 +669,8 @@ class GcPauses {
 // ==== thence/adapters/v8/packed_resource.hpp ====
 // packed_resource.hpp: a Resource as small integers, for the private fields of a promise.
 //
-// A number beyond 2^30 is a heap object to V8 on every platform: 3.5 x the cost of the whole hook. A resource is therefore
-// kept as two integers below 2^29, the low bits of its id and of its root; the high bits are a third one that is stored
+// A number beyond 2^30 may be a heap object to V8 (2^31 without pointer compression): 3.5 x the cost of the whole hook. The parent's
+// field takes a bit and the sign for itself. A resource is therefore kept as two integers below 2^29, the low bits of its id and of its root; the high bits are a third one that is stored
 // only when it is not zero, after the first 2^29 promises or roots of a process. No id is ever reused.
 //
 // Layer: adapters/v8 (includes core/).
@@ -777,7 +777,7 @@ namespace v8_adapter {
 
 /// The places of one isolate.
 ///   Threads   the isolate's
-///   Cost      calibrate: one call of JavaScript, once; it leaves three reactions without effect to the next
+///   Cost      calibrate: one call of JavaScript, once; it leaves some reactions without effect to the next
 ///             checkpoint. Then a few compares
 ///   Errors    a place that is not known is none: on other processors than x86-64 all of them, and those of an isolate that is calibrated
 ///             while a debugger is attached
@@ -1130,9 +1130,9 @@ namespace v8_adapter {
 /// What an isolate's hooks could not say, or said wrongly. Nothing is invented in its place.
 struct PromiseCounts {
   std::uint64_t created = 0;  ///< promises that were given an id
-  std::uint64_t unknown_entered =
-      0;  ///< callbacks of promises without an id: made before tracing, or in an untraced context
-  std::uint64_t exits_unmatched = 0;  ///< after without before: tracing began in between, or the before hook failed
+  std::uint64_t unknown_entered = 0;  ///< callbacks of promises without an id: made before tracing, or in an untraced context
+  /// `after` without `before`, where V8 calls it: tracing began in between, or the before hook failed.
+  std::uint64_t exits_unmatched = 0;
   std::uint64_t exits_missed = 0;  ///< before without after (a stack overflow inside a hook); left when that was seen
   std::uint64_t too_deep = 0;      ///< callbacks nested too deep: not entered
   std::uint64_t links_unsure = 0;  ///< an await of a thenable or a chain of then(): no link, rather than a wrong one
@@ -1312,7 +1312,7 @@ class PromiseEvents {
       at_enter_ = kNobodyKnows;
       return true;
     }
-    return promise && tracer_->settle_by_current(promise, Outcome::kFulfilled);
+    return tracer_->settle_by_current(promise, Outcome::kFulfilled);
   }
   /// resolve. `fulfils`: without fail and at once. Else it is held until the next call, which says what has become of it (settled or not).
   /// True: it is the wrapper of an awaited value, and never waited for its parent.
@@ -1792,6 +1792,7 @@ class BasicPromiseTracer {
     followed_.back().SetWeak();
     if (events_.is_active() || !can_pause()) {
       resume();
+      learn_places();
       hook(context);
     } else {
       pause();
@@ -1930,7 +1931,7 @@ class BasicPromiseTracer {
   /// How often the hooks renew what they keep in V8's young generation.
   static constexpr std::uint32_t kHoldsUntilRenewal = 4096;
   /// Callbacks in a row whose end the resolve hook told, after which the after hook goes.
-  static constexpr std::uint32_t kQuietEnds = 256;
+  static constexpr std::size_t kQuietEnds = 256, kQuietEndsPerContext = 64;
 
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
@@ -2112,25 +2113,28 @@ class BasicPromiseTracer {
   [[gnu::noinline, nodiscard]] std::int32_t before_rarely(std::int32_t id, std::int32_t root, std::int32_t parent,
                                                           std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
-    const ResourceId waited_for = has_begun ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
+    const ResourceId waited_for = has_begun || id < 0 ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
     const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
     return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
   }
 
   /// The resolve hook tells the end of a throwaway's callback, and most callbacks are such: V8 calls the after hook only from the first
-  /// one on whose end may not be told so, until kQuietEnds in a row were, and nothing else is entered.
+  /// one on whose end may not be told so, until so many in a row were that telling V8 again is cheap beside them, and nothing else
+  /// is entered.
   [[nodiscard]] std::int32_t need_after() noexcept {
     quiet_ends_ = 0;
     return hooks_after_ ? 0 : kHookAnew;
   }
   [[nodiscard]] std::int32_t ended_quietly() noexcept {
     if (!hooks_after_) [[likely]] return 0;
-    return ++quiet_ends_ >= kQuietEnds && events_.nothing_runs() ? kHookAnew : kLeft;
+    return ++quiet_ends_ >= enough_quiet_ends() && events_.nothing_runs() ? kHookAnew : kLeft;
   }
+  /// V8 is told for each context by itself.
+  [[nodiscard]] std::size_t enough_quiet_ends() const noexcept { return std::max(kQuietEnds, kQuietEndsPerContext * followed_.size()); }
   static void hook_anew_slowly(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr || self->is_paused_) return;
-    self->hooks_after_ = self->quiet_ends_ < kQuietEnds;
+    self->hooks_after_ = self->quiet_ends_ < self->enough_quiet_ends();
     self->hook_all();
   }
 
@@ -2277,7 +2281,6 @@ class BasicPromiseTracer {
 
   void hook(::v8::Local<::v8::Context> context) noexcept {
     if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(&isolate_hook);
-    if (!places_.is_calibrated()) places_.calibrate(isolate_, own_context_.Get(isolate_), stacks_.walker());
     const auto after = hooks_after_ ? functions_[kAfterHook].Get(isolate_) : ::v8::Local<::v8::Function>();
     context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_), after,
                              functions_[kResolveHook].Get(isolate_));
@@ -2314,7 +2317,12 @@ class BasicPromiseTracer {
     quiet_ends_ = 0;
     hooks_after_ = true;  // what runs now began unseen
     const ::v8::HandleScope handles(isolate_);
+    learn_places();
     hook_all();
+  }
+  /// Outside of the hooks: it runs JavaScript.
+  void learn_places() noexcept {
+    if (hooks_ == Hooks::kContext && !places_.is_calibrated()) places_.calibrate(isolate_, own_context_.Get(isolate_), stacks_.walker());
   }
   [[nodiscard]] bool can_pause() const noexcept { return slot_ != nullptr; }
   static void before_call(::v8::Isolate* isolate) {
@@ -2514,7 +2522,7 @@ class BasicPromiseTracer {
   Block* block_ = nullptr;
   HookPlaces places_;
   std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
-  std::uint32_t quiet_ends_ = 0;  // callbacks in a row whose end the resolve hook told
+  std::size_t quiet_ends_ = 0;  // callbacks in a row whose end the resolve hook told
   bool hooks_after_ = true;
   bool is_wide_ = false;  // some numbers have had high bits
   int script_id_ = 0;
@@ -2688,7 +2696,8 @@ class BasicLightTracer {
         : light_(light), nobody_(light, context, Resource{}), outer_(std::exchange(light.drains_, light.current().id)) {
       nobody_.is_set_ |= light.is_active();  // V8 leaves nothing behind after a microtask that something was carried to
     }
-    /// The same, and to them `host` is the host's own value. For MarkIsData.
+    /// The same, and `host` is the host's own value up to the first microtask that something was carried to; what V8 leaves behind
+    /// that is undefined (V8 12 on: for all microtasks). For MarkIsData.
     Microtasks(BasicLightTracer& light, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> host)
         : light_(light), nobody_(light, context, Resource{}, host), outer_(std::exchange(light.drains_, light.current().id)) {}
     ~Microtasks() { light_.drains_ = outer_; }
@@ -2711,7 +2720,7 @@ class BasicLightTracer {
       light.enter_caller(resource_in(mark_), scope_);
     }
 
-    /// As the tracer's host_value(), where the mark has been found already.
+    /// The tracer's host_value() when the script called, whose mark has been found already.
     [[nodiscard]] ::v8::Local<::v8::Value> host_value() const {
       return mark_.IsEmpty() ? light_.host_value(context_) : host_in(mark_);
     }

@@ -103,3 +103,13 @@ TEST_CASE("values that ask for an alignment have it") {
   }
   CHECK(aligned);
 }
+
+TEST_CASE("memory of any alignment is given back once") {
+  struct alignas(64) Line {
+    std::uint64_t words[8] = {};
+  };
+  Vector<Line> lines(3);
+  CHECK(reinterpret_cast<std::uintptr_t>(lines.data()) % 64 == 0);
+  lines.resize(100);
+  CHECK(reinterpret_cast<std::uintptr_t>(lines.data()) % 64 == 0);
+}

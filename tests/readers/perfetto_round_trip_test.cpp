@@ -2,9 +2,12 @@
 // perfetto_round_trip_test.cpp: what goes into a .pftrace comes out of it.
 #include "thence/formats/perfetto/perfetto_reader.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "formats/random_trace.hpp"
 #include "model/dump.hpp"
@@ -146,6 +149,88 @@ TEST_CASE("two traces in one file are two processes with all their resources") {
   CHECK(model.invocations.size() == first.invocations.size() + second.invocations.size());
   CHECK(model.roots.size() == first.roots.size() + second.roots.size());
   CHECK(model.notes.size() == first.notes.size() + second.notes.size());
+}
+
+namespace {
+
+/// Notes how traces begin and end, and when what was left.
+struct Outline : IgnoringSink {
+  std::vector<std::string> lines;
+  void begin(const TraceInfo& info) { lines.push_back("begin " + std::string(info.process_name)); }
+  void define_lane(const LaneInfo& lane) { lines.push_back("lane " + std::string(lane.name)); }
+  void take(std::span<const TraceEvent> events) {
+    for (const TraceEvent& event : events) {
+      if (event.kind == EventKind::kExited) lines.push_back("exit " + std::to_string(ns_of(event.time)));
+    }
+  }
+  void end(const TraceSummary&) { lines.push_back("end"); }
+};
+
+/// A run on a lane from 1000 to 2000; `begun` is how many bytes of it there were before it ended.
+std::string a_run(std::uint64_t salt, std::string_view process, std::size_t* begun = nullptr) {
+  BufferSink bytes;
+  PerfettoEncoder<BufferSink> encoder(bytes);
+  TraceInfo info;
+  info.salt = salt;
+  info.process_id = 7;
+  info.process_name = process;
+  encoder.begin(info);
+  encoder.define_lane({LaneId{1}, 7, 8, "loop"});
+  TraceEvent event;
+  event.time = Timestamp{1000};
+  event.lane = LaneId{1};
+  event.resource = ResourceId{1};
+  event.kind = EventKind::kCreated;
+  encoder.take({&event, 1});
+  event.kind = EventKind::kEntered;
+  encoder.take({&event, 1});
+  encoder.flush();
+  if (begun != nullptr) *begun = bytes.bytes().size();
+  event.kind = EventKind::kExited;
+  event.time = Timestamp{2000};
+  encoder.take({&event, 1});
+  encoder.end({});
+  const auto all = bytes.bytes();
+  return {reinterpret_cast<const char*>(all.data()), all.size()};
+}
+
+}  // namespace
+
+TEST_CASE("files that were joined each tell whose they are") {
+  Outline outline;
+  PerfettoReader<Outline> reader(outline);
+  REQUIRE(read_all(reader, a_run(5, "one") + a_run(6, "two")));
+  const std::vector<std::string>& lines = outline.lines;
+  CHECK(std::find(lines.begin(), lines.end(), "begin one") != lines.end());
+  CHECK(std::find(lines.begin(), lines.end(), "begin two") != lines.end());
+}
+
+TEST_CASE("events of others between ours, more than may be held, are a trace of their own, behind which ours goes on") {
+  // Six instants of sequence 77: {timestamp 1500, sequence 77, {type 3, track 9, name "x"}}.
+  const std::string instant = "\n\x0f\x40\xdc\x0b\x50\x4d\x5a\x08\x48\x03\x58\x09\xba\x01\x01x";
+  std::string others;
+  for (int n = 0; n < 6; ++n) others += instant;
+  std::size_t begun = 0;
+  const std::string ours = a_run(5, "one", &begun);
+  PerfettoReaderOptions options;
+  options.max_held = 2;
+  Outline outline;
+  PerfettoReader<Outline> reader(outline, options);
+  CHECK(read_all(reader, ours.substr(0, begun) + others + ours.substr(begun)));
+  CHECK(reader.unmatched_ends() == 0);
+  std::vector<std::string> lines;
+  for (const std::string& line : outline.lines) {  // what a trace says of itself a second time apart
+    if (lines.empty() || line.rfind("begin", 0) != 0 || lines.back().rfind("begin", 0) != 0) lines.push_back(line);
+    else lines.back() = line;
+  }
+  INFO([&] {
+    std::string all;
+    for (const std::string& line : lines) all += line + "\n";
+    return all;
+  }());
+  CHECK(std::count(lines.begin(), lines.end(), "end") == 4);  // ours, theirs, ours, and what of theirs was still held
+  CHECK(std::count(lines.begin(), lines.end(), "exit 2000") == 1);
+  CHECK(std::count(lines.begin(), lines.end(), "lane loop") == 2);
 }
 
 TEST_CASE("a live session's order, late events and all, reads as the model of the same events") {

@@ -339,6 +339,17 @@ struct Copy {
   }
 };
 
+/// One that goes on when it was told to stop.
+struct GoesOn {
+  template <class Out>
+  bool operator()(Compression, std::span<const std::byte> in, Out&& out) const {
+    const std::string large(20'000, '\0');
+    static_cast<void>(out(std::as_bytes(std::span(large.data(), large.size()))));
+    static_cast<void>(out(in));
+    return true;
+  }
+};
+
 }  // namespace
 
 TEST_CASE("somebody else's Perfetto trace: clocks, interning, defaults, nesting, flows, whatever the packets' order") {
@@ -434,6 +445,14 @@ TEST_CASE("compressed packets are inflated by the policy; a bomb is damage; with
         "f: damaged at byte 2: expected compressed packets that become fewer bytes; 0 events before it are good");
 }
 
+TEST_CASE("a policy that goes on after a run has become too large is refused all the same") {
+  PerfettoReaderOptions options;
+  options.max_inflated_bytes = 10'000;
+  ModelBuilder builder;
+  PerfettoReader<ModelBuilder, GoesOn> reader(builder, options);
+  CHECK_FALSE(read_all(reader, packet(bytes(50, event(5, 1, number(9, 3) + bytes(23, "inside") + number(11, 9), 0)))));
+}
+
 TEST_CASE("others' events beyond what may be held are handed over in order, and what comes too late is counted") {
   std::string file;
   for (std::uint64_t n = 0; n < 100; ++n) file += event(5, 1000 + n, number(9, 3) + bytes(23, "tick") + number(11, 9), 0);
@@ -456,6 +475,18 @@ TEST_CASE("a counter that bears no value is no sample of 0: it is counted") {
   const TraceModel model = builder.build();
   REQUIRE(model.counter_samples.size() == 1);
   CHECK(model.counter_samples[0].bits == 7);
+
+  // What rides on it is a sample of another track.
+  const Perfetto riding(event(5, 1, number(9, 4) + number(11, 9) + number(31, 8) + number(12, 3), 0));
+  REQUIRE(riding.model.counter_samples.size() == 1);
+  CHECK(riding.model.counter_samples[0].bits == 3);
+}
+
+TEST_CASE("an iid of 0 names nothing, also beside large ones") {
+  perfetto::IidTable<int> table;
+  table.set(std::uint64_t{1} << 40, 7);
+  CHECK(table.find(0) == nullptr);
+  CHECK(*table.find(std::uint64_t{1} << 40) == 7);
 }
 
 TEST_CASE("a trace without an event still tells its clocks") {

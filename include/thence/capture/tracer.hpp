@@ -204,11 +204,12 @@ class BasicTracer {
     }, resource.id, resource.root, outcome);
   }
 
-  /// settle(), by what runs now. False, and nothing is recorded, where that is none, or untraced.
+  /// settle(), by what runs now. False, and nothing is recorded, where that is none, or untraced, where there is no resource, and where
+  /// tracing is off.
   [[gnu::always_inline]] inline bool settle_by_current(Resource resource, Outcome outcome) noexcept {
     return when_on([](BasicTracer& self, auto path, ResourceId id, RootId root, Outcome how) noexcept -> bool {
       const ResourceId by = self.top_->id;
-      if (by == ResourceId::kNone) [[unlikely]] return false;
+      if (by == ResourceId::kNone || id == ResourceId::kNone) [[unlikely]] return false;
       self.record(path, Now{}, {id, root}, EventKind::kSettled, settled_flags(how, Actor::kInvocation), number(by));
       return true;
     }, resource.id, resource.root, outcome);

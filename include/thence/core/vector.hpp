@@ -27,7 +27,11 @@ inline constexpr bool has_to_align(std::size_t align) noexcept { return align > 
   return has_to_align(align) ? ::operator new(bytes, std::align_val_t{align}) : ::operator new(bytes);
 }
 inline void release(void* memory, std::size_t align) noexcept {
-  has_to_align(align) ? ::operator delete(memory, std::align_val_t{align}) : ::operator delete(memory);
+  if (has_to_align(align)) {  // not by ?: of which clang 14 runs both sides
+    ::operator delete(memory, std::align_val_t{align});
+  } else {
+    ::operator delete(memory);
+  }
 }
 /// The first `used` of `bytes` bytes are those of `memory`, which is given back.
 [[nodiscard, gnu::noinline]] inline void* reallocate(void* memory, std::size_t used, std::size_t bytes, std::size_t align) {
@@ -40,13 +44,13 @@ inline void release(void* memory, std::size_t align) noexcept {
 /// A growing row of values in one piece of memory. What it has of std::vector is named as there.
 ///   Threads   one
 ///   Cost      as std::vector; it doubles, and never shrinks
-///   Errors    what adds may throw std::bad_alloc, and then has changed nothing
-///   Lifetime  what adds may move all of it, so that what is added must not be one of its own elements
+///   Errors    what adds may throw std::bad_alloc, and what an element's constructor throws; the elements that were there stay
+///   Lifetime  what adds may move all of it. What is added must not be one of its own elements
 template <class T>
 class Vector {
  public:
   Vector() noexcept = default;
-  explicit Vector(std::size_t count) { resize(count); }
+  explicit Vector(std::size_t count) : Vector() { resize(count); }
   Vector(Vector&& other) noexcept { swap(other); }
   Vector& operator=(Vector&& other) noexcept {
     Vector taken(std::move(other));
@@ -127,6 +131,8 @@ class Vector {
   [[gnu::noinline]] void grow(std::size_t needed) { move_to(needed > 2 * capacity_ ? needed : 2 * capacity_); }
 
   void move_to(std::size_t capacity) {
+    constexpr std::size_t kMost = static_cast<std::size_t>(-1) / 2 / sizeof(T);
+    if (capacity > kMost) capacity = kMost;  // which no allocator has: it throws
     if constexpr (std::is_trivially_copyable_v<T>) {
       data_ = static_cast<T*>(reallocate(data_, size_ * sizeof(T), capacity * sizeof(T), alignof(T)));
     } else {

@@ -60,7 +60,7 @@ enum class ChunkAnswer : std::uint8_t {
 ///   Threads   one
 ///   When full what waits is kept; full() says when it exceeds `max_waiting_bytes`: PerfettoChunks then loses events,
 ///             counted, until all that waits was taken. Beyond twice that (overfull()) the ends of requests are, too.
-///   Errors    after kStop nothing more is offered, and failure() says so
+///   Errors    after kStop nothing more is offered, and failure() says so; std::bad_alloc
 class ChunkBytes {
  public:
   using Take = std::function<ChunkAnswer(std::uint64_t number, std::span<const std::byte> chunk)>;
@@ -73,7 +73,9 @@ class ChunkBytes {
     if (nothing_waits() && offer(bytes)) return true;
     if (!failure_.empty()) return false;
     if (overfull()) return true;  // PerfettoChunks counts what it writes all the same
-    waiting_.emplace_back().append(bytes);
+    ByteBuffer kept;
+    kept.append(bytes);
+    waiting_.push_back(std::move(kept));
     waiting_bytes_ += bytes.size();
     return true;
   }

@@ -17,6 +17,7 @@ inline namespace THENCE_ABI {
 /// Memory for what events point to.
 ///   Threads   one
 ///   Cost      an allocation a block
+///   Errors    take() and keep() may throw std::bad_alloc
 ///   Lifetime  what was taken stays where it is until clear()
 class EventArena {
  public:
@@ -44,7 +45,9 @@ class EventArena {
   static constexpr std::size_t kBlock = 64 * 1024;
   void add_block(std::size_t bytes) {
     const std::size_t size = std::max(bytes, kBlock);
-    blocks_.emplace_back().reserve(size);
+    detail::Vector<std::byte> block;
+    block.reserve(size);
+    blocks_.push_back(std::move(block));
     size_ = size;
     used_ = 0;
   }

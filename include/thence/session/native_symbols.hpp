@@ -57,8 +57,8 @@ class NativeSymbols {
     if (known != IdMap::kAbsent) return symbols_[known];
     NativeSymbol symbol;
     look_up(pc, symbol);
-    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size()));
     symbols_.push_back(symbol);
+    places_.insert(pc, static_cast<std::uint32_t>(symbols_.size() - 1));
     return symbol;
   }
 

@@ -49,7 +49,7 @@ concept RingStorage = requires(S& storage) {
   { storage.control() } noexcept -> std::same_as<RingControl&>;
 };
 
-/// Slots and control on the heap, allocated once. `capacity` is rounded up to a power of two, at least 2.
+/// Slots and control on the heap, allocated once; what it was moved from has none. `capacity` is rounded up to a power of two, at least 2.
 class HeapStorage {
  public:
   explicit HeapStorage(std::size_t capacity)
@@ -61,7 +61,10 @@ class HeapStorage {
     for (std::size_t at = 0; at != capacity_; ++at) ::new (static_cast<void*>(slots_ + at)) Event();
   }
   HeapStorage(HeapStorage&& other) noexcept
-      : capacity_(other.capacity_), memory_(std::exchange(other.memory_, nullptr)), control_(other.control_), slots_(other.slots_) {}
+      : capacity_(std::exchange(other.capacity_, 0)),
+        memory_(std::exchange(other.memory_, nullptr)),
+        control_(std::exchange(other.control_, nullptr)),
+        slots_(std::exchange(other.slots_, nullptr)) {}
   HeapStorage& operator=(HeapStorage&&) = delete;
   ~HeapStorage() { detail::release(memory_, kCacheLine); }
 

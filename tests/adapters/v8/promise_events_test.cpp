@@ -58,6 +58,7 @@ class NotingTracer {
     return true;
   }
   bool settle_by_current(Resource resource, thence::Outcome outcome) noexcept {
+    if (!resource) return false;
     if (!current()) return false;
     settle(resource, outcome);
     return true;

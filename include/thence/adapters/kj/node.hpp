@@ -2,8 +2,9 @@
 // node.hpp: the promise node that watches one KJ promise and reports its life as a resource.
 //
 // It stands between a promise and whoever consumes it, is as lazy as what it watches (nothing is evaluated that nobody
-// waits for), and passes on value, exception and the order of events unchanged: its invocation (turn.hpp) waits for the watched
-// promise in the consumer's place.
+// waits for), and passes on value and exception unchanged: its invocation (turn.hpp) waits for the watched promise in the
+// consumer's place. The result is fetched when it is ready, as by eagerlyEvaluate(), and not when a consumer with several
+// promises (a join) asks for it: only so is it known when it was settled.
 //
 //   ready      the promise is ready: the result is fetched
 //   settled    fulfilled or rejected, by the resource whose invocation this happens in
@@ -21,6 +22,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <type_traits>
 
 #include "thence/adapters/kj/turn.hpp"
@@ -86,7 +88,6 @@ class WatchNode final : public Watched {
 
   ~WatchNode() noexcept(false) {
     if (!ready_) --Turn<TracerT>::counts().pending;
-    if (waiting_ != nullptr) Turn<TracerT>::abandon(*waiting_);
     if (options_.one_of_many) return;
     if (!ready_) {
       if (settled_.get() == nullptr || !settled_->settled) {
@@ -101,17 +102,19 @@ class WatchNode final : public Watched {
   // 1.x has an arena for the nodes of a chain.
   THENCE_KJ_09(static void* operator new(std::size_t bytes) { return Turn<TracerT>::take_memory(bytes); })
   THENCE_KJ_09(static void operator delete(void* memory, std::size_t bytes) { Turn<TracerT>::give_memory(memory, bytes); })
+  THENCE_KJ_09(static void* operator new(std::size_t bytes, std::align_val_t align) { return ::operator new(bytes, align); })
+  THENCE_KJ_09(static void operator delete(void* memory, std::size_t, std::align_val_t align) { ::operator delete(memory, align); })
   THENCE_KJ_1X(void destroy() override { ::kj::_::freePromise(this); })
 
   void onReady(::kj::_::Event* event) noexcept override {
     if (ready_) {
       if (event != nullptr) event->armBreadthFirst();  // as for every promise of KJ's that is ready already
-    } else if (waiting_ != nullptr) {
-      waiting_->set_consumer(event);
-    } else {
-      waiting_ = &Turn<TracerT>::here().wait_for(tracer_, *this, event);
-      dependency_->onReady(waiting_);
+      return;
     }
+    waiting_.abandon();  // after a poll(): its dependency sees the change of consumers as it would without us
+    if (event == nullptr) return dependency_->onReady(nullptr);
+    waiting_.event = &Turn<TracerT>::here().wait_for(tracer_, *this, event);
+    dependency_->onReady(waiting_.event);
   }
 
   void get(::kj::_::ExceptionOrValue& output) noexcept override {
@@ -136,7 +139,7 @@ class WatchNode final : public Watched {
   }
 
   Entry become_ready() override {
-    waiting_ = nullptr;
+    waiting_.event = nullptr;
     ready_ = true;
     --Turn<TracerT>::counts().pending;
     auto& turn = Turn<TracerT>::here();
@@ -173,8 +176,19 @@ class WatchNode final : public Watched {
   }
   [[nodiscard]] Resource after() const noexcept { return options_.ends_trace ? Resource{} : resource_; }
 
+  /// What waits in its consumer's place, from the first consumer on until it is ready. It outlives the dependency, which may become
+  /// ready in its last moments (a fiber that is cancelled).
+  struct Waiting {
+    ~Waiting() noexcept(false) { abandon(); }
+    void abandon() {
+      if (event != nullptr) Turn<TracerT>::abandon(*event);
+      event = nullptr;
+    }
+    typename Turn<TracerT>::Invocation* event = nullptr;
+  };
+
+  Waiting waiting_;
   OwnNode dependency_;
-  typename Turn<TracerT>::Invocation* waiting_ = nullptr;  // from the first consumer on, until it is ready
   TracerT& tracer_;
   Resource resource_;
   Cause cause_;

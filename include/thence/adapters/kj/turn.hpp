@@ -70,6 +70,8 @@ class Watched : public ::kj::_::PromiseNode {
 
 /// The calling thread's loop, from the first event of ours on.
 inline constinit thread_local ::kj::EventLoop* known_loop = nullptr;
+/// The types of tracers with traced promises on it.
+inline constinit thread_local unsigned turns = 0;
 
 /// What a thread's loop does for the traced promises of one type of tracer.
 template <class TracerT>
@@ -204,9 +206,6 @@ class Turn {
    public:
     explicit Invocation(Turn& turn) : second_(*this), turn_(turn) {}
 
-    /// Who is to be fired when the promise is ready; null: nobody yet.
-    void set_consumer(::kj::_::Event* consumer) noexcept { consumer_ = consumer; }
-
     void traceEvent(::kj::_::TraceBuilder& builder) override {
       if (consumer_ != nullptr) {
         consumer_->traceEvent(builder);
@@ -279,6 +278,7 @@ class Turn {
     }
     /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then.
     [[nodiscard]] bool has_share() noexcept {
+      if (turns > 1) [[unlikely]] return false;  // each type of tracer would take the others' marks for work, and go round for ever
       ::kj::EventLoop& queue = *turn_.loop_;
       if (is_armed(*start_)) return !is_last(queue, *start_);
       return is_armed(*end_) ? !is_last(queue, *end_) : !is_empty(queue);
@@ -322,7 +322,7 @@ class Turn {
   ~Turn() = default;
 
   /// The turn of `ready`, whose promise is. Its consumer may be the event of a further promise: that one's turn is when this one
-  /// is entered, so that neither the stack nor the nesting grows with the chain.
+  /// is entered, in this same turn of the loop, so that neither the stack nor the nesting grows with the chain.
   [[gnu::always_inline]] inline ::kj::Maybe<::kj::Own<::kj::_::Event>> consume(Invocation& ready) {
     if (firing_ != nullptr) {
       next_ = &ready;
@@ -424,6 +424,7 @@ class Turn {
       delete &spare;
       return;
     }
+    spare.consumer_ = nullptr;
     spare.outer_ = spare_;
     spare_ = &spare;
   }
@@ -442,6 +443,7 @@ class Turn {
       Turn& turn_;
     };
     here_ = new Turn;
+    ++turns;
     // Detached tasks end before the loop looks whether an event was left in its queue.
     ::kj::Promise<void>(::kj::NEVER_DONE).attach(::kj::heap<Anchor>(*here_)).detach([](::kj::Exception&&) {});
   }
@@ -449,6 +451,7 @@ class Turn {
   void retire() {
     here_ = nullptr;
     known_loop = nullptr;
+    --turns;
     close_all();
     while (resting_ != nullptr) drop(*resting_);
     while (spare_ != nullptr) delete std::exchange(spare_, spare_->outer_);
@@ -463,7 +466,7 @@ class Turn {
 
   Invocation* innermost_ = nullptr;
   Invocation* resting_ = nullptr;
-  Invocation* spare_ = nullptr;       // as many as ever waited at once
+  Invocation* spare_ = nullptr;       // as many as ever waited at once, until the loop goes
   Invocation* firing_ = nullptr;      // whose turn of the loop it is: a consumer runs
   Invocation* running_ = nullptr;     // what it runs in, as long as that is open
   Invocation* next_ = nullptr;        // the consumer was this one

@@ -56,8 +56,8 @@ class LoopEvent : public ::kj::_::Event {
 };
 
 // The loop's queue is a list through the events' private `next` and `prev`; KJ does not let one look behind an event (1.x has
-// isNext(), for the head only), fire it in another's turn, nor say whether the loop is turning. Naming a private member in an explicit instantiation is
-// how C++ lets one read it all the same ([temp.spec.general]: access is not checked there).
+// isNext(), for the head only), fire it in another's turn, nor say whether the loop is turning. Naming a private member in an
+// explicit instantiation is how C++ gives access all the same ([temp.spec.general]: it is not checked there).
 template <class Tag, typename Tag::Type Member>
 struct Exposed {
   friend constexpr typename Tag::Type member_of(Tag) { return Member; }

@@ -33,7 +33,7 @@ namespace v8_adapter {
 
 /// The places of one isolate.
 ///   Threads   the isolate's
-///   Cost      calibrate: one call of JavaScript, once; it leaves three reactions without effect to the next
+///   Cost      calibrate: one call of JavaScript, once; it leaves some reactions without effect to the next
 ///             checkpoint. Then a few compares
 ///   Errors    a place that is not known is none: on other processors than x86-64 all of them, and those of an isolate that is calibrated
 ///             while a debugger is attached

@@ -135,7 +135,8 @@ class BasicLightTracer {
         : light_(light), nobody_(light, context, Resource{}), outer_(std::exchange(light.drains_, light.current().id)) {
       nobody_.is_set_ |= light.is_active();  // V8 leaves nothing behind after a microtask that something was carried to
     }
-    /// The same, and to them `host` is the host's own value. For MarkIsData.
+    /// The same, and `host` is the host's own value up to the first microtask that something was carried to; what V8 leaves behind
+    /// that is undefined (V8 12 on: for all microtasks). For MarkIsData.
     Microtasks(BasicLightTracer& light, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> host)
         : light_(light), nobody_(light, context, Resource{}, host), outer_(std::exchange(light.drains_, light.current().id)) {}
     ~Microtasks() { light_.drains_ = outer_; }
@@ -158,7 +159,7 @@ class BasicLightTracer {
       light.enter_caller(resource_in(mark_), scope_);
     }
 
-    /// As the tracer's host_value(), where the mark has been found already.
+    /// The tracer's host_value() when the script called, whose mark has been found already.
     [[nodiscard]] ::v8::Local<::v8::Value> host_value() const {
       return mark_.IsEmpty() ? light_.host_value(context_) : host_in(mark_);
     }

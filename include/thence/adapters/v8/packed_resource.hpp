@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // packed_resource.hpp: a Resource as small integers, for the private fields of a promise.
 //
-// A number beyond 2^30 is a heap object to V8 on every platform: 3.5 x the cost of the whole hook. A resource is therefore
-// kept as two integers below 2^29, the low bits of its id and of its root; the high bits are a third one that is stored
+// A number beyond 2^30 may be a heap object to V8 (2^31 without pointer compression): 3.5 x the cost of the whole hook. The parent's
+// field takes a bit and the sign for itself. A resource is therefore kept as two integers below 2^29, the low bits of its id and of its root; the high bits are a third one that is stored
 // only when it is not zero, after the first 2^29 promises or roots of a process. No id is ever reused.
 //
 // Layer: adapters/v8 (includes core/).

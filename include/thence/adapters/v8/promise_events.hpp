@@ -35,9 +35,9 @@ namespace v8_adapter {
 /// What an isolate's hooks could not say, or said wrongly. Nothing is invented in its place.
 struct PromiseCounts {
   std::uint64_t created = 0;  ///< promises that were given an id
-  std::uint64_t unknown_entered =
-      0;  ///< callbacks of promises without an id: made before tracing, or in an untraced context
-  std::uint64_t exits_unmatched = 0;  ///< after without before: tracing began in between, or the before hook failed
+  std::uint64_t unknown_entered = 0;  ///< callbacks of promises without an id: made before tracing, or in an untraced context
+  /// `after` without `before`, where V8 calls it: tracing began in between, or the before hook failed.
+  std::uint64_t exits_unmatched = 0;
   std::uint64_t exits_missed = 0;  ///< before without after (a stack overflow inside a hook); left when that was seen
   std::uint64_t too_deep = 0;      ///< callbacks nested too deep: not entered
   std::uint64_t links_unsure = 0;  ///< an await of a thenable or a chain of then(): no link, rather than a wrong one
@@ -217,7 +217,7 @@ class PromiseEvents {
       at_enter_ = kNobodyKnows;
       return true;
     }
-    return promise && tracer_->settle_by_current(promise, Outcome::kFulfilled);
+    return tracer_->settle_by_current(promise, Outcome::kFulfilled);
   }
   /// resolve. `fulfils`: without fail and at once. Else it is held until the next call, which says what has become of it (settled or not).
   /// True: it is the wrapper of an awaited value, and never waited for its parent.

@@ -16,6 +16,7 @@
 
 #include <v8.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -91,6 +92,7 @@ class BasicPromiseTracer {
     followed_.back().SetWeak();
     if (events_.is_active() || !can_pause()) {
       resume();
+      learn_places();
       hook(context);
     } else {
       pause();
@@ -229,7 +231,7 @@ class BasicPromiseTracer {
   /// How often the hooks renew what they keep in V8's young generation.
   static constexpr std::uint32_t kHoldsUntilRenewal = 4096;
   /// Callbacks in a row whose end the resolve hook told, after which the after hook goes.
-  static constexpr std::uint32_t kQuietEnds = 256;
+  static constexpr std::size_t kQuietEnds = 256, kQuietEndsPerContext = 64;
 
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
@@ -411,25 +413,28 @@ class BasicPromiseTracer {
   [[gnu::noinline, nodiscard]] std::int32_t before_rarely(std::int32_t id, std::int32_t root, std::int32_t parent,
                                                           std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
-    const ResourceId waited_for = has_begun ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
+    const ResourceId waited_for = has_begun || id < 0 ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
     const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
     return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
   }
 
   /// The resolve hook tells the end of a throwaway's callback, and most callbacks are such: V8 calls the after hook only from the first
-  /// one on whose end may not be told so, until kQuietEnds in a row were, and nothing else is entered.
+  /// one on whose end may not be told so, until so many in a row were that telling V8 again is cheap beside them, and nothing else
+  /// is entered.
   [[nodiscard]] std::int32_t need_after() noexcept {
     quiet_ends_ = 0;
     return hooks_after_ ? 0 : kHookAnew;
   }
   [[nodiscard]] std::int32_t ended_quietly() noexcept {
     if (!hooks_after_) [[likely]] return 0;
-    return ++quiet_ends_ >= kQuietEnds && events_.nothing_runs() ? kHookAnew : kLeft;
+    return ++quiet_ends_ >= enough_quiet_ends() && events_.nothing_runs() ? kHookAnew : kLeft;
   }
+  /// V8 is told for each context by itself.
+  [[nodiscard]] std::size_t enough_quiet_ends() const noexcept { return std::max(kQuietEnds, kQuietEndsPerContext * followed_.size()); }
   static void hook_anew_slowly(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr || self->is_paused_) return;
-    self->hooks_after_ = self->quiet_ends_ < kQuietEnds;
+    self->hooks_after_ = self->quiet_ends_ < self->enough_quiet_ends();
     self->hook_all();
   }
 
@@ -576,7 +581,6 @@ class BasicPromiseTracer {
 
   void hook(::v8::Local<::v8::Context> context) noexcept {
     if (hooks_ == Hooks::kIsolate) return isolate_->SetPromiseHook(&isolate_hook);
-    if (!places_.is_calibrated()) places_.calibrate(isolate_, own_context_.Get(isolate_), stacks_.walker());
     const auto after = hooks_after_ ? functions_[kAfterHook].Get(isolate_) : ::v8::Local<::v8::Function>();
     context->SetPromiseHooks(functions_[kInitHook].Get(isolate_), functions_[kBeforeHook].Get(isolate_), after,
                              functions_[kResolveHook].Get(isolate_));
@@ -613,7 +617,12 @@ class BasicPromiseTracer {
     quiet_ends_ = 0;
     hooks_after_ = true;  // what runs now began unseen
     const ::v8::HandleScope handles(isolate_);
+    learn_places();
     hook_all();
+  }
+  /// Outside of the hooks: it runs JavaScript.
+  void learn_places() noexcept {
+    if (hooks_ == Hooks::kContext && !places_.is_calibrated()) places_.calibrate(isolate_, own_context_.Get(isolate_), stacks_.walker());
   }
   [[nodiscard]] bool can_pause() const noexcept { return slot_ != nullptr; }
   static void before_call(::v8::Isolate* isolate) {
@@ -813,7 +822,7 @@ class BasicPromiseTracer {
   Block* block_ = nullptr;
   HookPlaces places_;
   std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
-  std::uint32_t quiet_ends_ = 0;  // callbacks in a row whose end the resolve hook told
+  std::size_t quiet_ends_ = 0;  // callbacks in a row whose end the resolve hook told
   bool hooks_after_ = true;
   bool is_wide_ = false;  // some numbers have had high bits
   int script_id_ = 0;

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <array>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -57,6 +56,7 @@ struct EventFields {
     is_thence = false;
     category = no_text;
     callstack = correlation = 0;
+    value = {};
     has_value = false;
     annotations.clear();
     flows.clear();

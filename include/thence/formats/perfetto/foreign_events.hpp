@@ -6,7 +6,6 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -48,8 +47,6 @@ class ForeignEvents {
       : texts_(texts), tracks_(tracks), clocks_(clocks), out_(out), max_open_(max_open), no_text_(texts.number_of({})) {}
 
   [[nodiscard]] std::size_t held() const noexcept { return held_.size(); }
-  /// The first of them were handed over.
-  [[nodiscard]] bool began() const noexcept { return began_; }
   /// Events whose clock nothing relates to the trace's, slices that are too deep, counters without a value, and what is no event.
   [[nodiscard]] std::uint64_t skipped() const noexcept { return skipped_; }
   [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return unmatched_ends_; }
@@ -71,8 +68,7 @@ class ForeignEvents {
 
   /// Holds an event of `sequence`, whose time is one of `clock`. Returns what was expected where an annotation is damaged, else nothing.
   [[nodiscard]] std::string_view hold(Sequence& sequence, const EventFields& event, std::uint64_t clock) {
-    const bool valueless = event.type == track_event::kCounter && !event.has_value;
-    if (event.type < track_event::kSliceBegin || event.type > track_event::kCounter || valueless) {
+    if (event.type < track_event::kSliceBegin || event.type > track_event::kCounter) {
       ++skipped_;
       return {};
     }
@@ -95,7 +91,11 @@ class ForeignEvents {
       if (const std::string_view expected = flatten(sequence, annotation); !expected.empty()) return expected;
     }
     held.note_count = static_cast<std::uint32_t>(notes_.size() - held.notes);
-    held_.push_back(held);
+    if (event.type == track_event::kCounter && !event.has_value) {
+      ++skipped_;
+    } else {
+      held_.push_back(held);
+    }
     const std::vector<std::uint64_t>& tracks = event.tracks_of_extra_values(sequence);
     for (std::size_t at = 0; at < event.extra_values.size() && at < tracks.size(); ++at) {
       Held counted;
@@ -115,7 +115,7 @@ class ForeignEvents {
   /// Puts what is held in order and hands over the first `count`. `last`: no more of the file comes, that could relate a clock.
   void hand_over(std::size_t count, bool last) {
     if (held_.empty()) return;
-    begin();
+    if (trace_ == 0 || trace_ != out_.traces()) begin();  // for the first time, or behind a trace of ours
     relate_clocks(last);
     std::stable_sort(held_.begin(), held_.end(), [](const Held& a, const Held& b) {
       if ((a.clock != 0) != (b.clock != 0)) return b.clock != 0;
@@ -278,31 +278,29 @@ class ForeignEvents {
   // -- handing over ---------------------------------------------------------------------------------------------------
 
   void begin() {
-    if (began_) return;
-    began_ = true;
     TraceInfo info;
     for (const Track& track : tracks_) {
-      if (out_.began() || !track.is_process || info.process_id != 0) continue;
+      if (out_.traces() != 0 || !track.is_process || info.process_id != 0) continue;
       info.process_id = track.process_id;
       info.process_name = texts_[track.name];
     }
     out_.begin(info);
+    trace_ = out_.traces();
   }
 
   /// The lane of a track: that of the thread it is, or lies below. kNone: of no thread.
   [[nodiscard]] LaneId lane_of(std::uint32_t at) {
-    if (tracks_[at].lane_asked) return tracks_[at].lane;
-    tracks_[at].lane_asked = true;
-    std::uint32_t up = at;
-    for (unsigned steps = 0; steps < 100 && up != TrackTable::kNone && !tracks_[up].is_thread; ++steps) up = tracks_.parent_of(up);
-    if (up == TrackTable::kNone || !tracks_[up].is_thread) return LaneId::kNone;
-    Track& thread = tracks_[up];
-    if (thread.lane == LaneId::kNone) {
-      thread.lane_asked = true;
-      thread.lane = static_cast<LaneId>(++lanes_);
-      out_.define_lane({thread.lane, thread.process_id, thread.thread_id, texts_[thread.name]});
+    Track& track = tracks_[at];
+    if (!track.thread_asked) {
+      track.thread_asked = true;
+      std::uint32_t up = at;
+      for (unsigned steps = 0; steps < 100 && up != TrackTable::kNone && !tracks_[up].is_thread; ++steps) up = tracks_.parent_of(up);
+      if (up != TrackTable::kNone && tracks_[up].is_thread) track.thread = up;
     }
-    tracks_[at].lane = thread.lane;
+    if (track.thread == TrackTable::kNone) return LaneId::kNone;
+    Track& thread = tracks_[track.thread];
+    if (thread.lane == LaneId::kNone) thread.lane = static_cast<LaneId>(++lanes_);
+    out_.define_lane({thread.lane, thread.process_id, thread.thread_id, texts_[thread.name]});
     return thread.lane;
   }
 
@@ -406,7 +404,7 @@ class ForeignEvents {
   TraceOutput<Sink>& out_;
   std::size_t max_open_;
   std::uint32_t no_text_;
-  bool began_ = false;
+  std::uint64_t trace_ = 0;  // theirs, of the file's; 0: not begun
   std::vector<Held> held_;
   std::vector<Note> notes_;
   std::string note_texts_;

@@ -39,7 +39,7 @@ class IidTable {
   }
   [[nodiscard]] T* find(std::uint64_t iid) noexcept {
     if (iid < dense_.size() && dense_[iid] != IdMap::kAbsent) [[likely]] return &values_[dense_[iid]];
-    if (rest_.size() == 0) return nullptr;
+    if (rest_.size() == 0 || iid == 0) return nullptr;
     const std::uint32_t at = rest_.find(iid);
     return at == IdMap::kAbsent ? nullptr : &values_[at];
   }

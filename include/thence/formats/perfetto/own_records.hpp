@@ -83,7 +83,7 @@ class OwnRecords {
       if (const std::string_view expected = read_annotations(sequence, event); !expected.empty()) return expected;
     }
     const std::uint32_t at = tracks_.of(event.track_uuid);
-    if (!open_ && event.word() != Word::kTrace) begin(TraceInfo{});
+    if (!open_ && event.word() != Word::kTrace) resume();
     switch (event.type) {
       case track_event::kSliceBegin: begin_slice(sequence, event, at); break;
       case track_event::kSliceEnd: end_slice(event, at); break;
@@ -105,15 +105,9 @@ class OwnRecords {
     return {};
   }
 
-  /// Another trace begins in the same file: ends the one that is open.
+  /// Events of others come between: ends the trace that is open. It goes on as a further one.
   void end() {
     if (!open_) return;
-    // An invocation or a resource that is open stays open; only what is held back by a track is forgotten.
-    for (Track& track : tracks_) {
-      if (!track.has_lane) continue;
-      track.open.clear();
-      track.ended.clear();
-    }
     out_.end(summary());
     lane_summaries_.clear();
     totals_ = {};
@@ -134,11 +128,32 @@ class OwnRecords {
   };
 
   void begin(const TraceInfo& info) {
-    if (info.salt != salt_ && salt_ != 0) end();
+    if (info.salt != salt_ && salt_ != 0) {
+      end();
+      // Of another trace: an invocation or a resource that is open stays open; what is held back by a track is forgotten.
+      for (Track& track : tracks_) {
+        if (!track.has_lane) continue;
+        track.open.clear();
+        track.ended.clear();
+      }
+    }
     salt_ = info.salt;
     if (open_) return out_.begin_again(info);
     open_ = true;
+    info_told_ = false;
     out_.begin(info);
+  }
+  /// Without an announcement: the trace goes on behind events of others, or its begin is not in the file.
+  void resume() {
+    TraceInfo info;
+    info.salt = salt_;
+    begin(info);
+    for (const Track& track : tracks_) {
+      if (track.has_lane) define_lane(track);
+    }
+  }
+  void define_lane(const Track& track) {
+    if (track.lane != LaneId::kNone) out_.define_lane({track.lane, track.process_id, track.thread_id, texts_[track.name]});
   }
 
   // -- annotations ----------------------------------------------------------------------------------------------------
@@ -423,13 +438,10 @@ class OwnRecords {
         Track& track = tracks_[at];
         track.has_lane = true;
         track.lane = event.lane(Key::kLane);
-        if (track.lane == LaneId::kNone) break;
-        LaneInfo info;
-        info.id = track.lane;
-        info.process_id = static_cast<std::int32_t>(event.uint(Key::kProcessId));
-        info.thread_id = static_cast<std::int32_t>(event.uint(Key::kThreadId));
-        info.name = event.text(Key::kName);
-        out_.define_lane(info);
+        track.process_id = static_cast<std::int32_t>(event.uint(Key::kProcessId));
+        track.thread_id = static_cast<std::int32_t>(event.uint(Key::kThreadId));
+        track.name = texts_.number_of(event.text(Key::kName));
+        define_lane(track);
         break;
       }
       case Word::kLost: out_.lose(loss(event, Key::kCount), event.lane(Key::kLane)); break;

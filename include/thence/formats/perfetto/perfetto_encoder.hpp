@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <iterator>
 #include <limits>
 #include <span>
 #include <string>
@@ -1412,6 +1413,8 @@ class PerfettoEncoder {
   // A counter that is read at the moment of an event of its lane rides on that event's packet, as Perfetto's extra counter
   // values: two bytes and the value, where a packet of its own takes 25.
 
+  static constexpr std::size_t kMaxRiding = 16;
+
   /// Whether an event of this kind is one packet on its lane, at its own time.
   [[nodiscard]] static constexpr bool carries(EventKind kind) noexcept {
     return kind == EventKind::kEntered || kind == EventKind::kExited || kind == EventKind::kParked ||
@@ -1434,7 +1437,7 @@ class PerfettoEncoder {
     std::size_t last = carrier + 1;
     while (last < events.size() && events[last].kind == EventKind::kCounter && together(first, events[last])) ++last;
     riding_count_ = 0;
-    for (std::size_t next = at; next < last && riding_count_ < std::size(riding_); ++next) {
+    for (std::size_t next = at; next < last && riding_count_ < kMaxRiding; ++next) {
       if (next != carrier && events[next].annotation != nullptr) riding_[riding_count_++] = &events[next];
     }
     const std::size_t offered = riding_count_;
@@ -1469,7 +1472,7 @@ class PerfettoEncoder {
       riders.generation = writer_.generation(sequence);
     }
     const TraceEvent* taken[perfetto::kMaxExtraCounters] = {};
-    const TraceEvent* left[std::size(riding_)];
+    const TraceEvent* left[kMaxRiding];
     std::size_t left_count = 0;
     std::uint32_t count = 0;
     for (std::size_t at = 0; at < riding_count_; ++at) {
@@ -1721,7 +1724,7 @@ class PerfettoEncoder {
     std::uint64_t mask = 0;  // which of them are samples
     std::uint32_t count = 0;
   } plan_;
-  const TraceEvent* riding_[16] = {};
+  const TraceEvent* riding_[kMaxRiding] = {};
   std::size_t riding_count_ = 0;
   std::uint32_t words_[static_cast<unsigned>(Word::kEnd)] = {};
   std::uint32_t categories_[static_cast<unsigned>(Category::kEnd)] = {};

@@ -106,7 +106,7 @@ class PerfettoReader {
     finished_ = true;
     static_cast<void>(stream_.finish());
     hand_over_foreign(foreign_.held());
-    if (!out_.began()) out_.begin({});
+    if (out_.traces() == 0) out_.begin({});
     out_.end(own_.open() ? own_.summary() : TraceSummary{});
     return !damage();
   }
@@ -119,8 +119,8 @@ class PerfettoReader {
   [[nodiscard]] std::uint64_t packets_unreadable() const noexcept { return unreadable_; }
   /// Runs of compressed packets that the policy could not inflate.
   [[nodiscard]] std::uint64_t compressed_skipped() const noexcept { return compressed_skipped_; }
-  /// Events without a sequence, a time, a kind or a counter's value, on too deep a track, or with a clock that nothing relates to
-  /// the trace's.
+  /// Events without a sequence, a time, a kind that is known or a counter's value, beyond `max_open` on their track, or with a clock
+  /// that nothing relates to the trace's.
   [[nodiscard]] std::uint64_t events_skipped() const noexcept { return skipped_ + own_.skipped() + foreign_.skipped(); }
   /// Ends of slices that no begin is there for.
   [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return own_.unmatched_ends() + foreign_.unmatched_ends(); }
@@ -266,7 +266,7 @@ class PerfettoReader {
     return good_or_fail(dictionaries_.read(sequence, bytes, [&](std::uint64_t iid, std::span<const StoredFrame> frames) {
       if (!own_.open() && !sequence.ours) {
         sequence.stacks.set(iid, foreign_.number_of_stack(frames));
-      } else if (const auto number = static_cast<std::uint32_t>(iid); number == iid) {  // ours: the iid is the stack's number
+      } else if (const auto number = static_cast<std::uint32_t>(iid); number == iid && iid != 0) {  // ours: the iid is the stack's number
         sequence.stacks.set(iid, number);
         out_.define_stack(number, frames);
       }
@@ -277,7 +277,7 @@ class PerfettoReader {
     inflated_.clear();
     bool bomb = false;
     const bool whole = inflate_(kind, bytes, [&](std::span<const std::byte> more) {
-      bomb = inflated_.size() + more.size() > options_.max_inflated_bytes;
+      bomb = bomb || inflated_.size() + more.size() > options_.max_inflated_bytes;
       if (!bomb) inflated_.append(more);
       return !bomb;
     });
@@ -295,7 +295,7 @@ class PerfettoReader {
 
   void hand_over_foreign(std::size_t count) {
     if (foreign_.held() == 0) return;
-    if (!foreign_.began()) own_.end();  // theirs is another trace than ours, in the same file
+    own_.end();  // theirs is another trace than ours, in the same file
     foreign_.hand_over(count, finished_);
   }
 

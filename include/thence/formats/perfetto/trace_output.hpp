@@ -35,11 +35,13 @@ class TraceOutput {
  public:
   TraceOutput(Sink& sink, const TextNumbers& texts) : batch_(sink), texts_(texts) {}
 
-  /// A trace was begun, and maybe ended.
-  [[nodiscard]] bool began() const noexcept { return began_; }
-  /// Begins the file's next trace.
+  /// Traces that were begun.
+  [[nodiscard]] std::uint64_t traces() const noexcept { return traces_; }
+  /// Begins the file's next trace, and ends the one before where nobody has.
   void begin(const TraceInfo& info) {
-    began_ = true;
+    if (open_) end({});
+    open_ = true;
+    ++traces_;
     Sink& sink = batch_.sink();
     sink.begin(info);
     told_stacks_.clear();
@@ -52,7 +54,10 @@ class TraceOutput {
   }
   /// Says more of the trace that was begun.
   void begin_again(const TraceInfo& info) { batch_.sink().begin(info); }
-  void end(const TraceSummary& summary) { batch_.sink().end(summary); }
+  void end(const TraceSummary& summary) {
+    open_ = false;
+    batch_.sink().end(summary);
+  }
   void hand_over() { batch_.hand_over(); }
   [[nodiscard]] std::uint64_t events() const noexcept { return batch_.events(); }
 
@@ -60,7 +65,7 @@ class TraceOutput {
   void synchronise(const ClockSnapshot& clocks) {
     if (clocks.boottime == 0 || (clocks.boottime == last_clocks_.boottime && clocks.realtime == last_clocks_.realtime)) return;
     last_clocks_ = clocks;
-    if (began_) {
+    if (traces_ != 0) {
       batch_.sink().synchronise(clocks);
     } else {
       waiting_clocks_.push_back(clocks);
@@ -166,7 +171,8 @@ class TraceOutput {
 
   EventBatch<Sink> batch_;
   const TextNumbers& texts_;
-  bool began_ = false;
+  std::uint64_t traces_ = 0;
+  bool open_ = false;
   TypeNumbers types_;
   std::vector<ToldType> told_types_;
   TextNumbers counters_;

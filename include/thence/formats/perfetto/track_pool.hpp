@@ -6,7 +6,6 @@
 // Layer: formats (includes wire/ and core/ only).
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
 #include "thence/config/version.hpp"

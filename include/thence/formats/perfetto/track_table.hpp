@@ -48,7 +48,8 @@ struct Track {
   bool is_thread = false;
   bool is_process = false;
   bool has_lane = false;    // ours: it is a lane's
-  bool lane_asked = false;  // others': `lane` is known
+  bool thread_asked = false;  // others': `thread` is known
+  std::uint32_t thread = IdMap::kAbsent;  // the track of the thread that it is, or lies below
   std::vector<OpenSlice> open;
   std::vector<std::uint64_t> ended;  // of split invocations: whose exit has been handed over
 };
