@@ -966,7 +966,7 @@ TEST_CASE("a result of any alignment is kept at its alignment") {
   }
 }
 
-TEST_CASE("tracers of two types share a loop, and neither waits for the other's marks") {
+TEST_CASE("tracers of two types share a loop") {
   struct Policies : DefaultPolicies {
     using Stacks = NoStacks;
   };
