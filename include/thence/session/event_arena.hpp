@@ -14,7 +14,7 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Memory for what events point to.
+/// Memory for what events point to, and for texts that live as long as their owner.
 ///   Threads   one
 ///   Cost      an allocation a block
 ///   Errors    take() and keep() may throw std::bad_alloc
