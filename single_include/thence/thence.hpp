@@ -6618,7 +6618,7 @@ class JsonEncoder {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/early_events.hpp ====
+// ==== thence/formats/perfetto/encoder/early_events.hpp ====
 // early_events.hpp: what was heard of resources before their creation, for as long as that may come late.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -6794,7 +6794,7 @@ inline constexpr Field kCounterId = 7304;     ///< CounterDescriptor: the Counte
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/encoded_lane.hpp ====
+// ==== thence/formats/perfetto/encoder/encoded_lane.hpp ====
 // encoded_lane.hpp: what the encoder of Perfetto traces keeps of a lane: what runs on it, and its counters.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -6999,7 +6999,7 @@ inline constexpr std::uint64_t kFormatVersion = 1;
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/extension_descriptor.hpp ====
+// ==== thence/formats/perfetto/encoder/extension_descriptor.hpp ====
 // extension_descriptor.hpp: names thence's keys for Perfetto, which then shows them as arguments of an event.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -7065,7 +7065,7 @@ void write_extension_descriptor(Writer& writer) {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/kept_annotations.hpp ====
+// ==== thence/formats/perfetto/encoder/kept_annotations.hpp ====
 // kept_annotations.hpp: annotations of open resources, kept for the ends of their slices.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -7154,7 +7154,7 @@ class KeptAnnotations {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/prefetch.hpp ====
+// ==== thence/formats/perfetto/encoder/prefetch.hpp ====
 // prefetch.hpp: asks for memory that is needed soon.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -7277,7 +7277,7 @@ class RunMap {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/open_resources.hpp ====
+// ==== thence/formats/perfetto/encoder/open_resources.hpp ====
 // open_resources.hpp: the roots and resources of a Perfetto trace that are open, or have just ended.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -7447,6 +7447,319 @@ class OpenResources {
   IdMap root_by_key_;
   std::uint64_t last_root_key_ = 0;
   std::uint32_t last_root_ = 0;
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/encoder/quarantine.hpp ====
+// quarantine.hpp: resources that have ended, until nothing late is expected of them any more.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// A queue in the order of deadlines, which come in that order.
+///   Threads   one.
+///   Cost      O(1).
+///   When full it grows.
+///   Errors    std::bad_alloc.
+class Quarantine {
+ public:
+  struct Entry {
+    std::uint64_t resource = 0;
+    std::uint64_t deadline = 0;
+    std::uint32_t place = 0;
+  };
+
+  /// Whether the first deadline lies before `now`.
+  [[nodiscard]] bool due(std::uint64_t now) const noexcept { return next_ < now; }
+
+  void add(const Entry& entry) {
+    if (next_ == kNever) {
+      entries_.clear();
+      first_ = 0;
+      next_ = entry.deadline;
+    }
+    if (first_ > 4096 && first_ * 2 > entries_.size()) {
+      entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
+      first_ = 0;
+    }
+    entries_.push_back(entry);
+  }
+  /// The first one, which must be there.
+  [[nodiscard]] Entry take() noexcept {
+    const Entry entry = entries_[first_++];
+    next_ = first_ == entries_.size() ? kNever : entries_[first_].deadline;
+    return entry;
+  }
+  /// The one that will be taken after `count` others; nullptr: there is none.
+  [[nodiscard]] const Entry* ahead(std::size_t count) const noexcept {
+    return entries_.size() - first_ > count ? &entries_[first_ + count] : nullptr;
+  }
+
+ private:
+  static constexpr std::uint64_t kNever = ~std::uint64_t{0};
+  detail::Vector<Entry> entries_;
+  std::size_t first_ = 0;
+  std::uint64_t next_ = kNever;  // the first one's deadline
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/encoder/track_pool.hpp ====
+// track_pool.hpp: the tracks of a Perfetto trace that resources lie on, used again when their resources have ended.
+//
+// Perfetto pays for each track, so that a request that has gone leaves its tracks to the next one. A **slot** is the track of
+// a request and those below it: one for each of its resources that are open at once, by type.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// A track that resources lie on.
+struct PooledTrack {
+  std::uint64_t uuid = 0;
+  std::uint64_t free_since = 0;
+  std::uint32_t generation = 0;  // of the resources' sequence, in which it was described
+  std::uint32_t slot = 0;
+  std::uint32_t name = 0;
+  std::uint32_t next_free = IdMap::kAbsent;
+  std::uint32_t next_in_slot = IdMap::kAbsent;
+};
+
+/// A track for a request and what lies below it; the next request takes it when this one has gone.
+struct Slot {
+  /// Its tracks of one name that are free, the one free for longest first.
+  struct Free {
+    std::uint32_t name = 0;
+    std::uint32_t first = IdMap::kAbsent;
+    std::uint32_t last = IdMap::kAbsent;
+  };
+
+  PooledTrack main;
+  bool rootless = false;
+  bool main_taken = false;
+  bool leaves_open = false;  // a slice on one of its tracks has no end
+  std::uint32_t first_track = IdMap::kAbsent;
+  std::uint32_t next_free = IdMap::kAbsent;
+  detail::Vector<Free> free;
+
+  [[nodiscard]] Free& free_of(std::uint32_t name) {
+    for (Free& known : free) {
+      if (known.name == name) return known;
+    }
+    return free.emplace_back(Free{name});
+  }
+};
+
+/// Slots and tracks, by their places.
+///   Threads   one.
+///   Cost      O(1), but for the names of a slot's tracks, which are looked through.
+///   When full it grows.
+///   Errors    std::bad_alloc.
+class TrackPool {
+ public:
+  static constexpr std::uint32_t kNone = IdMap::kAbsent;
+
+  /// `quarantine_ns`: for how long a track that was given back is not taken again. `once`: resources have a track of their
+  /// own each, which none takes again.
+  TrackPool(std::uint64_t quarantine_ns, bool once) noexcept : quarantine_ns_(quarantine_ns), once_(once) {}
+
+  /// Before the first track: what makes uuids different from those of other traces.
+  void begin(std::uint64_t salt) noexcept { uuid_base_ = mix64(salt ^ 0x7472'61636b73u); }
+
+  /// The uuid of a new track: spread over 64 bits, and not 0.
+  [[nodiscard]] std::uint64_t next_uuid() noexcept {
+    const std::uint64_t uuid = mix64(uuid_base_ + ++made_);
+    return uuid == 0 ? 1 : uuid;
+  }
+  /// uuids that were made.
+  [[nodiscard]] std::uint64_t made() const noexcept { return made_; }
+
+  [[nodiscard]] Slot& slot(std::uint32_t place) noexcept { return slots_[place]; }
+  [[nodiscard]] PooledTrack& track(std::uint32_t place) noexcept { return tracks_[place]; }
+  void prefetch_track(std::uint32_t place) const noexcept { prefetch(&tracks_[place]); }
+
+  /// A slot for a request that begins at `time`, or for what belongs to none.
+  [[nodiscard]] std::uint32_t take_slot(bool rootless, std::uint64_t time) {
+    std::uint32_t place = first_free_slot_;
+    if (!rootless && place != kNone && slots_[place].main.free_since + quarantine_ns_ <= time) {
+      first_free_slot_ = slots_[place].next_free;
+      if (first_free_slot_ == kNone) last_free_slot_ = kNone;
+      if (once_) renew(slots_[place].main);
+    } else if (unused_slot_ != kNone) {
+      place = unused_slot_;
+      unused_slot_ = slots_[place].next_free;
+      renew(slots_[place].main);
+    } else {
+      place = static_cast<std::uint32_t>(slots_.size());
+      renew(slots_.emplace_back().main);
+    }
+    Slot& slot = slots_[place];
+    slot.rootless = rootless;
+    slot.main_taken = false;
+    slot.leaves_open = false;
+    slot.next_free = kNone;
+    return place;
+  }
+
+  /// Gives a slot back. One with an open slice never carries another request: its uuids are not used again.
+  void give_slot(std::uint32_t place, std::uint64_t time) {
+    Slot& slot = slots_[place];
+    if (!slot.leaves_open) {
+      slot.main.free_since = time;
+      if (last_free_slot_ == kNone) {
+        first_free_slot_ = place;
+      } else {
+        slots_[last_free_slot_].next_free = place;
+      }
+      last_free_slot_ = place;
+      return;
+    }
+    for (std::uint32_t at = slot.first_track; at != kNone;) {
+      const std::uint32_t next = tracks_[at].next_in_slot;
+      tracks_[at].next_free = unused_track_;
+      unused_track_ = at;
+      at = next;
+    }
+    slot.first_track = kNone;
+    slot.free.clear();
+    slot.next_free = unused_slot_;
+    unused_slot_ = place;
+  }
+
+  /// A track below a slot for a resource of the type `name`, which is created at `time`.
+  [[nodiscard]] std::uint32_t take_track(std::uint32_t slot_place, std::uint32_t name, std::uint64_t time) {
+    Slot& slot = slots_[slot_place];
+    Slot::Free& free = slot.free_of(name);
+    if (!once_ && free.first != kNone && tracks_[free.first].free_since + quarantine_ns_ <= time) {
+      const std::uint32_t place = free.first;
+      free.first = tracks_[place].next_free;
+      if (free.first == kNone) {
+        free.last = kNone;
+      } else {
+        prefetch(&tracks_[free.first]);
+      }
+      tracks_[place].next_free = kNone;
+      return place;
+    }
+    std::uint32_t place = unused_track_;
+    if (place != kNone) {
+      unused_track_ = tracks_[place].next_free;
+    } else {
+      place = static_cast<std::uint32_t>(tracks_.size());
+      tracks_.emplace_back();
+    }
+    PooledTrack& track = tracks_[place];
+    renew(track);
+    track.slot = slot_place;
+    track.name = name;
+    if (once_) return place;  // its place in the table is used again, it is not
+    track.next_in_slot = slot.first_track;
+    slot.first_track = place;
+    return place;
+  }
+
+  void give_track(std::uint32_t place, std::uint64_t time) {
+    PooledTrack& track = tracks_[place];
+    if (once_) {
+      track.next_free = unused_track_;
+      unused_track_ = place;
+      return;
+    }
+    track.free_since = time;
+    track.next_free = kNone;
+    Slot::Free& free = slots_[track.slot].free_of(track.name);
+    if (free.last == kNone) {
+      free.first = place;
+    } else {
+      tracks_[free.last].next_free = place;
+    }
+    free.last = place;
+  }
+
+ private:
+  void renew(PooledTrack& track) noexcept {
+    track = {};
+    track.uuid = next_uuid();
+  }
+
+  std::uint64_t quarantine_ns_;
+  bool once_;
+  std::uint64_t uuid_base_ = 0;
+  std::uint64_t made_ = 0;
+  detail::Vector<PooledTrack> tracks_;
+  detail::Vector<Slot> slots_;
+  std::uint32_t unused_track_ = kNone;
+  std::uint32_t first_free_slot_ = kNone;
+  std::uint32_t last_free_slot_ = kNone;
+  std::uint32_t unused_slot_ = kNone;
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
+// ==== thence/formats/perfetto/encoder/wake_table.hpp ====
+// wake_table.hpp: the wakes for which the invocation that they lead to is awaited.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// A wake. With flows it has been written; else it is held.
+struct Wake {
+  std::uint64_t root = 0;  // 0: none, or the resource says it
+  std::uint64_t at = 0;
+  std::uint64_t waker = 0;
+  std::uint64_t flow = 0;
+  std::uint32_t lane = 0;  // its place
+  Actor actor = Actor::kUnknown;
+  bool late = false;
+};
+
+/// One wake for each of 1 024 places; a resource's wake is at one place only.
+///   Shape     48 KB, allocated when it is made.
+///   Threads   one.
+///   Cost      O(1), without a branch on what other resources do.
+///   When full the place is taken: whoever puts a wake there frees it first.
+///   Errors    making it may throw std::bad_alloc.
+class WakeTable {
+ public:
+  static constexpr std::size_t kPlaces = 1024;  // a power of two
+
+  [[nodiscard]] static std::size_t place_of(std::uint64_t resource) noexcept { return mix64(resource) % kPlaces; }
+
+  /// The resource whose wake is at a place; 0: none is.
+  [[nodiscard]] std::uint64_t resource_at(std::size_t place) const noexcept { return resources_[place]; }
+  [[nodiscard]] bool has(std::uint64_t resource) const noexcept { return resource != 0 && resources_[place_of(resource)] == resource; }
+  [[nodiscard]] const Wake& operator[](std::size_t place) const noexcept { return wakes_[place]; }
+
+  void put(std::size_t place, std::uint64_t resource, const Wake& wake) noexcept {
+    resources_[place] = resource;
+    wakes_[place] = wake;
+    if (wake.root != 0) ++rooted_;
+  }
+  /// What was there is good until the next `put`.
+  void free(std::size_t place) noexcept {
+    resources_[place] = 0;
+    if (wakes_[place].root != 0) --rooted_;
+  }
+  /// Wakes with a root of their own.
+  [[nodiscard]] std::size_t rooted() const noexcept { return rooted_; }
+
+ private:
+  // Apart from the rest, so that the question whether a resource has a wake stays in the nearest cache.
+  detail::Vector<std::uint64_t> resources_ = detail::Vector<std::uint64_t>(kPlaces);
+  detail::Vector<Wake> wakes_ = detail::Vector<Wake>(kPlaces);
+  std::size_t rooted_ = 0;
 };
 
 }  // namespace perfetto
@@ -8372,319 +8685,6 @@ class PerfettoWriter {
   std::uint64_t now_ = 0;
 };
 
-}  // namespace THENCE_ABI
-}  // namespace thence
-
-// ==== thence/formats/perfetto/quarantine.hpp ====
-// quarantine.hpp: resources that have ended, until nothing late is expected of them any more.
-// Layer: formats (includes wire/ and core/ only).
-
-namespace thence {
-inline namespace THENCE_ABI {
-namespace perfetto {
-
-/// A queue in the order of deadlines, which come in that order.
-///   Threads   one.
-///   Cost      O(1).
-///   When full it grows.
-///   Errors    std::bad_alloc.
-class Quarantine {
- public:
-  struct Entry {
-    std::uint64_t resource = 0;
-    std::uint64_t deadline = 0;
-    std::uint32_t place = 0;
-  };
-
-  /// Whether the first deadline lies before `now`.
-  [[nodiscard]] bool due(std::uint64_t now) const noexcept { return next_ < now; }
-
-  void add(const Entry& entry) {
-    if (next_ == kNever) {
-      entries_.clear();
-      first_ = 0;
-      next_ = entry.deadline;
-    }
-    if (first_ > 4096 && first_ * 2 > entries_.size()) {
-      entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
-      first_ = 0;
-    }
-    entries_.push_back(entry);
-  }
-  /// The first one, which must be there.
-  [[nodiscard]] Entry take() noexcept {
-    const Entry entry = entries_[first_++];
-    next_ = first_ == entries_.size() ? kNever : entries_[first_].deadline;
-    return entry;
-  }
-  /// The one that will be taken after `count` others; nullptr: there is none.
-  [[nodiscard]] const Entry* ahead(std::size_t count) const noexcept {
-    return entries_.size() - first_ > count ? &entries_[first_ + count] : nullptr;
-  }
-
- private:
-  static constexpr std::uint64_t kNever = ~std::uint64_t{0};
-  detail::Vector<Entry> entries_;
-  std::size_t first_ = 0;
-  std::uint64_t next_ = kNever;  // the first one's deadline
-};
-
-}  // namespace perfetto
-}  // namespace THENCE_ABI
-}  // namespace thence
-
-// ==== thence/formats/perfetto/track_pool.hpp ====
-// track_pool.hpp: the tracks of a Perfetto trace that resources lie on, used again when their resources have ended.
-//
-// Perfetto pays for each track, so that a request that has gone leaves its tracks to the next one. A **slot** is the track of
-// a request and those below it: one for each of its resources that are open at once, by type.
-// Layer: formats (includes wire/ and core/ only).
-
-namespace thence {
-inline namespace THENCE_ABI {
-namespace perfetto {
-
-/// A track that resources lie on.
-struct PooledTrack {
-  std::uint64_t uuid = 0;
-  std::uint64_t free_since = 0;
-  std::uint32_t generation = 0;  // of the resources' sequence, in which it was described
-  std::uint32_t slot = 0;
-  std::uint32_t name = 0;
-  std::uint32_t next_free = IdMap::kAbsent;
-  std::uint32_t next_in_slot = IdMap::kAbsent;
-};
-
-/// A track for a request and what lies below it; the next request takes it when this one has gone.
-struct Slot {
-  /// Its tracks of one name that are free, the one free for longest first.
-  struct Free {
-    std::uint32_t name = 0;
-    std::uint32_t first = IdMap::kAbsent;
-    std::uint32_t last = IdMap::kAbsent;
-  };
-
-  PooledTrack main;
-  bool rootless = false;
-  bool main_taken = false;
-  bool leaves_open = false;  // a slice on one of its tracks has no end
-  std::uint32_t first_track = IdMap::kAbsent;
-  std::uint32_t next_free = IdMap::kAbsent;
-  detail::Vector<Free> free;
-
-  [[nodiscard]] Free& free_of(std::uint32_t name) {
-    for (Free& known : free) {
-      if (known.name == name) return known;
-    }
-    return free.emplace_back(Free{name});
-  }
-};
-
-/// Slots and tracks, by their places.
-///   Threads   one.
-///   Cost      O(1), but for the names of a slot's tracks, which are looked through.
-///   When full it grows.
-///   Errors    std::bad_alloc.
-class TrackPool {
- public:
-  static constexpr std::uint32_t kNone = IdMap::kAbsent;
-
-  /// `quarantine_ns`: for how long a track that was given back is not taken again. `once`: resources have a track of their
-  /// own each, which none takes again.
-  TrackPool(std::uint64_t quarantine_ns, bool once) noexcept : quarantine_ns_(quarantine_ns), once_(once) {}
-
-  /// Before the first track: what makes uuids different from those of other traces.
-  void begin(std::uint64_t salt) noexcept { uuid_base_ = mix64(salt ^ 0x7472'61636b73u); }
-
-  /// The uuid of a new track: spread over 64 bits, and not 0.
-  [[nodiscard]] std::uint64_t next_uuid() noexcept {
-    const std::uint64_t uuid = mix64(uuid_base_ + ++made_);
-    return uuid == 0 ? 1 : uuid;
-  }
-  /// uuids that were made.
-  [[nodiscard]] std::uint64_t made() const noexcept { return made_; }
-
-  [[nodiscard]] Slot& slot(std::uint32_t place) noexcept { return slots_[place]; }
-  [[nodiscard]] PooledTrack& track(std::uint32_t place) noexcept { return tracks_[place]; }
-  void prefetch_track(std::uint32_t place) const noexcept { prefetch(&tracks_[place]); }
-
-  /// A slot for a request that begins at `time`, or for what belongs to none.
-  [[nodiscard]] std::uint32_t take_slot(bool rootless, std::uint64_t time) {
-    std::uint32_t place = first_free_slot_;
-    if (!rootless && place != kNone && slots_[place].main.free_since + quarantine_ns_ <= time) {
-      first_free_slot_ = slots_[place].next_free;
-      if (first_free_slot_ == kNone) last_free_slot_ = kNone;
-      if (once_) renew(slots_[place].main);
-    } else if (unused_slot_ != kNone) {
-      place = unused_slot_;
-      unused_slot_ = slots_[place].next_free;
-      renew(slots_[place].main);
-    } else {
-      place = static_cast<std::uint32_t>(slots_.size());
-      renew(slots_.emplace_back().main);
-    }
-    Slot& slot = slots_[place];
-    slot.rootless = rootless;
-    slot.main_taken = false;
-    slot.leaves_open = false;
-    slot.next_free = kNone;
-    return place;
-  }
-
-  /// Gives a slot back. One with an open slice never carries another request: its uuids are not used again.
-  void give_slot(std::uint32_t place, std::uint64_t time) {
-    Slot& slot = slots_[place];
-    if (!slot.leaves_open) {
-      slot.main.free_since = time;
-      if (last_free_slot_ == kNone) {
-        first_free_slot_ = place;
-      } else {
-        slots_[last_free_slot_].next_free = place;
-      }
-      last_free_slot_ = place;
-      return;
-    }
-    for (std::uint32_t at = slot.first_track; at != kNone;) {
-      const std::uint32_t next = tracks_[at].next_in_slot;
-      tracks_[at].next_free = unused_track_;
-      unused_track_ = at;
-      at = next;
-    }
-    slot.first_track = kNone;
-    slot.free.clear();
-    slot.next_free = unused_slot_;
-    unused_slot_ = place;
-  }
-
-  /// A track below a slot for a resource of the type `name`, which is created at `time`.
-  [[nodiscard]] std::uint32_t take_track(std::uint32_t slot_place, std::uint32_t name, std::uint64_t time) {
-    Slot& slot = slots_[slot_place];
-    Slot::Free& free = slot.free_of(name);
-    if (!once_ && free.first != kNone && tracks_[free.first].free_since + quarantine_ns_ <= time) {
-      const std::uint32_t place = free.first;
-      free.first = tracks_[place].next_free;
-      if (free.first == kNone) {
-        free.last = kNone;
-      } else {
-        prefetch(&tracks_[free.first]);
-      }
-      tracks_[place].next_free = kNone;
-      return place;
-    }
-    std::uint32_t place = unused_track_;
-    if (place != kNone) {
-      unused_track_ = tracks_[place].next_free;
-    } else {
-      place = static_cast<std::uint32_t>(tracks_.size());
-      tracks_.emplace_back();
-    }
-    PooledTrack& track = tracks_[place];
-    renew(track);
-    track.slot = slot_place;
-    track.name = name;
-    if (once_) return place;  // its place in the table is used again, it is not
-    track.next_in_slot = slot.first_track;
-    slot.first_track = place;
-    return place;
-  }
-
-  void give_track(std::uint32_t place, std::uint64_t time) {
-    PooledTrack& track = tracks_[place];
-    if (once_) {
-      track.next_free = unused_track_;
-      unused_track_ = place;
-      return;
-    }
-    track.free_since = time;
-    track.next_free = kNone;
-    Slot::Free& free = slots_[track.slot].free_of(track.name);
-    if (free.last == kNone) {
-      free.first = place;
-    } else {
-      tracks_[free.last].next_free = place;
-    }
-    free.last = place;
-  }
-
- private:
-  void renew(PooledTrack& track) noexcept {
-    track = {};
-    track.uuid = next_uuid();
-  }
-
-  std::uint64_t quarantine_ns_;
-  bool once_;
-  std::uint64_t uuid_base_ = 0;
-  std::uint64_t made_ = 0;
-  detail::Vector<PooledTrack> tracks_;
-  detail::Vector<Slot> slots_;
-  std::uint32_t unused_track_ = kNone;
-  std::uint32_t first_free_slot_ = kNone;
-  std::uint32_t last_free_slot_ = kNone;
-  std::uint32_t unused_slot_ = kNone;
-};
-
-}  // namespace perfetto
-}  // namespace THENCE_ABI
-}  // namespace thence
-
-// ==== thence/formats/perfetto/wake_table.hpp ====
-// wake_table.hpp: the wakes for which the invocation that they lead to is awaited.
-// Layer: formats (includes wire/ and core/ only).
-
-namespace thence {
-inline namespace THENCE_ABI {
-namespace perfetto {
-
-/// A wake. With flows it has been written; else it is held.
-struct Wake {
-  std::uint64_t root = 0;  // 0: none, or the resource says it
-  std::uint64_t at = 0;
-  std::uint64_t waker = 0;
-  std::uint64_t flow = 0;
-  std::uint32_t lane = 0;  // its place
-  Actor actor = Actor::kUnknown;
-  bool late = false;
-};
-
-/// One wake for each of 1 024 places; a resource's wake is at one place only.
-///   Shape     48 KB, allocated when it is made.
-///   Threads   one.
-///   Cost      O(1), without a branch on what other resources do.
-///   When full the place is taken: whoever puts a wake there frees it first.
-///   Errors    making it may throw std::bad_alloc.
-class WakeTable {
- public:
-  static constexpr std::size_t kPlaces = 1024;  // a power of two
-
-  [[nodiscard]] static std::size_t place_of(std::uint64_t resource) noexcept { return mix64(resource) % kPlaces; }
-
-  /// The resource whose wake is at a place; 0: none is.
-  [[nodiscard]] std::uint64_t resource_at(std::size_t place) const noexcept { return resources_[place]; }
-  [[nodiscard]] bool has(std::uint64_t resource) const noexcept { return resource != 0 && resources_[place_of(resource)] == resource; }
-  [[nodiscard]] const Wake& operator[](std::size_t place) const noexcept { return wakes_[place]; }
-
-  void put(std::size_t place, std::uint64_t resource, const Wake& wake) noexcept {
-    resources_[place] = resource;
-    wakes_[place] = wake;
-    if (wake.root != 0) ++rooted_;
-  }
-  /// What was there is good until the next `put`.
-  void free(std::size_t place) noexcept {
-    resources_[place] = 0;
-    if (wakes_[place].root != 0) --rooted_;
-  }
-  /// Wakes with a root of their own.
-  [[nodiscard]] std::size_t rooted() const noexcept { return rooted_; }
-
- private:
-  // Apart from the rest, so that the question whether a resource has a wake stays in the nearest cache.
-  detail::Vector<std::uint64_t> resources_ = detail::Vector<std::uint64_t>(kPlaces);
-  detail::Vector<Wake> wakes_ = detail::Vector<Wake>(kPlaces);
-  std::size_t rooted_ = 0;
-};
-
-}  // namespace perfetto
 }  // namespace THENCE_ABI
 }  // namespace thence
 
@@ -17174,7 +17174,7 @@ class JsonlEncoder {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/iid_table.hpp ====
+// ==== thence/formats/perfetto/reader/iid_table.hpp ====
 // iid_table.hpp: what a sequence's interning ids stand for.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -17243,7 +17243,7 @@ class NumberSet {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/sequence.hpp ====
+// ==== thence/formats/perfetto/reader/sequence.hpp ====
 // sequence.hpp: what a reader keeps of each writer's stream of packets: its dictionaries, its defaults and its clock.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -17535,7 +17535,7 @@ class InternedDataReader {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/clock_readings.hpp ====
+// ==== thence/formats/perfetto/reader/clock_readings.hpp ====
 // clock_readings.hpp: relates the clocks of a Perfetto trace to each other, by its clock snapshots.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -17682,7 +17682,7 @@ class ClockReadings {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/event_fields.hpp ====
+// ==== thence/formats/perfetto/reader/event_fields.hpp ====
 // event_fields.hpp: the fields of one TrackEvent, decoded.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -17834,7 +17834,7 @@ struct EventFields {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/track_table.hpp ====
+// ==== thence/formats/perfetto/reader/track_table.hpp ====
 // track_table.hpp: the tracks of a Perfetto trace, and what is open on them.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -18009,7 +18009,7 @@ class TrackTable {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/trace_output.hpp ====
+// ==== thence/formats/perfetto/reader/trace_output.hpp ====
 // trace_output.hpp: what a reader of Perfetto traces has told its sink so far.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -18181,7 +18181,7 @@ class TraceOutput {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/foreign_events.hpp ====
+// ==== thence/formats/perfetto/reader/foreign_events.hpp ====
 // foreign_events.hpp: makes resources of what others write into Perfetto traces: slices, instants, flows and counters.
 //
 // perfetto_reader.hpp has the table of what becomes what.
@@ -18585,7 +18585,7 @@ class ForeignEvents {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/own_records.hpp ====
+// ==== thence/formats/perfetto/reader/own_records.hpp ====
 // own_records.hpp: what PerfettoEncoder made of events, made into events again.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -19061,7 +19061,7 @@ class OwnRecords {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/packet_stream.hpp ====
+// ==== thence/formats/perfetto/reader/packet_stream.hpp ====
 // packet_stream.hpp: cuts the bytes of a Perfetto trace into its packets.
 // Layer: formats (includes wire/ and core/ only).
 

@@ -16,7 +16,7 @@
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/perfetto/fields.hpp"
 #include "thence/formats/perfetto/keys.hpp"
-#include "thence/formats/perfetto/sequence.hpp"
+#include "thence/formats/perfetto/reader/sequence.hpp"
 #include "thence/formats/trace_reader.hpp"
 #include "thence/wire/protobuf_reader.hpp"
 

@@ -15,9 +15,9 @@
 #include "thence/core/event.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/trace_event.hpp"
-#include "thence/formats/perfetto/iid_table.hpp"
-#include "thence/formats/perfetto/sequence.hpp"
-#include "thence/formats/perfetto/track_table.hpp"
+#include "thence/formats/perfetto/reader/iid_table.hpp"
+#include "thence/formats/perfetto/reader/sequence.hpp"
+#include "thence/formats/perfetto/reader/track_table.hpp"
 #include "thence/formats/trace_reader.hpp"
 #include "thence/formats/trace_stacks.hpp"
 

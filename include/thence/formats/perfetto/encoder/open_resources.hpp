@@ -12,7 +12,7 @@
 #include "thence/core/ids.hpp"
 #include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
-#include "thence/formats/perfetto/prefetch.hpp"
+#include "thence/formats/perfetto/encoder/prefetch.hpp"
 #include "thence/formats/run_map.hpp"
 #include "thence/formats/words.hpp"
 

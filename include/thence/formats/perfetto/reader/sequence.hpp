@@ -16,7 +16,7 @@
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/fields.hpp"
-#include "thence/formats/perfetto/iid_table.hpp"
+#include "thence/formats/perfetto/reader/iid_table.hpp"
 #include "thence/formats/trace_reader.hpp"
 #include "thence/formats/trace_stacks.hpp"
 #include "thence/wire/protobuf_reader.hpp"

@@ -11,7 +11,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
-#include "thence/formats/perfetto/prefetch.hpp"
+#include "thence/formats/perfetto/encoder/prefetch.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {

@@ -13,7 +13,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/formats/perfetto/fields.hpp"
-#include "thence/formats/perfetto/sequence.hpp"
+#include "thence/formats/perfetto/reader/sequence.hpp"
 #include "thence/wire/protobuf_reader.hpp"
 
 namespace thence {
