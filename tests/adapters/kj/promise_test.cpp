@@ -966,32 +966,6 @@ TEST_CASE("a result of any alignment is kept at its alignment") {
   }
 }
 
-TEST_CASE("tracers of two types share a loop") {
-  struct Policies : DefaultPolicies {
-    using Stacks = NoStacks;
-  };
-  Traced one;
-  BasicSession<Policies> other;
-  other.start();
-  auto lane = other.attach("other");
-  int rounds = 0;
-  {
-    Loop loop;
-    const auto defer = [&](auto& self, int left) -> kj::Promise<void> {
-      ++rounds;
-      if (left == 0) return kj::READY_NOW;
-      auto both = kj_adapter::traced(one.tracer, kj::evalLater([] {})).then([&] {
-        return kj_adapter::traced(lane.tracer(), kj::evalLater([] {}));
-      });
-      return both.then([&self, left] { return kj::evalLater([&self, left] { return self(self, left - 1); }); });
-    };
-    auto first = defer(defer, 20).eagerlyEvaluate(nullptr);
-    auto second = defer(defer, 20).eagerlyEvaluate(nullptr);
-    loop.scope.poll();
-  }
-  CHECK(rounds == 42);
-}
-
 TEST_CASE("KJ's asynchronous stack is taken as the place of creation where it is asked for") {
   Traced traced;
   {
