@@ -17307,7 +17307,7 @@ struct Sequence {
   IidTable<std::uint32_t> build_ids;
   IidTable<Mapping> mappings;
   IidTable<StoredFrame> frames;
-  IidTable<std::uint32_t> stacks;  // StackId
+  IidTable<std::uint32_t> stacks;  // their numbers in StackNumbers
 
   /// The writer starts again: nothing of before holds.
   void clear() {
@@ -17372,16 +17372,43 @@ class SequenceTable {
   std::uint32_t last_ = 0;
 };
 
-/// Reads InternedData into a sequence's dictionaries. Each `read_...` returns what was expected where its bytes are damaged, else
-/// nothing.
+/// Call stacks numbered from 1 by what their frames are, innermost first, in the order in which they come.
+///   Threads   one.
+///   Cost      O(frames) expected.
+///   When full it grows.
+///   Errors    std::bad_alloc.
+class StackNumbers {
+ public:
+  static constexpr std::uint32_t kNone = 0;
+
+  [[nodiscard]] std::uint32_t number_of(std::span<const StoredFrame> frames) {
+    scratch_.clear();
+    for (const StoredFrame& frame : frames) {
+      const std::uint64_t words[] = {std::uint64_t{frame.function} << 32 | frame.file, std::uint64_t{frame.build_id} << 32 | frame.line,
+                                     std::uint64_t{frame.column} << 32 | static_cast<std::uint8_t>(frame.kind), frame.pc, frame.relative_pc};
+      scratch_.append(reinterpret_cast<const char*>(words), sizeof words);
+    }
+    const std::uint32_t place = texts_.number_of(scratch_);
+    if (place == stacks_.size()) stacks_.emplace_back(frames.begin(), frames.end());
+    return place + 1;
+  }
+  /// Of a number that was given.
+  [[nodiscard]] std::span<const StoredFrame> operator[](std::uint32_t number) const noexcept { return stacks_[number - 1]; }
+
+ private:
+  TextNumbers texts_;
+  std::vector<std::vector<StoredFrame>> stacks_;
+  std::string scratch_;
+};
+
+/// Reads InternedData into a sequence's dictionaries. `read` and each `read_...` return what was expected where the bytes are damaged,
+/// else nothing.
 class InternedDataReader {
  public:
-  /// `texts` outlives the reader; what it numbers is what the dictionaries hold.
-  explicit InternedDataReader(TextNumbers& texts) : texts_(texts), no_text_(texts.number_of({})) {}
+  /// `texts` and `stacks` outlive the reader; what they number is what the dictionaries hold.
+  InternedDataReader(TextNumbers& texts, StackNumbers& stacks) : texts_(texts), stacks_(stacks), no_text_(texts.number_of({})) {}
 
-  /// Calls on_stack(iid, frames), innermost first, for each call stack: that sets `sequence.stacks`.
-  template <class OnStack>
-  [[nodiscard]] std::string_view read(Sequence& sequence, std::span<const std::byte> bytes, OnStack&& on_stack) {
+  [[nodiscard]] std::string_view read(Sequence& sequence, std::span<const std::byte> bytes) {
     // Mappings before frames before stacks, whatever their order in the message.
     for (int pass = 0; pass < 4; ++pass) {
       ProtobufReader reader{bytes};
@@ -17395,7 +17422,7 @@ class InternedDataReader {
         const std::string_view expected = pass == 0   ? read_text(sequence, field, reader.bytes())
                                           : pass == 1 ? read_mapping(sequence, reader.bytes())
                                           : pass == 2 ? read_frame(sequence, reader.bytes())
-                                                      : read_stack(sequence, reader.bytes(), on_stack);
+                                                      : read_stack(sequence, reader.bytes());
         if (!expected.empty()) return expected;
       }
       if (reader.damaged()) return reader.expected();
@@ -17507,8 +17534,7 @@ class InternedDataReader {
     return {};
   }
 
-  template <class OnStack>
-  [[nodiscard]] std::string_view read_stack(Sequence& sequence, std::span<const std::byte> bytes, OnStack&& on_stack) {
+  [[nodiscard]] std::string_view read_stack(Sequence& sequence, std::span<const std::byte> bytes) {
     std::uint64_t iid = 0;
     frames_.clear();
     ProtobufReader reader{bytes};
@@ -17521,11 +17547,12 @@ class InternedDataReader {
     }
     if (reader.damaged()) return reader.expected();
     std::reverse(frames_.begin(), frames_.end());  // Perfetto has the outermost first
-    on_stack(iid, std::span<const StoredFrame>(frames_));
+    sequence.stacks.set(iid, stacks_.number_of(frames_));
     return {};
   }
 
   TextNumbers& texts_;
+  StackNumbers& stacks_;
   std::uint32_t no_text_;
   std::string scratch_;
   std::vector<StoredFrame> frames_;
@@ -18196,13 +18223,14 @@ namespace perfetto {
 ///   Threads   one.
 ///   Cost      O(n log n) in the events held.
 ///   Errors    std::bad_alloc.
-///   Lifetime  texts, tracks, clocks and output outlive it.
+///   Lifetime  texts, stacks, tracks, clocks and output outlive it.
 template <EventSink Sink>
 class ForeignEvents {
  public:
   /// `max_open`: slices on one track.
-  ForeignEvents(TextNumbers& texts, TrackTable& tracks, const ClockReadings& clocks, TraceOutput<Sink>& out, std::size_t max_open)
-      : texts_(texts), tracks_(tracks), clocks_(clocks), out_(out), max_open_(max_open), no_text_(texts.number_of({})) {}
+  ForeignEvents(TextNumbers& texts, const StackNumbers& stacks, TrackTable& tracks, const ClockReadings& clocks, TraceOutput<Sink>& out,
+                std::size_t max_open)
+      : texts_(texts), stacks_(stacks), tracks_(tracks), clocks_(clocks), out_(out), max_open_(max_open), no_text_(texts.number_of({})) {}
 
   [[nodiscard]] std::size_t held() const noexcept { return held_.size(); }
   /// Events whose clock nothing relates to the trace's, slices that are too deep, counters without a value, and what is no event.
@@ -18210,19 +18238,6 @@ class ForeignEvents {
   [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return unmatched_ends_; }
   /// Events that came after later ones had been handed over.
   [[nodiscard]] std::uint64_t disordered() const noexcept { return disordered_; }
-
-  /// The number of a stack, by what its frames are.
-  [[nodiscard]] std::uint32_t number_of_stack(std::span<const StoredFrame> frames) {
-    scratch_.clear();
-    for (const StoredFrame& frame : frames) {
-      const std::uint64_t words[] = {std::uint64_t{frame.function} << 32 | frame.file, std::uint64_t{frame.build_id} << 32 | frame.line,
-                                     std::uint64_t{frame.column} << 32 | static_cast<std::uint8_t>(frame.kind), frame.pc, frame.relative_pc};
-      scratch_.append(reinterpret_cast<const char*>(words), sizeof words);
-    }
-    const std::uint32_t place = stack_texts_.number_of(scratch_);
-    if (place == stacks_.size()) stacks_.emplace_back(frames.begin(), frames.end());
-    return place + 1;
-  }
 
   /// Holds an event of `sequence`, whose time is one of `clock`. Returns what was expected where an annotation is damaged, else nothing.
   [[nodiscard]] std::string_view hold(Sequence& sequence, const EventFields& event, std::uint64_t clock) {
@@ -18308,7 +18323,7 @@ class ForeignEvents {
     std::uint32_t track = 0;  // its place
     std::uint32_t name = 0;   // text
     std::uint32_t category = 0;
-    std::uint32_t stack = 0;
+    std::uint32_t stack = StackNumbers::kNone;
     std::uint16_t flow_count = 0;
     std::uint16_t flow_ends = 0;  // the last so many of them end
     std::uint8_t type = 0;
@@ -18463,8 +18478,8 @@ class ForeignEvents {
   }
 
   [[nodiscard]] StackId stack_of(const Held& event) {
-    if (event.stack == 0 || event.stack > stacks_.size()) return StackId::kNone;
-    out_.define_stack(event.stack, stacks_[event.stack - 1]);
+    if (event.stack == StackNumbers::kNone) return StackId::kNone;
+    out_.define_stack(event.stack, stacks_[event.stack]);
     return static_cast<StackId>(event.stack);
   }
 
@@ -18557,6 +18572,7 @@ class ForeignEvents {
   static constexpr std::uint64_t kNoTrigger = 0;
 
   TextNumbers& texts_;
+  const StackNumbers& stacks_;
   TrackTable& tracks_;
   const ClockReadings& clocks_;
   TraceOutput<Sink>& out_;
@@ -18568,9 +18584,6 @@ class ForeignEvents {
   std::string note_texts_;
   std::vector<std::uint64_t> flows_;
   std::string path_;
-  std::string scratch_;
-  TextNumbers stack_texts_;
-  std::vector<std::vector<StoredFrame>> stacks_;
   IdMap flow_by_id_;
   std::vector<std::uint64_t> flow_ends_;
   std::uint64_t last_id_ = 0;
@@ -18610,12 +18623,12 @@ static_assert(unmix64(mix64(1)) == 1 && unmix64(mix64(0x0123'4567'89ab'cdefu)) =
 ///   Threads   one.
 ///   Cost      O(1) expected an event.
 ///   Errors    take() and read_trace_uuid() return what was expected where the input is damaged, else nothing; std::bad_alloc.
-///   Lifetime  texts, tracks and output outlive it.
+///   Lifetime  texts, stacks, tracks and output outlive it.
 template <EventSink Sink>
 class OwnRecords {
  public:
-  OwnRecords(TextNumbers& texts, TrackTable& tracks, TraceOutput<Sink>& out)
-      : texts_(texts), tracks_(tracks), out_(out), cut_key_(texts.number_of(kCutKey)) {}
+  OwnRecords(TextNumbers& texts, const StackNumbers& stacks, TrackTable& tracks, TraceOutput<Sink>& out)
+      : texts_(texts), stacks_(stacks), tracks_(tracks), out_(out), cut_key_(texts.number_of(kCutKey)) {}
 
   /// A trace of ours was begun and not ended.
   [[nodiscard]] bool open() const noexcept { return open_; }
@@ -18873,17 +18886,22 @@ class OwnRecords {
   // -- records --------------------------------------------------------------------------------------------------------
 
   [[nodiscard]] static std::uint64_t id_of(const EventFields& event) noexcept { return event.correlation & Event::kIdMask; }
-  [[nodiscard]] static StackId stack_of(Sequence& sequence, const EventFields& event) noexcept {
+  /// To be asked before the event is put: it may be the stack's first use in its trace.
+  [[nodiscard]] StackId stack_of(Sequence& sequence, const EventFields& event) {
     if (event.callstack == 0) return static_cast<StackId>(static_cast<std::uint32_t>(event.uint(Key::kStack)));
+    const auto id = static_cast<std::uint32_t>(event.callstack);  // the iid is the stack's number
     const std::uint32_t* known = sequence.stacks.find(event.callstack);
-    return known == nullptr ? StackId::kNone : static_cast<StackId>(*known);
+    if (known == nullptr || id != event.callstack) return StackId::kNone;
+    out_.define_stack(id, stacks_[*known]);
+    return static_cast<StackId>(id);
   }
 
   void created(Sequence& sequence, const EventFields& event, TypeId type, LaneId lane) {
+    const StackId stack = stack_of(sequence, event);
     TraceEvent& created = out_.put(EventKind::kCreated, event.time, event.correlation, event.root(), lane);
     created.other = event.resource(Key::kTrigger);
     created.type = type;
-    created.stack = stack_of(sequence, event);
+    created.stack = stack;
   }
   /// An entry, and the wake before it where it says that.
   void entered(Sequence& sequence, const EventFields& event, std::uint64_t time, LaneId lane) {
@@ -18891,10 +18909,11 @@ class OwnRecords {
       scheduled(event, time - std::min(event.uint(Key::kWokenBefore), time),
                 event.has(Key::kWakeLane) ? event.lane(Key::kWakeLane) : lane);
     }
+    const StackId stack = stack_of(sequence, event);
     TraceEvent& entered = out_.put(EventKind::kEntered, time, event.correlation, event.root(), lane);
     entered.other = event.resource(Key::kCauseBy);
     entered.flags = static_cast<std::uint8_t>(event.enumerator(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
-    entered.stack = stack_of(sequence, event);
+    entered.stack = stack;
   }
   void scheduled(const EventFields& event, std::uint64_t time, LaneId lane) {
     TraceEvent& scheduled = out_.put(EventKind::kScheduled, time, event.correlation, event.root(), lane);
@@ -18926,11 +18945,12 @@ class OwnRecords {
       case Word::kDestroyed: return put(EventKind::kDestroyed);
       case Word::kAwaits:
       case Word::kBridge: {
+        const StackId stack = stack_of(sequence, event);
         TraceEvent& linked = out_.put(EventKind::kLinked, event.time, id, root, lane);
         linked.other = event.resource(Key::kLinkCause);
         linked.flags = static_cast<std::uint8_t>(event.enumerator(
             Key::kLink, LinkKind::kBridge, event.word() == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
-        linked.stack = stack_of(sequence, event);
+        linked.stack = stack;
         return;
       }
       case Word::kAnnotated: return hand_over_notes(id, root, event.time, lane);
@@ -18954,9 +18974,10 @@ class OwnRecords {
         out_.put(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(event.pause()), RootId::kNone, lane);
         return;
       case Word::kSample: {
+        const StackId stack = stack_of(sequence, event);
         TraceEvent& sample = out_.put(EventKind::kSample, event.time, id, root, lane);
         sample.flags = static_cast<std::uint8_t>(event.enumerator(Key::kSample, SampleKind::kOffCpu, SampleKind::kCpu));
-        sample.stack = stack_of(sequence, event);
+        sample.stack = stack;
         return;
       }
       case Word::kOther:
@@ -19044,6 +19065,7 @@ class OwnRecords {
   }
 
   TextNumbers& texts_;
+  const StackNumbers& stacks_;
   TrackTable& tracks_;
   TraceOutput<Sink>& out_;
   std::uint32_t cut_key_;
@@ -19224,7 +19246,7 @@ struct PerfettoReaderOptions {
 };
 
 /// Reads a trace.
-///   Shape     a packet; the dictionaries of each sequence; the tracks; of others' events up to `max_held`.
+///   Shape     a packet; the dictionaries of each sequence; the stacks; the tracks; of others' events up to `max_held`.
 ///   Threads   one.
 ///   Cost      O(bytes); O(n log n) in the events of others.
 ///   When full see PerfettoReaderOptions.
@@ -19365,7 +19387,7 @@ class PerfettoReader {
         return true;
       }
       if (defaults.data() != nullptr && !good_or_fail(sequence->read_defaults(defaults))) return false;
-      if (interned.data() != nullptr && sequence->valid && !take_interned_data(*sequence, interned)) return false;
+      if (interned.data() != nullptr && sequence->valid && !good_or_fail(dictionaries_.read(*sequence, interned))) return false;
     }
     if (snapshot.data() != nullptr) {
       ClockSnapshot told;
@@ -19408,17 +19430,6 @@ class PerfettoReader {
     return good_or_fail(own_.take(sequence, event_));
   }
 
-  bool take_interned_data(perfetto::Sequence& sequence, std::span<const std::byte> bytes) {
-    return good_or_fail(dictionaries_.read(sequence, bytes, [&](std::uint64_t iid, std::span<const StoredFrame> frames) {
-      if (!own_.open() && !sequence.ours) {
-        sequence.stacks.set(iid, foreign_.number_of_stack(frames));
-      } else if (const auto number = static_cast<std::uint32_t>(iid); number == iid && iid != 0) {  // ours: the iid is the stack's number
-        sequence.stacks.set(iid, number);
-        out_.define_stack(number, frames);
-      }
-    }));
-  }
-
   bool take_compressed(Compression kind, std::span<const std::byte> bytes) {
     inflated_.clear();
     bool bomb = false;
@@ -19457,13 +19468,14 @@ class PerfettoReader {
   std::uint32_t no_text_ = texts_.number_of({});
   perfetto::PacketStream stream_;
   perfetto::SequenceTable sequences_;
-  perfetto::InternedDataReader dictionaries_{texts_};
+  perfetto::StackNumbers stacks_;
+  perfetto::InternedDataReader dictionaries_{texts_, stacks_};
   perfetto::TrackTable tracks_{texts_};
   perfetto::ClockReadings clocks_;
   perfetto::EventFields event_;
   perfetto::TraceOutput<Sink> out_;
-  perfetto::OwnRecords<Sink> own_{texts_, tracks_, out_};
-  perfetto::ForeignEvents<Sink> foreign_{texts_, tracks_, clocks_, out_, options_.max_open};
+  perfetto::OwnRecords<Sink> own_{texts_, stacks_, tracks_, out_};
+  perfetto::ForeignEvents<Sink> foreign_{texts_, stacks_, tracks_, clocks_, out_, options_.max_open};
   bool finished_ = false;
   std::uint64_t packets_ = 0;
   std::uint64_t unreadable_ = 0;

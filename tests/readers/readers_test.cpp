@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // readers_test.cpp: what each reader makes of good input, and its words for each kind of bad input.
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -464,6 +465,49 @@ TEST_CASE("others' events beyond what may be held are handed over in order, and 
   CHECK(read_all(reader, file));
   CHECK(reader.disordered() == 1);
   CHECK(builder.build().resources() == 101);
+}
+
+TEST_CASE("each trace of a joined file defines the stacks that its events bear, whoever wrote between, and whoever numbers alike") {
+  // Who created what where, and nothing that was said in another trace.
+  struct Origins : IgnoringSink {
+    std::map<StackId, std::string> known;
+    std::vector<std::string> lines;
+    void begin(const TraceInfo&) {
+      known.clear();
+      lines.push_back("begin");
+    }
+    void define_stack(const StackInfo& stack) { CHECK(known.emplace(stack.id, stack.frames[0].function).second); }
+    void take(std::span<const TraceEvent> events) {
+      for (const TraceEvent& event : events) {
+        if (event.kind == EventKind::kCreated) lines.push_back(known.count(event.stack) == 0 ? "unknown" : known[event.stack]);
+      }
+    }
+  };
+  const auto stack = [](std::uint64_t iid, const std::string& function) {
+    return named(5, iid, function) + bytes(6, number(1, iid) + number(2, iid)) + bytes(7, number(1, iid) + number(2, iid));
+  };
+  const auto dictionary = [](std::uint64_t sequence, const std::string& content, std::uint64_t flags) {
+    return packet(number(10, sequence) + number(13, flags) + bytes(12, content));
+  };
+  // Ours, known by the announcement of its lane: an instant of category "thence" with the keys lane and name.
+  std::string file = dictionary(1, named(1, 1, "thence") + named(2, 1, "thence.lane") + stack(3, "ours"), 1);
+  file += event(1, 90, number(9, 3) + number(3, 1) + number(10, 1) + number(11, 5) + number(1003, 1) + bytes(1035, "loop"));
+  const auto created = [](std::uint64_t id, std::uint64_t callstack) {
+    return event(1, 100 + id, number(9, 1) + bytes(23, "fetch") + number(11, 600 + id) + number(52, id) + number(56, callstack));
+  };
+  const auto their_instant = [](std::uint64_t time) { return event(77, time, number(9, 3) + number(11, 9) + bytes(23, "x") + number(56, 3)); };
+  file += created(1, 3);
+  file += dictionary(77, stack(3, "theirs"), 1);
+  for (std::uint64_t n = 0; n < 3; ++n) file += their_instant(200 + n);  // the third makes the first be handed over
+  file += dictionary(1, stack(4, "ours, later"), 2);
+  file += created(2, 3) + created(3, 4);
+  PerfettoReaderOptions options;
+  options.max_held = 2;
+  Origins origins;
+  PerfettoReader<Origins> reader(origins, options);
+  CHECK(read_all(reader, file));
+  CHECK(origins.lines ==
+        std::vector<std::string>{"begin", "ours", "begin", "theirs", "begin", "ours", "ours, later", "begin", "theirs", "theirs"});
 }
 
 TEST_CASE("a counter that bears no value is no sample of 0: it is counted") {

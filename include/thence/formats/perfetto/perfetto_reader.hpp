@@ -47,7 +47,6 @@
 #include "thence/formats/perfetto/reader/trace_output.hpp"
 #include "thence/formats/perfetto/reader/track_table.hpp"
 #include "thence/formats/trace_reader.hpp"
-#include "thence/formats/trace_stacks.hpp"
 #include "thence/wire/byte_buffer.hpp"
 #include "thence/wire/damage.hpp"
 #include "thence/wire/protobuf_reader.hpp"
@@ -78,7 +77,7 @@ struct PerfettoReaderOptions {
 };
 
 /// Reads a trace.
-///   Shape     a packet; the dictionaries of each sequence; the tracks; of others' events up to `max_held`.
+///   Shape     a packet; the dictionaries of each sequence; the stacks; the tracks; of others' events up to `max_held`.
 ///   Threads   one.
 ///   Cost      O(bytes); O(n log n) in the events of others.
 ///   When full see PerfettoReaderOptions.
@@ -219,7 +218,7 @@ class PerfettoReader {
         return true;
       }
       if (defaults.data() != nullptr && !good_or_fail(sequence->read_defaults(defaults))) return false;
-      if (interned.data() != nullptr && sequence->valid && !take_interned_data(*sequence, interned)) return false;
+      if (interned.data() != nullptr && sequence->valid && !good_or_fail(dictionaries_.read(*sequence, interned))) return false;
     }
     if (snapshot.data() != nullptr) {
       ClockSnapshot told;
@@ -262,17 +261,6 @@ class PerfettoReader {
     return good_or_fail(own_.take(sequence, event_));
   }
 
-  bool take_interned_data(perfetto::Sequence& sequence, std::span<const std::byte> bytes) {
-    return good_or_fail(dictionaries_.read(sequence, bytes, [&](std::uint64_t iid, std::span<const StoredFrame> frames) {
-      if (!own_.open() && !sequence.ours) {
-        sequence.stacks.set(iid, foreign_.number_of_stack(frames));
-      } else if (const auto number = static_cast<std::uint32_t>(iid); number == iid && iid != 0) {  // ours: the iid is the stack's number
-        sequence.stacks.set(iid, number);
-        out_.define_stack(number, frames);
-      }
-    }));
-  }
-
   bool take_compressed(Compression kind, std::span<const std::byte> bytes) {
     inflated_.clear();
     bool bomb = false;
@@ -311,13 +299,14 @@ class PerfettoReader {
   std::uint32_t no_text_ = texts_.number_of({});
   perfetto::PacketStream stream_;
   perfetto::SequenceTable sequences_;
-  perfetto::InternedDataReader dictionaries_{texts_};
+  perfetto::StackNumbers stacks_;
+  perfetto::InternedDataReader dictionaries_{texts_, stacks_};
   perfetto::TrackTable tracks_{texts_};
   perfetto::ClockReadings clocks_;
   perfetto::EventFields event_;
   perfetto::TraceOutput<Sink> out_;
-  perfetto::OwnRecords<Sink> own_{texts_, tracks_, out_};
-  perfetto::ForeignEvents<Sink> foreign_{texts_, tracks_, clocks_, out_, options_.max_open};
+  perfetto::OwnRecords<Sink> own_{texts_, stacks_, tracks_, out_};
+  perfetto::ForeignEvents<Sink> foreign_{texts_, stacks_, tracks_, clocks_, out_, options_.max_open};
   bool finished_ = false;
   std::uint64_t packets_ = 0;
   std::uint64_t unreadable_ = 0;

@@ -26,7 +26,6 @@
 #include "thence/formats/perfetto/reader/trace_output.hpp"
 #include "thence/formats/perfetto/reader/track_table.hpp"
 #include "thence/formats/trace_reader.hpp"
-#include "thence/formats/trace_stacks.hpp"
 #include "thence/wire/protobuf_reader.hpp"
 
 namespace thence {
@@ -38,13 +37,14 @@ namespace perfetto {
 ///   Threads   one.
 ///   Cost      O(n log n) in the events held.
 ///   Errors    std::bad_alloc.
-///   Lifetime  texts, tracks, clocks and output outlive it.
+///   Lifetime  texts, stacks, tracks, clocks and output outlive it.
 template <EventSink Sink>
 class ForeignEvents {
  public:
   /// `max_open`: slices on one track.
-  ForeignEvents(TextNumbers& texts, TrackTable& tracks, const ClockReadings& clocks, TraceOutput<Sink>& out, std::size_t max_open)
-      : texts_(texts), tracks_(tracks), clocks_(clocks), out_(out), max_open_(max_open), no_text_(texts.number_of({})) {}
+  ForeignEvents(TextNumbers& texts, const StackNumbers& stacks, TrackTable& tracks, const ClockReadings& clocks, TraceOutput<Sink>& out,
+                std::size_t max_open)
+      : texts_(texts), stacks_(stacks), tracks_(tracks), clocks_(clocks), out_(out), max_open_(max_open), no_text_(texts.number_of({})) {}
 
   [[nodiscard]] std::size_t held() const noexcept { return held_.size(); }
   /// Events whose clock nothing relates to the trace's, slices that are too deep, counters without a value, and what is no event.
@@ -52,19 +52,6 @@ class ForeignEvents {
   [[nodiscard]] std::uint64_t unmatched_ends() const noexcept { return unmatched_ends_; }
   /// Events that came after later ones had been handed over.
   [[nodiscard]] std::uint64_t disordered() const noexcept { return disordered_; }
-
-  /// The number of a stack, by what its frames are.
-  [[nodiscard]] std::uint32_t number_of_stack(std::span<const StoredFrame> frames) {
-    scratch_.clear();
-    for (const StoredFrame& frame : frames) {
-      const std::uint64_t words[] = {std::uint64_t{frame.function} << 32 | frame.file, std::uint64_t{frame.build_id} << 32 | frame.line,
-                                     std::uint64_t{frame.column} << 32 | static_cast<std::uint8_t>(frame.kind), frame.pc, frame.relative_pc};
-      scratch_.append(reinterpret_cast<const char*>(words), sizeof words);
-    }
-    const std::uint32_t place = stack_texts_.number_of(scratch_);
-    if (place == stacks_.size()) stacks_.emplace_back(frames.begin(), frames.end());
-    return place + 1;
-  }
 
   /// Holds an event of `sequence`, whose time is one of `clock`. Returns what was expected where an annotation is damaged, else nothing.
   [[nodiscard]] std::string_view hold(Sequence& sequence, const EventFields& event, std::uint64_t clock) {
@@ -150,7 +137,7 @@ class ForeignEvents {
     std::uint32_t track = 0;  // its place
     std::uint32_t name = 0;   // text
     std::uint32_t category = 0;
-    std::uint32_t stack = 0;
+    std::uint32_t stack = StackNumbers::kNone;
     std::uint16_t flow_count = 0;
     std::uint16_t flow_ends = 0;  // the last so many of them end
     std::uint8_t type = 0;
@@ -305,8 +292,8 @@ class ForeignEvents {
   }
 
   [[nodiscard]] StackId stack_of(const Held& event) {
-    if (event.stack == 0 || event.stack > stacks_.size()) return StackId::kNone;
-    out_.define_stack(event.stack, stacks_[event.stack - 1]);
+    if (event.stack == StackNumbers::kNone) return StackId::kNone;
+    out_.define_stack(event.stack, stacks_[event.stack]);
     return static_cast<StackId>(event.stack);
   }
 
@@ -399,6 +386,7 @@ class ForeignEvents {
   static constexpr std::uint64_t kNoTrigger = 0;
 
   TextNumbers& texts_;
+  const StackNumbers& stacks_;
   TrackTable& tracks_;
   const ClockReadings& clocks_;
   TraceOutput<Sink>& out_;
@@ -410,9 +398,6 @@ class ForeignEvents {
   std::string note_texts_;
   std::vector<std::uint64_t> flows_;
   std::string path_;
-  std::string scratch_;
-  TextNumbers stack_texts_;
-  std::vector<std::vector<StoredFrame>> stacks_;
   IdMap flow_by_id_;
   std::vector<std::uint64_t> flow_ends_;
   std::uint64_t last_id_ = 0;

@@ -46,12 +46,12 @@ static_assert(unmix64(mix64(1)) == 1 && unmix64(mix64(0x0123'4567'89ab'cdefu)) =
 ///   Threads   one.
 ///   Cost      O(1) expected an event.
 ///   Errors    take() and read_trace_uuid() return what was expected where the input is damaged, else nothing; std::bad_alloc.
-///   Lifetime  texts, tracks and output outlive it.
+///   Lifetime  texts, stacks, tracks and output outlive it.
 template <EventSink Sink>
 class OwnRecords {
  public:
-  OwnRecords(TextNumbers& texts, TrackTable& tracks, TraceOutput<Sink>& out)
-      : texts_(texts), tracks_(tracks), out_(out), cut_key_(texts.number_of(kCutKey)) {}
+  OwnRecords(TextNumbers& texts, const StackNumbers& stacks, TrackTable& tracks, TraceOutput<Sink>& out)
+      : texts_(texts), stacks_(stacks), tracks_(tracks), out_(out), cut_key_(texts.number_of(kCutKey)) {}
 
   /// A trace of ours was begun and not ended.
   [[nodiscard]] bool open() const noexcept { return open_; }
@@ -309,17 +309,22 @@ class OwnRecords {
   // -- records --------------------------------------------------------------------------------------------------------
 
   [[nodiscard]] static std::uint64_t id_of(const EventFields& event) noexcept { return event.correlation & Event::kIdMask; }
-  [[nodiscard]] static StackId stack_of(Sequence& sequence, const EventFields& event) noexcept {
+  /// To be asked before the event is put: it may be the stack's first use in its trace.
+  [[nodiscard]] StackId stack_of(Sequence& sequence, const EventFields& event) {
     if (event.callstack == 0) return static_cast<StackId>(static_cast<std::uint32_t>(event.uint(Key::kStack)));
+    const auto id = static_cast<std::uint32_t>(event.callstack);  // the iid is the stack's number
     const std::uint32_t* known = sequence.stacks.find(event.callstack);
-    return known == nullptr ? StackId::kNone : static_cast<StackId>(*known);
+    if (known == nullptr || id != event.callstack) return StackId::kNone;
+    out_.define_stack(id, stacks_[*known]);
+    return static_cast<StackId>(id);
   }
 
   void created(Sequence& sequence, const EventFields& event, TypeId type, LaneId lane) {
+    const StackId stack = stack_of(sequence, event);
     TraceEvent& created = out_.put(EventKind::kCreated, event.time, event.correlation, event.root(), lane);
     created.other = event.resource(Key::kTrigger);
     created.type = type;
-    created.stack = stack_of(sequence, event);
+    created.stack = stack;
   }
   /// An entry, and the wake before it where it says that.
   void entered(Sequence& sequence, const EventFields& event, std::uint64_t time, LaneId lane) {
@@ -327,10 +332,11 @@ class OwnRecords {
       scheduled(event, time - std::min(event.uint(Key::kWokenBefore), time),
                 event.has(Key::kWakeLane) ? event.lane(Key::kWakeLane) : lane);
     }
+    const StackId stack = stack_of(sequence, event);
     TraceEvent& entered = out_.put(EventKind::kEntered, time, event.correlation, event.root(), lane);
     entered.other = event.resource(Key::kCauseBy);
     entered.flags = static_cast<std::uint8_t>(event.enumerator(Key::kCause, CauseKind::kExternal, CauseKind::kUnspecified));
-    entered.stack = stack_of(sequence, event);
+    entered.stack = stack;
   }
   void scheduled(const EventFields& event, std::uint64_t time, LaneId lane) {
     TraceEvent& scheduled = out_.put(EventKind::kScheduled, time, event.correlation, event.root(), lane);
@@ -362,11 +368,12 @@ class OwnRecords {
       case Word::kDestroyed: return put(EventKind::kDestroyed);
       case Word::kAwaits:
       case Word::kBridge: {
+        const StackId stack = stack_of(sequence, event);
         TraceEvent& linked = out_.put(EventKind::kLinked, event.time, id, root, lane);
         linked.other = event.resource(Key::kLinkCause);
         linked.flags = static_cast<std::uint8_t>(event.enumerator(
             Key::kLink, LinkKind::kBridge, event.word() == Word::kBridge ? LinkKind::kBridge : LinkKind::kAwaits));
-        linked.stack = stack_of(sequence, event);
+        linked.stack = stack;
         return;
       }
       case Word::kAnnotated: return hand_over_notes(id, root, event.time, lane);
@@ -390,9 +397,10 @@ class OwnRecords {
         out_.put(EventKind::kPauseEnded, event.time, static_cast<std::uint64_t>(event.pause()), RootId::kNone, lane);
         return;
       case Word::kSample: {
+        const StackId stack = stack_of(sequence, event);
         TraceEvent& sample = out_.put(EventKind::kSample, event.time, id, root, lane);
         sample.flags = static_cast<std::uint8_t>(event.enumerator(Key::kSample, SampleKind::kOffCpu, SampleKind::kCpu));
-        sample.stack = stack_of(sequence, event);
+        sample.stack = stack;
         return;
       }
       case Word::kOther:
@@ -480,6 +488,7 @@ class OwnRecords {
   }
 
   TextNumbers& texts_;
+  const StackNumbers& stacks_;
   TrackTable& tracks_;
   TraceOutput<Sink>& out_;
   std::uint32_t cut_key_;

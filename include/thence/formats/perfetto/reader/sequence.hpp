@@ -81,7 +81,7 @@ struct Sequence {
   IidTable<std::uint32_t> build_ids;
   IidTable<Mapping> mappings;
   IidTable<StoredFrame> frames;
-  IidTable<std::uint32_t> stacks;  // StackId
+  IidTable<std::uint32_t> stacks;  // their numbers in StackNumbers
 
   /// The writer starts again: nothing of before holds.
   void clear() {
@@ -146,16 +146,43 @@ class SequenceTable {
   std::uint32_t last_ = 0;
 };
 
-/// Reads InternedData into a sequence's dictionaries. Each `read_...` returns what was expected where its bytes are damaged, else
-/// nothing.
+/// Call stacks numbered from 1 by what their frames are, innermost first, in the order in which they come.
+///   Threads   one.
+///   Cost      O(frames) expected.
+///   When full it grows.
+///   Errors    std::bad_alloc.
+class StackNumbers {
+ public:
+  static constexpr std::uint32_t kNone = 0;
+
+  [[nodiscard]] std::uint32_t number_of(std::span<const StoredFrame> frames) {
+    scratch_.clear();
+    for (const StoredFrame& frame : frames) {
+      const std::uint64_t words[] = {std::uint64_t{frame.function} << 32 | frame.file, std::uint64_t{frame.build_id} << 32 | frame.line,
+                                     std::uint64_t{frame.column} << 32 | static_cast<std::uint8_t>(frame.kind), frame.pc, frame.relative_pc};
+      scratch_.append(reinterpret_cast<const char*>(words), sizeof words);
+    }
+    const std::uint32_t place = texts_.number_of(scratch_);
+    if (place == stacks_.size()) stacks_.emplace_back(frames.begin(), frames.end());
+    return place + 1;
+  }
+  /// Of a number that was given.
+  [[nodiscard]] std::span<const StoredFrame> operator[](std::uint32_t number) const noexcept { return stacks_[number - 1]; }
+
+ private:
+  TextNumbers texts_;
+  std::vector<std::vector<StoredFrame>> stacks_;
+  std::string scratch_;
+};
+
+/// Reads InternedData into a sequence's dictionaries. `read` and each `read_...` return what was expected where the bytes are damaged,
+/// else nothing.
 class InternedDataReader {
  public:
-  /// `texts` outlives the reader; what it numbers is what the dictionaries hold.
-  explicit InternedDataReader(TextNumbers& texts) : texts_(texts), no_text_(texts.number_of({})) {}
+  /// `texts` and `stacks` outlive the reader; what they number is what the dictionaries hold.
+  InternedDataReader(TextNumbers& texts, StackNumbers& stacks) : texts_(texts), stacks_(stacks), no_text_(texts.number_of({})) {}
 
-  /// Calls on_stack(iid, frames), innermost first, for each call stack: that sets `sequence.stacks`.
-  template <class OnStack>
-  [[nodiscard]] std::string_view read(Sequence& sequence, std::span<const std::byte> bytes, OnStack&& on_stack) {
+  [[nodiscard]] std::string_view read(Sequence& sequence, std::span<const std::byte> bytes) {
     // Mappings before frames before stacks, whatever their order in the message.
     for (int pass = 0; pass < 4; ++pass) {
       ProtobufReader reader{bytes};
@@ -169,7 +196,7 @@ class InternedDataReader {
         const std::string_view expected = pass == 0   ? read_text(sequence, field, reader.bytes())
                                           : pass == 1 ? read_mapping(sequence, reader.bytes())
                                           : pass == 2 ? read_frame(sequence, reader.bytes())
-                                                      : read_stack(sequence, reader.bytes(), on_stack);
+                                                      : read_stack(sequence, reader.bytes());
         if (!expected.empty()) return expected;
       }
       if (reader.damaged()) return reader.expected();
@@ -281,8 +308,7 @@ class InternedDataReader {
     return {};
   }
 
-  template <class OnStack>
-  [[nodiscard]] std::string_view read_stack(Sequence& sequence, std::span<const std::byte> bytes, OnStack&& on_stack) {
+  [[nodiscard]] std::string_view read_stack(Sequence& sequence, std::span<const std::byte> bytes) {
     std::uint64_t iid = 0;
     frames_.clear();
     ProtobufReader reader{bytes};
@@ -295,11 +321,12 @@ class InternedDataReader {
     }
     if (reader.damaged()) return reader.expected();
     std::reverse(frames_.begin(), frames_.end());  // Perfetto has the outermost first
-    on_stack(iid, std::span<const StoredFrame>(frames_));
+    sequence.stacks.set(iid, stacks_.number_of(frames_));
     return {};
   }
 
   TextNumbers& texts_;
+  StackNumbers& stacks_;
   std::uint32_t no_text_;
   std::string scratch_;
   std::vector<StoredFrame> frames_;
