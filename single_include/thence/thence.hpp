@@ -2989,19 +2989,19 @@ class ForkAware {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/session/event_arena.hpp ====
-// event_arena.hpp: memory that is taken piece by piece and given back at once.
+// ==== thence/session/block_arena.hpp ====
+// block_arena.hpp: memory that is taken piece by piece and given back at once.
 // Layer: session (includes core/ only).
 
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Memory for what events point to, and for texts that live as long as their owner.
+/// Memory in blocks: for what events point to, and for texts that live as long as their owner.
 ///   Threads   one
 ///   Cost      an allocation a block
 ///   Errors    take() and keep() may throw std::bad_alloc
 ///   Lifetime  what was taken stays where it is until clear()
-class EventArena {
+class BlockArena {
  public:
   [[nodiscard]] std::byte* take(std::size_t bytes) {
     bytes = (bytes + alignof(std::max_align_t) - 1) & ~(alignof(std::max_align_t) - 1);
@@ -3104,7 +3104,7 @@ class LaneReader {
   /// Takes the next one: decodes it to `event`, all of which is written, and what it points to into `arena`. `time` is front()'s.
   /// `to_time(Ticks)`, `stack(StackId) -> StackId` and `redact(key, value) -> string_view` are the session's.
   template <class ToTime, class Stack, class Redact>
-  [[gnu::always_inline]] inline void next(TraceEvent& event, Timestamp time, EventArena& arena, ToTime&& to_time, Stack&& stack,
+  [[gnu::always_inline]] inline void next(TraceEvent& event, Timestamp time, BlockArena& arena, ToTime&& to_time, Stack&& stack,
                                           Redact&& redact) {
     const Event& head = slots_[taken_];
     const EventKind kind = head.kind();
@@ -3210,7 +3210,7 @@ class LaneReader {
   }
 
   /// One piece of memory: the annotation, its key, its text.
-  [[nodiscard]] static const Annotation* keep(EventArena& arena, std::string_view key, Value value) {
+  [[nodiscard]] static const Annotation* keep(BlockArena& arena, std::string_view key, Value value) {
     const std::size_t text_bytes = value.kind == ValueKind::kString ? value.text.size() : 0;
     std::byte* const memory = arena.take(sizeof(Annotation) + key.size() + text_bytes);
     auto* const text = reinterpret_cast<char*>(memory + sizeof(Annotation));
@@ -3223,7 +3223,7 @@ class LaneReader {
   }
 
   template <class Redact>
-  [[gnu::noinline]] const Annotation* decode_annotation(const RecordView& record, EventArena& arena, Redact& redact) {
+  [[gnu::noinline]] const Annotation* decode_annotation(const RecordView& record, BlockArena& arena, Redact& redact) {
     const Event& head = record.head();
     const auto word = static_cast<std::uint16_t>(head.type());
     const auto kind = static_cast<ValueKind>(word >> 12);
@@ -3954,7 +3954,7 @@ class NativeSymbols {
     return {};
   }
 
-  EventArena texts_;
+  BlockArena texts_;
   detail::Vector<Module> modules_;
   detail::Vector<NativeSymbol> symbols_;
   IdMap places_;  // address -> place in symbols_
@@ -4992,7 +4992,7 @@ class BasicSession final : private ForkAware {
   RootBook roots_;
   std::bitset<65536> types_;
   DrainBatch batch_;
-  EventArena arena_;  // what the batch points to
+  BlockArena arena_;  // what the batch points to
   std::string redacted_;
   Timestamp last_time_ = {};
   std::uint64_t last_sync_ = 0;

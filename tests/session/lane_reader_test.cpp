@@ -15,7 +15,7 @@ namespace {
 struct RingAndReader {
   RingBuffer<> ring{HeapStorage(256)};
   LaneReader reader{LaneId{1}};
-  EventArena arena;
+  BlockArena arena;
 
   void record(EventKind kind, std::uint64_t resource, std::uint64_t ticks) {
     ring.try_push({Event::head_of(static_cast<ResourceId>(resource), kind), ticks, 0, 0});

@@ -16,7 +16,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
-#include "thence/session/event_arena.hpp"
+#include "thence/session/block_arena.hpp"
 #include "thence/storage/ring_buffer.hpp"
 
 namespace thence {
@@ -77,7 +77,7 @@ class LaneReader {
   /// Takes the next one: decodes it to `event`, all of which is written, and what it points to into `arena`. `time` is front()'s.
   /// `to_time(Ticks)`, `stack(StackId) -> StackId` and `redact(key, value) -> string_view` are the session's.
   template <class ToTime, class Stack, class Redact>
-  [[gnu::always_inline]] inline void next(TraceEvent& event, Timestamp time, EventArena& arena, ToTime&& to_time, Stack&& stack,
+  [[gnu::always_inline]] inline void next(TraceEvent& event, Timestamp time, BlockArena& arena, ToTime&& to_time, Stack&& stack,
                                           Redact&& redact) {
     const Event& head = slots_[taken_];
     const EventKind kind = head.kind();
@@ -183,7 +183,7 @@ class LaneReader {
   }
 
   /// One piece of memory: the annotation, its key, its text.
-  [[nodiscard]] static const Annotation* keep(EventArena& arena, std::string_view key, Value value) {
+  [[nodiscard]] static const Annotation* keep(BlockArena& arena, std::string_view key, Value value) {
     const std::size_t text_bytes = value.kind == ValueKind::kString ? value.text.size() : 0;
     std::byte* const memory = arena.take(sizeof(Annotation) + key.size() + text_bytes);
     auto* const text = reinterpret_cast<char*>(memory + sizeof(Annotation));
@@ -196,7 +196,7 @@ class LaneReader {
   }
 
   template <class Redact>
-  [[gnu::noinline]] const Annotation* decode_annotation(const RecordView& record, EventArena& arena, Redact& redact) {
+  [[gnu::noinline]] const Annotation* decode_annotation(const RecordView& record, BlockArena& arena, Redact& redact) {
     const Event& head = record.head();
     const auto word = static_cast<std::uint16_t>(head.type());
     const auto kind = static_cast<ValueKind>(word >> 12);

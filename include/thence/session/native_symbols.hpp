@@ -29,7 +29,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
-#include "thence/session/event_arena.hpp"
+#include "thence/session/block_arena.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -176,7 +176,7 @@ class NativeSymbols {
     return {};
   }
 
-  EventArena texts_;
+  BlockArena texts_;
   detail::Vector<Module> modules_;
   detail::Vector<NativeSymbol> symbols_;
   IdMap places_;  // address -> place in symbols_

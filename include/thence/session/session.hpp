@@ -741,7 +741,7 @@ class BasicSession final : private ForkAware {
   RootBook roots_;
   std::bitset<65536> types_;
   DrainBatch batch_;
-  EventArena arena_;  // what the batch points to
+  BlockArena arena_;  // what the batch points to
   std::string redacted_;
   Timestamp last_time_ = {};
   std::uint64_t last_sync_ = 0;

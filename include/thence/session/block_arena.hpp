@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// event_arena.hpp: memory that is taken piece by piece and given back at once.
+// block_arena.hpp: memory that is taken piece by piece and given back at once.
 // Layer: session (includes core/ only).
 #pragma once
 
@@ -14,12 +14,12 @@
 namespace thence {
 inline namespace THENCE_ABI {
 
-/// Memory for what events point to, and for texts that live as long as their owner.
+/// Memory in blocks: for what events point to, and for texts that live as long as their owner.
 ///   Threads   one
 ///   Cost      an allocation a block
 ///   Errors    take() and keep() may throw std::bad_alloc
 ///   Lifetime  what was taken stays where it is until clear()
-class EventArena {
+class BlockArena {
  public:
   [[nodiscard]] std::byte* take(std::size_t bytes) {
     bytes = (bytes + alignof(std::max_align_t) - 1) & ~(alignof(std::max_align_t) - 1);
