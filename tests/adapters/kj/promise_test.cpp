@@ -966,6 +966,57 @@ TEST_CASE("a result of any alignment is kept at its alignment") {
   }
 }
 
+TEST_CASE("what comes behind the end of a trace is nobody's, whatever else was ready") {
+  Traced traced;
+  {
+    Loop loop;
+    kj::Promise<void> later = nullptr, more = nullptr, ended = nullptr;
+    auto request = kj::newPromiseAndFulfiller<void>();
+    auto other = kj::newPromiseAndFulfiller<void>();
+    const Resource end = traced.tracer.create(ResourceType::kOther);
+    traced.name(end, "end");
+    ended = watched(traced.tracer, kj::mv(request.promise), end, {.ends_trace = true})
+                .then([&] {
+                  mark(traced, "at once");
+                  later = kj::evalLater([&] { mark(traced, "later"); }).eagerlyEvaluate(nullptr);
+                })
+                .eagerlyEvaluate(nullptr);
+    more = other.promise.then([&] { mark(traced, "more"); }).eagerlyEvaluate(nullptr);
+    auto first = kj_adapter::traced(traced.tracer, loop.timer.afterDelay(1 * kj::MILLISECONDS), ResourceType::kTimer)
+                     .then([&] {
+                       request.fulfiller->fulfill();  // its end runs nested in the timer's invocation, which has more to do
+                       other.fulfiller->fulfill();
+                     })
+                     .eagerlyEvaluate(nullptr);
+    loop.at(1);
+  }
+  CHECK(Traced::with(traced.transcript(), {"at once", "later", "more"}) ==
+        Lines{"at once created by -", "more created by timer1", "later created by -"});
+}
+
+TEST_CASE("what comes behind the end of a trace takes the loop as many turns as without tracing") {
+  const auto turns_of = [](auto&& end) {
+    Loop loop;
+    auto request = kj::newPromiseAndFulfiller<void>();
+    bool done = false;
+    auto promise = end(kj::mv(request.promise))
+                       .then([] { return kj::evalLater([] { return kj::evalLater([] { return kj::evalLater([] {}); }); }); })
+                       .then([&] { done = true; })
+                       .eagerlyEvaluate(nullptr);
+    request.fulfiller->fulfill();
+    int turns = 0;
+    for (; !done && turns != 100; ++turns) loop.loop.run(1);
+    return turns;
+  };
+  Traced traced;
+  const int plain = turns_of([](kj::Promise<void> promise) { return promise; });
+  const int through = turns_of([&](kj::Promise<void> promise) {
+    return watched(traced.tracer, kj::mv(promise), traced.tracer.create(ResourceType::kOther), {.ends_trace = true});
+  });
+  CHECK(through == plain);
+  CHECK(plain < 100);
+}
+
 TEST_CASE("KJ's asynchronous stack is taken as the place of creation where it is asked for") {
   Traced traced;
   {
