@@ -7,7 +7,8 @@
 
 namespace worker {
 
-/// The JavaScript side of one KJ promise, until it has settled or been dropped.
+/// The JavaScript side of one KJ promise, until it has settled or been dropped. In light mode, where no promise is followed, it is
+/// what sees the operation end.
 class Bridge::Target {
  public:
   Target(Engine& engine, Trace trace, std::uint32_t request, Resource operation,
@@ -37,6 +38,10 @@ class Bridge::Target {
  private:
   // Out of line: what is not traced carries only the branch.
   [[gnu::noinline]] void note_made(v8::Local<v8::Promise::Resolver> resolver) {
+    if (trace_.is_light()) {
+      resource_ = operation_;
+      return;
+    }
     resource_ = trace_.begin(ResourceType::kKjToJs);
     trace_.same(operation_, resource_);
     trace_.same(resource_, trace_.resource_of(resolver->GetPromise()));
@@ -49,7 +54,7 @@ class Bridge::Target {
   void settle(Outcome outcome, Settle&& settle_promise) {
     settled_ = true;
     trace_.settle(resource_, outcome);
-    const Trace::Scope scope(trace_, resource_, thence::Cause::settled(operation_));
+    const Trace::Scope scope(trace_, resource_, trace_.is_light() ? trace_.what_runs() : thence::Cause::settled(operation_));
     engine_.enter(request_,
                   [&] { settle_promise(engine_.isolate()->GetCurrentContext(), resolver_.Get(engine_.isolate())); });
   }
@@ -67,7 +72,7 @@ v8::Local<v8::Promise> Bridge::to_js(Request& request, Resource operation, kj::P
   const auto resolver = v8::Promise::Resolver::New(engine_.isolate()->GetCurrentContext()).ToLocalChecked();
   auto owned = kj::heap<Target>(engine_, trace_, request.number(), operation, resolver);
   Target& target = *owned;
-  request.add_task(trace_.follow(kj::mv(promise), operation)
+  request.add_task((trace_.is_light() ? kj::mv(promise) : trace_.follow(kj::mv(promise), operation))
                        .then([&target](MakeValue&& make) { target.fulfil(make); },
                              [&target](kj::Exception&& exception) { target.reject(exception); })
                        .attach(kj::mv(owned)));

@@ -4,6 +4,7 @@
 #include <kj/debug.h>
 #include <sys/random.h>
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,7 +20,9 @@ namespace {
 class Call {
  public:
   Call(Runtime& host, const v8::FunctionCallbackInfo<v8::Value>& args)
-      : runtime(host), args_(args), caller_(host.trace(), args.GetIsolate()) {}
+      : runtime(host), args_(args) {}
+  /// What it begins, ends and settles is the running script's.
+  void acts() { caller_.emplace(runtime.trace(), isolate()); }
 
   Runtime& runtime;
 
@@ -56,7 +59,9 @@ class Call {
   void returns(v8::Local<v8::Value> value) const { args_.GetReturnValue().Set(value); }
 
   /// The request that is asking, by its number and, where it has not ended, itself.
-  std::uint32_t request_number() const { return Engine::request_in(caller_.value()); }
+  std::uint32_t request_number() const {
+    return caller_ ? Engine::request_in(caller_->value()) : runtime.engine().current_request();
+  }
   Request* find_request() {
     if (request_ == nullptr) request_ = runtime.find_request(request_number());
     return request_;
@@ -73,7 +78,7 @@ class Call {
 
  private:
   const v8::FunctionCallbackInfo<v8::Value>& args_;
-  const Trace::Caller caller_;
+  std::optional<Trace::Caller> caller_;
   Request* request_ = nullptr;
 };
 
@@ -343,11 +348,14 @@ void rejected(Call& call) {  // (id, reason)
   call.runtime.bridge().rejected(static_cast<std::uint64_t>(call.number(0)), call[1]);
 }
 
+enum class Native { kComputes, kActs };
+
 /// From V8 to the function above. What it throws becomes a TypeError: no C++ exception passes through V8.
-template <auto kFunction>
+template <auto kFunction, Native kNative>
 void enter_native(const v8::FunctionCallbackInfo<v8::Value>& args) {
   Runtime& runtime = *static_cast<Runtime*>(args.Data().As<v8::External>()->Value());
   Call call(runtime, args);
+  if constexpr (kNative == Native::kActs) call.acts();
   auto thrown = kj::runCatchingExceptions([&] { kFunction(call); });
   if (const auto* exception = if_some(thrown)) {
     args.GetIsolate()->ThrowException(v8::Exception::TypeError(runtime.engine().string(exception->getDescription())));
@@ -365,26 +373,26 @@ v8::Local<v8::Object> make_natives(Runtime& runtime) {
   const auto add = [&](const char* name, v8::FunctionCallback callback) {
     natives.set(name, v8::Function::New(context, callback, data, 0, v8::ConstructorBehavior::kThrow).ToLocalChecked());
   };
-  add("fetch", &enter_native<&fetch>);
-  add("read_body", &enter_native<&read_body>);
-  add("drop_body", &enter_native<&drop_body>);
-  add("set_timer", &enter_native<&set_timer>);
-  add("clear_timer", &enter_native<&clear_timer>);
-  add("queue_microtask", &enter_native<&queue_microtask>);
-  add("cache_get", &enter_native<&cache_get>);
-  add("cache_put", &enter_native<&cache_put>);
-  add("cache_delete", &enter_native<&cache_delete>);
-  add("kv_get", &enter_native<&kv_get>);
-  add("kv_put", &enter_native<&kv_put>);
-  add("kv_delete", &enter_native<&kv_delete>);
-  add("kv_list", &enter_native<&kv_list>);
-  add("wait_until", &enter_native<&wait_until>);
-  add("log", &enter_native<&write_log>);
-  add("utf8_encode", &enter_native<&utf8_encode>);
-  add("utf8_decode", &enter_native<&utf8_decode>);
-  add("random_bytes", &enter_native<&random_bytes>);
-  add("fulfilled", &enter_native<&fulfilled>);
-  add("rejected", &enter_native<&rejected>);
+  add("fetch", &enter_native<&fetch, Native::kActs>);
+  add("read_body", &enter_native<&read_body, Native::kActs>);
+  add("drop_body", &enter_native<&drop_body, Native::kActs>);
+  add("set_timer", &enter_native<&set_timer, Native::kActs>);
+  add("clear_timer", &enter_native<&clear_timer, Native::kActs>);
+  add("queue_microtask", &enter_native<&queue_microtask, Native::kActs>);
+  add("cache_get", &enter_native<&cache_get, Native::kActs>);
+  add("cache_put", &enter_native<&cache_put, Native::kActs>);
+  add("cache_delete", &enter_native<&cache_delete, Native::kActs>);
+  add("kv_get", &enter_native<&kv_get, Native::kActs>);
+  add("kv_put", &enter_native<&kv_put, Native::kActs>);
+  add("kv_delete", &enter_native<&kv_delete, Native::kActs>);
+  add("kv_list", &enter_native<&kv_list, Native::kActs>);
+  add("wait_until", &enter_native<&wait_until, Native::kActs>);
+  add("log", &enter_native<&write_log, Native::kComputes>);
+  add("utf8_encode", &enter_native<&utf8_encode, Native::kComputes>);
+  add("utf8_decode", &enter_native<&utf8_decode, Native::kComputes>);
+  add("random_bytes", &enter_native<&random_bytes, Native::kComputes>);
+  add("fulfilled", &enter_native<&fulfilled, Native::kActs>);
+  add("rejected", &enter_native<&rejected, Native::kActs>);
   return natives.done();
 }
 

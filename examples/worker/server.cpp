@@ -119,7 +119,7 @@ class Server::Connection final : public kj::HttpService {
     }
     done = done.attach(kj::defer(
         [&runtime, &request, sending = kj::mv(sending)] { runtime.response_done(request, sending->outcome); }));
-    return runtime.trace().end_of_request(kj::mv(done));
+    return runtime.trace().end_of_request(kj::mv(done), state.root);
   }
 
  private:

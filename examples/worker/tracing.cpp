@@ -129,7 +129,7 @@ void Tracing::finish_root(Resource root) {
 
 Resource Tracing::begin(ResourceType type) {
   thence::CreateOptions options;
-  options.stack = script_stack();
+  if (!runs_untraced()) options.stack = script_stack();
   return tracer().create(type, options);
 }
 
@@ -155,6 +155,10 @@ void Tracing::destroy(Resource resource) { tracer().destroy(resource); }
 void Tracing::link(Resource cause, Resource effect, thence::LinkKind kind) { tracer().link(cause, effect, kind); }
 void Tracing::enter(Resource resource, thence::Cause cause) { tracer().enter(resource, cause); }
 void Tracing::exit(Resource resource) { tracer().exit(resource); }
+thence::Cause Tracing::what_runs() {
+  const Resource running = tracer().current();
+  return running ? thence::Cause{thence::CauseKind::kScheduled, running.id} : thence::Cause::external();
+}
 
 v8::Local<v8::Value> Tracing::host_value(v8::Local<v8::Context> context) { return light_->host_value(context); }
 

@@ -73,6 +73,9 @@ class Tracing {
   void link(Resource cause, Resource effect, thence::LinkKind kind);
   void enter(Resource resource, thence::Cause cause);
   void exit(Resource resource);
+  thence::Cause what_runs();
+  /// Whether a request runs that is not traced.
+  bool runs_untraced() { return tracer().current().root == thence::RootId::kUntraced; }
   template <class T>
   [[gnu::noinline]] kj::Promise<T> follow(kj::Promise<T> promise, Resource resource, thence::kj_adapter::WatchOptions options) {
     return thence::kj_adapter::watched(tracer(), kj::mv(promise), resource, options);
@@ -113,6 +116,8 @@ class Trace {
   explicit Trace(Tracing& tracing) : tracing_(&tracing) {}
 
   explicit operator bool() const { return thence::kEnabled && tracing_ != nullptr; }
+  /// Whether it traces the worker's own operations only, and follows no promise: not the script's, nor those between them and KJ's.
+  bool is_light() const { return *this && tracing_->light() != nullptr; }
 
   // ---- requests
 
@@ -159,29 +164,34 @@ class Trace {
   void same(Resource one, Resource other) const {
     if (*this) tracing_->link(one, other, thence::LinkKind::kBridge);
   }
+  /// What the running code makes ready is made ready by: a traced invocation, or the outside world.
+  thence::Cause what_runs() const { return *this ? tracing_->what_runs() : thence::Cause{}; }
   Resource resource_of(v8::Local<v8::Promise> promise) const {
     return *this ? tracing_->resource_of(promise) : Resource{};
   }
 
   // ---- KJ's promises
 
+  // Of a request that is not traced nothing is followed: each way into the script says on whose behalf (Scope, Carry), and what is
+  // begun elsewhere is begun as a part of something.
+
   /// The promise's end is the resource's, and whatever consumes it runs in the resource's invocation.
   template <class T>
   kj::Promise<T> follow(kj::Promise<T> promise, Resource resource) const {
-    if (!*this) return promise;
+    if (!*this || !resource) return promise;
     return tracing_->follow(kj::mv(promise), resource, {.source = thence::kj_adapter::Source::kOutside});
   }
-  /// What consumes this promise is no part of any request.
+  /// What consumes this promise is no part of the request, nor of any other.
   template <class T>
-  kj::Promise<T> end_of_request(kj::Promise<T> promise) const {
-    if (!*this) return promise;
+  kj::Promise<T> end_of_request(kj::Promise<T> promise, Resource root) const {
+    if (!*this || !root) return promise;
     return tracing_->follow(kj::mv(promise), {thence::ResourceId::kNone, thence::RootId::kUntraced}, {.ends_trace = true});
   }
-  /// A promise that the script fulfils.
+  /// A promise that the script fulfils. In light mode it is no resource.
   template <class T>
   thence::kj_adapter::TracedFulfillerPair<T> promise_and_fulfiller(
       ResourceType type, thence::SourceSite site = thence::SourceSite::current()) const {
-    if (*this) return tracing_->promise_and_fulfiller<T>(type, site);
+    if (*this && !is_light() && !tracing_->runs_untraced()) return tracing_->promise_and_fulfiller<T>(type, site);
     auto pair = kj::newPromiseAndFulfiller<T>();
     return {kj::mv(pair.promise), kj::mv(pair.fulfiller), {}};
   }
@@ -253,8 +263,6 @@ class Trace {
   }
 
  private:
-  bool is_light() const { return *this && tracing_->light() != nullptr; }
-
   Tracing* tracing_ = nullptr;
 };
 

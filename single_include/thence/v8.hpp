@@ -118,6 +118,23 @@ inline void set_continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
 #endif
 }
 
+/// Whether two are objects of one hidden class (V8's map). False also where that cannot be read without a call; it is read as v8.h's own
+/// inline functions read an object's type.
+[[nodiscard]] inline bool have_one_shape([[maybe_unused]] ::v8::Local<::v8::Value> one,
+                                         [[maybe_unused]] ::v8::Local<::v8::Value> other) noexcept {
+#ifndef V8_ENABLE_DIRECT_HANDLE
+  using In = ::v8::internal::Internals;
+  using Address = ::v8::internal::Address;
+  using Map = std::conditional_t<::v8::internal::kApiTaggedSize == sizeof(std::uint32_t), std::uint32_t, Address>;
+  if (one.IsEmpty() || other.IsEmpty()) return false;
+  const auto a = *reinterpret_cast<const Address*>(*one), b = *reinterpret_cast<const Address*>(*other);
+  return In::HasHeapObjectTag(a) && In::HasHeapObjectTag(b) &&
+         In::ReadRawField<Map>(a, In::kHeapObjectMapOffset) == In::ReadRawField<Map>(b, In::kHeapObjectMapOffset);
+#else
+  return false;
+#endif
+}
+
 /// Our own calls into JavaScript never run the host's microtasks.
 class NoMicrotasks {
  public:
@@ -1771,7 +1788,6 @@ class BasicPromiseTracer {
   BasicPromiseTracer(::v8::Isolate* isolate, TracerType& tracer, PromiseOptions options = {})
       : isolate_(isolate), hooks_(options.hooks), events_(isolate, &tracer), stacks_(isolate, options.stacks) {
     if (options.gc_pauses) pauses_.emplace(isolate, &tracer);
-    isolate_->AddMicrotasksCompletedCallback(&after_microtasks, this);
   }
   ~BasicPromiseTracer() { stop(); }
   BasicPromiseTracer(const BasicPromiseTracer&) = delete;
@@ -1788,6 +1804,7 @@ class BasicPromiseTracer {
     if (hooks_ == Hooks::kContext || stacks_.mode() == StackMode::kFingerprint) stacks_.calibrate(own_context_.Get(isolate_));
     if (!take_slot() && hooks_ == Hooks::kIsolate) return false;
     std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+    hear_microtasks(true);
     followed_.emplace_back(isolate_, context);
     followed_.back().SetWeak();
     if (events_.is_active() || !can_pause()) {
@@ -1809,7 +1826,10 @@ class BasicPromiseTracer {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
       unhook(context);
-      if (followed_.empty()) events_.rebind(events_.tracer());  // no hook will tell what is left
+      if (followed_.empty()) {
+        events_.rebind(events_.tracer());  // no hook will tell what is left
+        hear_microtasks(false);
+      }
       return;
     }
   }
@@ -1892,7 +1912,7 @@ class BasicPromiseTracer {
     }
     if (block_ != nullptr) block_->owner = nullptr;
     release_slot();
-    isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
+    hear_microtasks(false);
     stacks_.stop();
     pauses_.reset();
     each_handle([](auto& handle) { handle.Reset(); });
@@ -2487,6 +2507,15 @@ class BasicPromiseTracer {
     return false;
   }
 
+  void hear_microtasks(bool hear) noexcept {
+    if (hear == hears_microtasks_) return;
+    hears_microtasks_ = hear;
+    if (hear) {
+      isolate_->AddMicrotasksCompletedCallback(&after_microtasks, this);
+    } else {
+      isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
+    }
+  }
   static void after_microtasks(::v8::Isolate*, void* data) {
     auto& self = *static_cast<BasicPromiseTracer*>(data);
     self.events_.leave_those_below(THENCE_V8_FRAME());
@@ -2516,6 +2545,7 @@ class BasicPromiseTracer {
   Slot* slot_ = nullptr;
   bool is_paused_ = false;
   bool watches_calls_ = false;
+  bool hears_microtasks_ = false;
   // the context way
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
   std::shared_ptr<::v8::BackingStore> shared_memory_;
@@ -2764,6 +2794,7 @@ class BasicLightTracer {
   void forget() noexcept {
     std::construct_at(&kind_);
     std::construct_at(&blank_);
+    std::construct_at(&anonymous_);
     tracer_ = nullptr;
   }
 
@@ -2807,19 +2838,32 @@ class BasicLightTracer {
 
   [[nodiscard]] ::v8::MaybeLocal<::v8::Object> make_mark(::v8::Local<::v8::Context> context, Resource resource,
                                                          ::v8::Local<::v8::Value> host) {
-    // A copy of one without a resource is cheaper than an instance.
+    if (!resource) {
+      // Of requests that are not traced most marks are alike.
+      const auto last = anonymous_.Get(isolate_);
+      if (!last.IsEmpty() && anonymous_root_ == resource.root && host_in(last) == host) return last;
+    }
+    // A copy is cheaper than an instance, and brings along what it has in common with the mark before: the root and the host's value.
+    const std::uint64_t id = number(resource.id);
+    void* const high = as_pointer(id >> kHalfBits | number(resource.root) << kIdBitsInHigh);
     ::v8::Local<::v8::Object> blank = blank_.Get(isolate_);
     if (blank.IsEmpty()) {
       if (!kind_.Get(isolate_)->InstanceTemplate()->NewInstance(context).ToLocal(&blank)) return {};
+      blank->SetAlignedPointerInInternalField(kMarkHigh, high);
       blank_.Reset(isolate_, blank);
       blank_.SetWeak();  // it keeps its context
+    } else if (high != blank_high_) {
+      blank->SetAlignedPointerInInternalField(kMarkHigh, high);
     }
+    blank_high_ = high;
+    if (host != host_in(blank)) blank->SetInternalField(kMarkHost, host);
     const ::v8::Local<::v8::Object> mark = blank->Clone();
-    int fields[] = {kMarkLow, kMarkHigh};
-    const std::uint64_t id = number(resource.id);
-    void* halves[] = {as_pointer(id & kLow), as_pointer(id >> kHalfBits | number(resource.root) << kIdBitsInHigh)};
-    mark->SetAlignedPointerInInternalFields(2, fields, halves);
-    mark->SetInternalField(kMarkHost, host);
+    mark->SetAlignedPointerInInternalField(kMarkLow, as_pointer(id & kLow));
+    if (!resource) {
+      anonymous_.Reset(isolate_, mark);
+      anonymous_.SetWeak();
+      anonymous_root_ = resource.root;
+    }
     return mark;
   }
   // Id and root are two aligned pointers to V8: it neither allocates nor visits them, and reads them without a call. Of a pointer it
@@ -2834,7 +2878,8 @@ class BasicLightTracer {
   [[nodiscard]] ::v8::Local<::v8::Object> mark_in(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data) {
     if (data.IsEmpty() || kind_.IsEmpty()) return {};
     const ::v8::Local<::v8::Value> mark = policy_.mark_in(isolate_, context, data);
-    if (mark.IsEmpty() || !kind_.Get(isolate_)->HasInstance(mark)) return {};
+    if (mark.IsEmpty()) return {};
+    if (!have_one_shape(mark, blank_.Get(isolate_)) && !kind_.Get(isolate_)->HasInstance(mark)) return {};
     return mark.As<::v8::Object>();
   }
   [[nodiscard]] static ::v8::Local<::v8::Value> host_in(::v8::Local<::v8::Object> mark) {
@@ -2856,7 +2901,10 @@ class BasicLightTracer {
   LightOptions options_;
   [[no_unique_address]] Policy policy_;
   ::v8::Global<::v8::FunctionTemplate> kind_;
-  ::v8::Global<::v8::Object> blank_;
+  ::v8::Global<::v8::Object> blank_;  // what marks are copied from
+  void* blank_high_ = nullptr;        // its kMarkHigh
+  ::v8::Global<::v8::Object> anonymous_;  // the last mark without a resource, and its root
+  RootId anonymous_root_ = RootId::kNone;
   ResourceId drains_ = ResourceId::kNone;  // in whose callback the microtasks run
   LightCounts counts_;
 };

@@ -331,7 +331,8 @@ class Requests(unittest.TestCase):
             self.assertEqual(answers, [",".join([str(m)] * 4) for m in range(1000, 1100)])
             recording.get("timers", "7")
             traces = recording.end()
-        expected = {"fetch": 1, "kv-get": 1, "kv-put": 1, "cache-get": 1, "cache-put": 1, "timer": 1, "js-promise": 0}
+        expected = {"fetch": 1, "kv-get": 1, "kv-put": 1, "cache-get": 1, "cache-put": 1, "timer": 1, "js-promise": 0, "kj-to-js": 0,
+                    "js-to-kj": 0}
         seen = set()
         for trace in traces:
             root = trace.one("root")
@@ -345,12 +346,14 @@ class Requests(unittest.TestCase):
             for kind in OPERATIONS:
                 for operation in trace.of(kind):
                     self.assertEqual(operation["triggerId"], root["asyncId"])
+                    self.assertEqual((operation["outcome"], operation["destroyed"]), ("fulfilled", True))
+                    self.assertEqual(len(operation["invocations"]), 1)
                     for key in ("key", "url"):
                         self.assertTrue(set(re.findall(r"(?<!:)\b1\d\d\d\b", trace.note(operation, key) or mark)) == {mark})
             # The put is the first to be awaited, and what comes after it was made runnable by its end.
             put, get = trace.one("kv-put"), trace.one("kv-get")
             runs = [run for run in root["invocations"] if run["startedAt"] <= get["createdAt"] <= run["endedAt"]]
-            self.assertIn(put["asyncId"], trace.causes[runs[-1]["causeBy"]])
+            self.assertEqual(runs[-1]["causeBy"], put["asyncId"])
         self.assertEqual(len(seen), 100)
         timers = next(t for t in traces if "/timers/" in t.note(t.one("root"), "url"))
         self.assertEqual({t["triggerId"] for t in timers.of("timer")}, {1})
@@ -400,6 +403,31 @@ class Requests(unittest.TestCase):
         trace = traced("forgotten")
         self.assertEqual((trace.one("root")["outcome"], trace.one("timer")["outcome"], trace.one("fetch")["outcome"]),
                          ("fulfilled", "cancelled", "cancelled"))
+
+    def test_in_light_mode_what_nobody_waited_for_is_cancelled_and_what_fails_is_rejected(self):
+        with Recording("--trace-mode", "light") as recording:
+            recording.get("forgotten")
+            recording.get("refused")
+            forgotten, refused = recording.end()
+        self.assertEqual((forgotten.one("root")["outcome"], forgotten.one("timer")["outcome"], forgotten.one("fetch")["outcome"]),
+                         ("fulfilled", "cancelled", "cancelled"))
+        self.assertEqual(refused.one("fetch")["outcome"], "rejected")
+
+    def test_in_light_mode_too_only_those_who_ask_are_traced(self):
+        with Recording("--trace-mode", "light", "--trace-when", "header") as recording:
+            def ask(m):
+                headers = {"X-Thence-Trace": "1"} if m % 10 == 0 else {}
+                return recording.get("everything", str(m), headers=headers)[2].decode()
+            with concurrent.futures.ThreadPoolExecutor(32) as pool:
+                self.assertEqual(list(pool.map(ask, range(1000, 1100))), [",".join([str(m)] * 4) for m in range(1000, 1100)])
+            traces = recording.end()
+            with open(os.path.join(recording.out, "trace.pftrace"), "rb") as file:
+                marks = {int(mark) for mark in re.findall(rb"(1\d\d\d):key", file.read())}
+        self.assertEqual(len(traces), 10)
+        self.assertEqual(marks, set(range(1000, 1100, 10)))
+        for trace in traces:
+            self.assertEqual({kind: len(trace.of(kind)) for kind in ("fetch", "kv-get", "kv-put", "timer")},
+                             {"fetch": 1, "kv-get": 1, "kv-put": 1, "timer": 1})
 
     def test_a_script_that_was_stopped_ends_its_root(self):
         with Recording("--script-limit", "200") as recording:

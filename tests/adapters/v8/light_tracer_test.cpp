@@ -4,6 +4,7 @@
 #include "thence/adapters/v8/light_tracer.hpp"
 
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -323,6 +324,40 @@ TEST_CASE("a script that calls the host has the resource that was carried to it,
       CHECK(host.looked == resource);
     }
   }
+}
+
+TEST_CASE("what was carried stays with what it was carried to, however alike what is carried before and after it") {
+  struct Carried {
+    Resource resource;
+    int value;
+    bool operator==(const Carried&) const = default;
+  };
+  static std::map<int, Carried> seen;
+  seen.clear();
+  Host host;
+  host.expose(host.context, "look", [](const v8::FunctionCallbackInfo<v8::Value>& info) {
+    auto& self = static_cast<Host<>&>(*static_cast<Program*>(info.Data().As<v8::External>()->Value()));
+    seen[info[0].As<v8::Int32>()->Value()] = {self.light.resource(self.context),
+                                              self.light.host_value(self.context).As<v8::Int32>()->Value()};
+  });
+  host.run("globalThis.waiting = new Promise((resolve) => globalThis.release = resolve);"
+           "globalThis.step = async (number) => { await waiting; look(number) }");
+  const Resource a = host.request("A"), b = host.request("B"), untraced{ResourceId::kNone, RootId::kUntraced};
+  const Carried all[] = {{a, 1}, {a, 1}, {a, 2}, {b, 2}, {untraced, 2}, {untraced, 2}, {untraced, 3}, {a, 3}, {untraced, 3},
+                         {untraced, 1}, {b, 1}, {untraced, 1}, {{}, 1}, {untraced, 1}};
+  int number = 0;
+  for (const Carried& one : all) {
+    const CallbackScope around{host.tracer(), one.resource == Resource{} ? a : one.resource};
+    const v8a::LightTracer::Carry carry{host.light, host.context, v8::Integer::New(host.isolate(), one.value)};
+    const CallbackScope scope{host.tracer(), one.resource};
+    const v8a::LightTracer::Carry inner{host.light, host.context};
+    host.run("step(" + std::to_string(number) + ")");
+    if (++number % 4 == 0) host.run("gc()");
+  }
+  host.run("release()");
+  host.drain();
+  CHECK(seen.size() == std::size(all));
+  for (int n = 0; n != number; ++n) CHECK(seen[n] == all[n]);
 }
 
 namespace {

@@ -203,6 +203,7 @@ class BasicLightTracer {
   void forget() noexcept {
     std::construct_at(&kind_);
     std::construct_at(&blank_);
+    std::construct_at(&anonymous_);
     tracer_ = nullptr;
   }
 
@@ -246,19 +247,32 @@ class BasicLightTracer {
 
   [[nodiscard]] ::v8::MaybeLocal<::v8::Object> make_mark(::v8::Local<::v8::Context> context, Resource resource,
                                                          ::v8::Local<::v8::Value> host) {
-    // A copy of one without a resource is cheaper than an instance.
+    if (!resource) {
+      // Of requests that are not traced most marks are alike.
+      const auto last = anonymous_.Get(isolate_);
+      if (!last.IsEmpty() && anonymous_root_ == resource.root && host_in(last) == host) return last;
+    }
+    // A copy is cheaper than an instance, and brings along what it has in common with the mark before: the root and the host's value.
+    const std::uint64_t id = number(resource.id);
+    void* const high = as_pointer(id >> kHalfBits | number(resource.root) << kIdBitsInHigh);
     ::v8::Local<::v8::Object> blank = blank_.Get(isolate_);
     if (blank.IsEmpty()) {
       if (!kind_.Get(isolate_)->InstanceTemplate()->NewInstance(context).ToLocal(&blank)) return {};
+      blank->SetAlignedPointerInInternalField(kMarkHigh, high);
       blank_.Reset(isolate_, blank);
       blank_.SetWeak();  // it keeps its context
+    } else if (high != blank_high_) {
+      blank->SetAlignedPointerInInternalField(kMarkHigh, high);
     }
+    blank_high_ = high;
+    if (host != host_in(blank)) blank->SetInternalField(kMarkHost, host);
     const ::v8::Local<::v8::Object> mark = blank->Clone();
-    int fields[] = {kMarkLow, kMarkHigh};
-    const std::uint64_t id = number(resource.id);
-    void* halves[] = {as_pointer(id & kLow), as_pointer(id >> kHalfBits | number(resource.root) << kIdBitsInHigh)};
-    mark->SetAlignedPointerInInternalFields(2, fields, halves);
-    mark->SetInternalField(kMarkHost, host);
+    mark->SetAlignedPointerInInternalField(kMarkLow, as_pointer(id & kLow));
+    if (!resource) {
+      anonymous_.Reset(isolate_, mark);
+      anonymous_.SetWeak();
+      anonymous_root_ = resource.root;
+    }
     return mark;
   }
   // Id and root are two aligned pointers to V8: it neither allocates nor visits them, and reads them without a call. Of a pointer it
@@ -273,7 +287,8 @@ class BasicLightTracer {
   [[nodiscard]] ::v8::Local<::v8::Object> mark_in(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data) {
     if (data.IsEmpty() || kind_.IsEmpty()) return {};
     const ::v8::Local<::v8::Value> mark = policy_.mark_in(isolate_, context, data);
-    if (mark.IsEmpty() || !kind_.Get(isolate_)->HasInstance(mark)) return {};
+    if (mark.IsEmpty()) return {};
+    if (!have_one_shape(mark, blank_.Get(isolate_)) && !kind_.Get(isolate_)->HasInstance(mark)) return {};
     return mark.As<::v8::Object>();
   }
   [[nodiscard]] static ::v8::Local<::v8::Value> host_in(::v8::Local<::v8::Object> mark) {
@@ -295,7 +310,10 @@ class BasicLightTracer {
   LightOptions options_;
   [[no_unique_address]] Policy policy_;
   ::v8::Global<::v8::FunctionTemplate> kind_;
-  ::v8::Global<::v8::Object> blank_;
+  ::v8::Global<::v8::Object> blank_;  // what marks are copied from
+  void* blank_high_ = nullptr;        // its kMarkHigh
+  ::v8::Global<::v8::Object> anonymous_;  // the last mark without a resource, and its root
+  RootId anonymous_root_ = RootId::kNone;
   ResourceId drains_ = ResourceId::kNone;  // in whose callback the microtasks run
   LightCounts counts_;
 };

@@ -71,7 +71,6 @@ class BasicPromiseTracer {
   BasicPromiseTracer(::v8::Isolate* isolate, TracerType& tracer, PromiseOptions options = {})
       : isolate_(isolate), hooks_(options.hooks), events_(isolate, &tracer), stacks_(isolate, options.stacks) {
     if (options.gc_pauses) pauses_.emplace(isolate, &tracer);
-    isolate_->AddMicrotasksCompletedCallback(&after_microtasks, this);
   }
   ~BasicPromiseTracer() { stop(); }
   BasicPromiseTracer(const BasicPromiseTracer&) = delete;
@@ -88,6 +87,7 @@ class BasicPromiseTracer {
     if (hooks_ == Hooks::kContext || stacks_.mode() == StackMode::kFingerprint) stacks_.calibrate(own_context_.Get(isolate_));
     if (!take_slot() && hooks_ == Hooks::kIsolate) return false;
     std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+    hear_microtasks(true);
     followed_.emplace_back(isolate_, context);
     followed_.back().SetWeak();
     if (events_.is_active() || !can_pause()) {
@@ -109,7 +109,10 @@ class BasicPromiseTracer {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
       unhook(context);
-      if (followed_.empty()) events_.rebind(events_.tracer());  // no hook will tell what is left
+      if (followed_.empty()) {
+        events_.rebind(events_.tracer());  // no hook will tell what is left
+        hear_microtasks(false);
+      }
       return;
     }
   }
@@ -192,7 +195,7 @@ class BasicPromiseTracer {
     }
     if (block_ != nullptr) block_->owner = nullptr;
     release_slot();
-    isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
+    hear_microtasks(false);
     stacks_.stop();
     pauses_.reset();
     each_handle([](auto& handle) { handle.Reset(); });
@@ -787,6 +790,15 @@ class BasicPromiseTracer {
     return false;
   }
 
+  void hear_microtasks(bool hear) noexcept {
+    if (hear == hears_microtasks_) return;
+    hears_microtasks_ = hear;
+    if (hear) {
+      isolate_->AddMicrotasksCompletedCallback(&after_microtasks, this);
+    } else {
+      isolate_->RemoveMicrotasksCompletedCallback(&after_microtasks, this);
+    }
+  }
   static void after_microtasks(::v8::Isolate*, void* data) {
     auto& self = *static_cast<BasicPromiseTracer*>(data);
     self.events_.leave_those_below(THENCE_V8_FRAME());
@@ -816,6 +828,7 @@ class BasicPromiseTracer {
   Slot* slot_ = nullptr;
   bool is_paused_ = false;
   bool watches_calls_ = false;
+  bool hears_microtasks_ = false;
   // the context way
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
   std::shared_ptr<::v8::BackingStore> shared_memory_;

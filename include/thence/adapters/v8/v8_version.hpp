@@ -7,6 +7,9 @@
 
 #include <v8.h>
 
+#include <cstdint>
+#include <type_traits>
+
 #include "thence/config/version.hpp"
 
 // Fast API calls have a header of their own, which not every package installs beside v8.h (Debian's libnode-dev keeps it
@@ -91,6 +94,23 @@ inline void set_continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
   isolate->SetContinuationPreservedEmbedderData(data);
 #else
   context->SetContinuationPreservedEmbedderData(data);
+#endif
+}
+
+/// Whether two are objects of one hidden class (V8's map). False also where that cannot be read without a call; it is read as v8.h's own
+/// inline functions read an object's type.
+[[nodiscard]] inline bool have_one_shape([[maybe_unused]] ::v8::Local<::v8::Value> one,
+                                         [[maybe_unused]] ::v8::Local<::v8::Value> other) noexcept {
+#ifndef V8_ENABLE_DIRECT_HANDLE
+  using In = ::v8::internal::Internals;
+  using Address = ::v8::internal::Address;
+  using Map = std::conditional_t<::v8::internal::kApiTaggedSize == sizeof(std::uint32_t), std::uint32_t, Address>;
+  if (one.IsEmpty() || other.IsEmpty()) return false;
+  const auto a = *reinterpret_cast<const Address*>(*one), b = *reinterpret_cast<const Address*>(*other);
+  return In::HasHeapObjectTag(a) && In::HasHeapObjectTag(b) &&
+         In::ReadRawField<Map>(a, In::kHeapObjectMapOffset) == In::ReadRawField<Map>(b, In::kHeapObjectMapOffset);
+#else
+  return false;
 #endif
 }
 
