@@ -55,6 +55,7 @@ struct TracedBy {
   Promise watch(Promise&& promise, unsigned choice) {
     return by_one_of_them(choice, [&](auto& tracer) -> Promise {
       if (choice % 8 < 3) return kj::mv(promise);
+      if (choice / 16 % 4 == 0) return watched(tracer, kj::mv(promise), create_resource(tracer, ResourceType::kOther), {.ends_trace = true});
       if (choice % 8 > 3) return traced(tracer, kj::mv(promise));
       LoopScope scope{tracer, Resource{}};
       return traced(tracer, kj::mv(promise));
