@@ -79,9 +79,7 @@ void put_padded(unsigned char* to, std::uint64_t value) {
     word = (word + (word & 0x3f80'3f80)) | 0x0080'8080;
     std::memcpy(to, &word, sizeof word);
   } else {
-    std::uint64_t word = (value & 0x0fff'ffff) | (value << 4 & 0x0fff'ffff'0000'0000);
-    word += (word & 0x0fff'c000'0fff'c000) * 3;
-    word = (word + (word & 0x3f80'3f80'3f80'3f80)) | 0x8080'8080'8080'8080;
+    const std::uint64_t word = spread_long_varint(value);
     const auto high = static_cast<std::uint16_t>((value >> 56 & 0x7f) | 0x80 | (value >> 63) << 8);
     std::memcpy(to, &word, sizeof word);
     std::memcpy(to + sizeof word, &high, sizeof high);
