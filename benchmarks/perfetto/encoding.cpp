@@ -130,9 +130,11 @@ class ByPerfettoWriter {
     static_cast<void>(writer_.intern_key("status") + writer_.intern_key("url"));
   }
   void operator()() {
+    auto& sequence = sequence_;
+    const std::uint64_t base = base_;  // times go on where the last pass ended
     for (const Sample& sample : samples()) {
-      writer_.prepare(sequence_);
-      auto event = writer_.event(sequence_, base_ + sample.time, sample.type, sample.track);
+      writer_.prepare(sequence);
+      auto event = writer_.event(sequence, base + sample.time, sample.type, sample.track);
       if constexpr (kAnnotated) {
         event.annotate(kStatusKey, {}, Value::of(sample.status));
         event.annotate(kUrlKey, {}, Value::of(sample.url));
@@ -148,7 +150,7 @@ class ByPerfettoWriter {
  private:
   Sink sink_;
   PerfettoWriter<Sink> writer_;
-  std::uint32_t sequence_;
+  typename PerfettoWriter<Sink>::Sequence& sequence_;
   std::uint64_t base_ = 0;
 };
 

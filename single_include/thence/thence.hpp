@@ -5229,69 +5229,73 @@ class ByteBuffer {
   ByteBuffer() = default;
   explicit ByteBuffer(std::size_t capacity) { grow(capacity); }
   ByteBuffer(ByteBuffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)), end_(std::exchange(other.end_, nullptr)), limit_(std::exchange(other.limit_, nullptr)) {}
   ByteBuffer& operator=(ByteBuffer&& other) noexcept {
     ByteBuffer taken(std::move(other));
     std::swap(data_, taken.data_);
-    std::swap(size_, taken.size_);
-    std::swap(capacity_, taken.capacity_);
+    std::swap(end_, taken.end_);
+    std::swap(limit_, taken.limit_);
     return *this;
   }
   ~ByteBuffer() { detail::release(data_, alignof(std::byte)); }
 
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(end_ - data_); }
+  [[nodiscard]] bool empty() const noexcept { return end_ == data_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return static_cast<std::size_t>(limit_ - data_); }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size()}; }
   [[nodiscard]] std::byte* data() noexcept { return data_; }
+  /// Where the next byte goes.
+  [[nodiscard]] std::byte* end() noexcept { return end_; }
   [[nodiscard]] std::string_view text() const noexcept {
-    return {reinterpret_cast<const char*>(data_), size_};
+    return {reinterpret_cast<const char*>(data_), size()};
   }
 
-  void clear() noexcept { size_ = 0; }
+  void clear() noexcept { end_ = data_; }
 
   /// Room for `count` further bytes: write there, then `advance` to the first byte not written.
   [[nodiscard]] std::byte* reserve(std::size_t count) {
-    if (capacity_ - size_ < count) [[unlikely]] grow(size_ + count);
-    return data_ + size_;
+    if (static_cast<std::size_t>(limit_ - end_) < count) [[unlikely]] grow(size() + count);
+    return end_;
   }
-  void advance(const std::byte* end) noexcept {
-    size_ = static_cast<std::size_t>(end - data_);
-    THENCE_ASSERT(size_ <= capacity_);
+  void advance(std::byte* end) noexcept {
+    THENCE_ASSERT(data_ <= end && end <= limit_);
+    end_ = end;
   }
 
   void append(const void* bytes, std::size_t count) {
     if (count == 0) return;
     std::byte* to = reserve(count);
     std::memcpy(to, bytes, count);
-    size_ += count;
+    end_ += count;
   }
   void append(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
   void append(std::string_view text) { append(text.data(), text.size()); }
   void push(std::byte byte) {
     *reserve(1) = byte;
-    ++size_;
+    ++end_;
   }
 
   /// Moves what stands at `at` and after it `count` bytes to the right; the gap's content is unspecified.
   void open_gap(std::size_t at, std::size_t count) {
-    THENCE_ASSERT(at <= size_);
+    THENCE_ASSERT(at <= size());
     static_cast<void>(reserve(count));
-    std::memmove(data_ + at + count, data_ + at, size_ - at);
-    size_ += count;
+    std::memmove(data_ + at + count, data_ + at, size() - at);
+    end_ += count;
   }
 
  private:
   void grow(std::size_t needed) {
-    std::size_t capacity = capacity_ < 256 ? 256 : capacity_ * 2;
-    if (capacity < needed) capacity = needed;
-    data_ = static_cast<std::byte*>(detail::reallocate(data_, size_, capacity, alignof(std::byte)));
-    capacity_ = capacity;
+    const std::size_t used = size();
+    std::size_t room = capacity() < 256 ? 256 : capacity() * 2;
+    if (room < needed) room = needed;
+    data_ = static_cast<std::byte*>(detail::reallocate(data_, used, room, alignof(std::byte)));
+    end_ = data_ + used;
+    limit_ = data_ + room;
   }
 
   std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
-  std::size_t capacity_ = 0;
+  std::byte* end_ = nullptr;    // of what is there
+  std::byte* limit_ = nullptr;  // of the memory
 };
 
 }  // namespace THENCE_ABI
@@ -6802,6 +6806,8 @@ namespace thence {
 inline namespace THENCE_ABI {
 namespace perfetto {
 
+class WrittenSequence;
+
 /// An invocation or a pause that has a slice on a lane.
 struct RunSlice {
   std::uint64_t resource = 0;
@@ -6856,12 +6862,10 @@ struct Riders {
 };
 
 struct EncodedLane {
-  static constexpr std::uint32_t kNoSequence = ~std::uint32_t{0};
-
   LaneId id = LaneId::kNone;
-  std::uint32_t sequence = 0;
   std::uint32_t generation = 0;  // in which its track was last described
-  std::uint32_t park_sequence = kNoSequence;
+  WrittenSequence* sequence = nullptr;
+  WrittenSequence* park_sequence = nullptr;
   std::uint32_t park_generation = 0;
   std::uint32_t process = 0;
   std::int32_t process_id = 0;
@@ -7766,6 +7770,63 @@ class WakeTable {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/formats/perfetto/encoder/written_sequence.hpp ====
+// written_sequence.hpp: what a writer of Perfetto packets keeps of one of its sequences.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+template <ByteSink Sink>
+class PerfettoWriter;
+
+namespace perfetto {
+
+enum class Dictionary : unsigned {
+  kNames, kCategories, kAnnotationKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks, kEnd
+};
+
+/// A sequence of packets, which a writer opens and keeps.
+///   Threads   the writer's.
+///   Lifetime  the writer's.
+class WrittenSequence {
+ public:
+  [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
+  /// How many times it has started. Where that has changed, what was described on it is to be described again.
+  [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
+
+ private:
+  template <ByteSink Sink>
+  friend class thence::PerfettoWriter;
+
+  std::uint32_t id_ = 0;
+  std::uint32_t generation_ = 0;  // 0: nothing sent yet
+  bool due_ = true;               // it starts (anew) with its next packet
+  bool dropped_ = false;
+  std::uint64_t last_time_ = 0;
+  // What an event's packet begins with, up to the uuid of a track, for a time of two bytes; where that does not fit, up
+  // to the time.
+  std::array<std::byte, 16> head_{};
+  std::uint64_t two_byte_times_ = 0;  // how many there are, from 0x80 on; 0: the head does not fit
+  std::size_t head_size_ = 0;         // up to the time
+  std::size_t event_at_ = 0;          // behind a time of two bytes, where the event's content begins
+  // For numbers of one byte, what nearly every event asks: the field that says a name, 0 where the name was not sent in
+  // this generation; and whether a key was sent.
+  std::array<std::uint16_t, 0x80> short_names_{};
+  std::array<bool, 0x80> short_keys_{};
+  std::uint64_t default_track_ = 0;
+  std::uint64_t cleared_at_ = 0;
+  std::uint64_t good_until_ = 0;  // byte of the file at which it starts anew
+  detail::Vector<std::uint64_t> counters_;  // extra_counter_track_uuids
+  // For each dictionary and index, the generation in which it was last sent.
+  std::array<detail::Vector<std::uint32_t>, static_cast<unsigned>(Dictionary::kEnd)> sent_;
+};
+
+}  // namespace perfetto
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/wire/protobuf_writer.hpp ====
 // protobuf_writer.hpp: protobuf's wire format, written without a library, a schema or a second pass.
 //
@@ -7977,7 +8038,7 @@ class ProtobufWriter {
 // file whose head is cut off stays readable: every `clear_after_bytes` of the file each sequence forgets all that, and
 // sends what it needs again.
 //   PerfettoWriter writer{sink};
-//   const auto lane = writer.open_sequence(track_uuid);
+//   auto& lane = writer.open_sequence(track_uuid);
 //   writer.prepare(lane);
 //   auto event = writer.event(lane, time, track_event::kSliceBegin);
 //   event.name(writer.intern_name("fetch"));
@@ -8020,41 +8081,20 @@ struct PerfettoWriterOptions {
 ///   Lifetime  the sink outlives it. Nothing is written on destruction: call flush().
 template <ByteSink Sink>
 class PerfettoWriter {
-  enum Dictionary : unsigned {
-    kNames, kCategories, kKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks,
-    kDictionaries
-  };
-
-  struct Sequence {
-    std::uint32_t id = 0;
-    std::uint32_t generation = 0;  // 0: nothing sent yet
-    std::uint64_t last_time = 0;
-    // What an event's packet begins with, up to the uuid of a track, for a time of two bytes; where that does not fit, up
-    // to the time.
-    std::array<std::byte, 16> head{};
-    std::uint32_t head_size = 0;        // up to the time
-    std::uint64_t two_byte_times = 0;   // how many there are, from 0x80 on; 0: the head does not fit
-    std::uint64_t default_track = 0;
-    std::uint64_t cleared_at = 0;
-    std::uint64_t good_until = 0;  // byte of the file at which it starts anew; 0: with its next packet
-    bool dropped = false;
-    detail::Vector<std::uint64_t> counters;  // extra_counter_track_uuids
-    // For each dictionary and index, the generation in which it was last sent.
-    std::array<detail::Vector<std::uint32_t>, kDictionaries> sent;
-    // Whether it was sent in this generation, for numbers of one byte: what nearly every event asks.
-    std::array<bool, 0x80> short_names{}, short_keys{};
-  };
+  using enum perfetto::Dictionary;
+  using Dictionary = perfetto::Dictionary;
   /// What an event takes without its texts: each key and each extra counter once, a tag of two bytes and a varint, and the
   /// rest. The buffer has it between two packets (kRoom is beyond the size at which it is flushed) and after each annotation
   /// and text, so that no other field asks for room.
   static constexpr std::size_t kEventRoom = 1024, kRoom = 4 * kEventRoom;
   /// The longest text whose annotation has a length of one byte, as has that of the text.
   static constexpr std::size_t kShortText = 0x7f - 4;
-  /// The longest packet whose lengths take a byte each.
-  static constexpr std::size_t kClosedInPlace = 0x7f;
+  /// A packet's tag and length, and the longest one whose lengths take a byte each.
+  static constexpr std::size_t kPacketHead = 2, kClosedInPlace = 0x7f;
 
  public:
   using Options = PerfettoWriterOptions;
+  using Sequence = perfetto::WrittenSequence;
 
   explicit PerfettoWriter(Sink& sink, const Options& options = {})
       : options_(options),
@@ -8072,61 +8112,54 @@ class PerfettoWriter {
   // -- sequences ------------------------------------------------------------------------------------------------------
 
   /// A new sequence whose events lie on `default_track` unless they say otherwise (0: they always say).
-  [[nodiscard]] std::uint32_t open_sequence(std::uint64_t default_track) {
+  [[nodiscard]] Sequence& open_sequence(std::uint64_t default_track) {
     Sequence& sequence = *sequences_.emplace_back(std::make_unique<Sequence>());
-    sequence.id = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size() - 1);
-    sequence.default_track = default_track;
-    std::byte* to = sequence.head.data();
+    sequence.id_ = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size() - 1);
+    sequence.default_track_ = default_track;
+    std::byte* to = sequence.head_.data();
     to = put_varint(to, protobuf_tag(perfetto::trace::kPacket, WireType::kBytes)) + 1;  // the packet's length
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTrustedPacketSequenceId, WireType::kVarint));
-    to = put_varint(to, sequence.id);
+    to = put_varint(to, sequence.id_);
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kSequenceFlags, WireType::kVarint));
     to = put_varint(to, perfetto::trace_packet::kNeedsIncrementalState);
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTimestamp, WireType::kVarint));
-    sequence.head_size = static_cast<std::uint32_t>(to - sequence.head.data());
-    if (sequence.head_size + 2 + kEventHead <= sequence.head.size()) {
+    sequence.head_size_ = static_cast<std::size_t>(to - sequence.head_.data());
+    sequence.event_at_ = sequence.head_size_ + 2 + 2;
+    if (sequence.head_size_ + 2 + kEventHead <= sequence.head_.size()) {
       put_event_head(to + 2, 0);
-      sequence.two_byte_times = kShortVarint - 0x80;
+      sequence.two_byte_times_ = kShortVarint - 0x80;
     }
-    return static_cast<std::uint32_t>(sequences_.size() - 1);
+    return sequence;
   }
   [[nodiscard]] std::size_t sequences() const noexcept { return sequences_.size(); }
 
   /// Says on the next packet of this sequence that something was lost before it.
-  void mark_dropped(std::uint32_t sequence) noexcept {
-    sequences_[sequence]->dropped = true;
-    start_again(sequence);
-  }
+  void mark_dropped(Sequence& sequence) noexcept { sequence.dropped_ = sequence.due_ = true; }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
   void restart() noexcept {
-    for (auto& sequence : sequences_) sequence->good_until = 0;
+    for (auto& sequence : sequences_) sequence->due_ = true;
   }
   /// The same for one sequence.
-  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence]->good_until = 0; }
+  void start_again(Sequence& sequence) noexcept { sequence.due_ = true; }
   /// The time that sequences which start (again) count from, at the earliest.
   void reach(std::uint64_t time) noexcept { now_ = time; }
 
   /// To be called before describing tracks and beginning an event: starts the sequence (again) where that is due. Then
-  /// `generation` has changed, and descriptors of that sequence are to be sent again.
-  [[gnu::always_inline]] inline void prepare(std::uint32_t index) {
-    if (total() >= sequences_[index]->good_until) [[unlikely]] start(index);
+  /// its generation has changed, and descriptors of that sequence are to be sent again.
+  [[gnu::always_inline]] inline void prepare(Sequence& sequence) {
+    if (sequence.due_) [[unlikely]] start(sequence);
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
-  void count_from_here(std::uint32_t sequence) noexcept { clear_from(*sequences_[sequence]); }
-  [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept {
-    return total() - sequences_[sequence]->cleared_at;
-  }
-  [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence]->generation; }
-  [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence]->id; }
+  void count_from_here(Sequence& sequence) noexcept { clear_from(sequence); }
+  [[nodiscard]] std::uint64_t bytes_since_start(const Sequence& sequence) const noexcept { return total() - sequence.cleared_at_; }
 
   /// The counter tracks whose values `Event::counter` samples, in this order; described before.
-  [[nodiscard]] std::size_t extra_counters(std::uint32_t sequence) const noexcept { return sequences_[sequence]->counters.size(); }
-  void add_extra_counter(std::uint32_t index, std::uint64_t track) {
-    Sequence& sequence = *sequences_[index];
-    sequence.counters.push_back(track);
+  [[nodiscard]] std::size_t extra_counters(const Sequence& sequence) const noexcept { return sequence.counters_.size(); }
+  void add_extra_counter(Sequence& sequence, std::uint64_t track) {
+    sequence.counters_.push_back(track);
     {
       const auto packet = writer_.message(perfetto::trace::kPacket);
-      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id);
+      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id_);
       writer_.varint(perfetto::trace_packet::kSequenceFlags, perfetto::trace_packet::kNeedsIncrementalState);
       put_defaults(sequence);
     }
@@ -8138,22 +8171,22 @@ class PerfettoWriter {
 
   /// A packet whose content `fill(ProtobufWriter&)` writes; with a sequence id and no time.
   template <class Fill>
-  void packet(std::uint32_t sequence, Fill&& fill) {
+  void packet(const Sequence& sequence, Fill&& fill) {
     {
       const auto message = writer_.message(perfetto::trace::kPacket);
-      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequences_[sequence]->id);
+      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id_);
       fill(writer_);
     }
     packet_done();
   }
-  void track_descriptor(std::uint32_t sequence, std::uint64_t uuid, auto&& fill) {
+  void track_descriptor(const Sequence& sequence, std::uint64_t uuid, auto&& fill) {
     packet(sequence, [&](ProtobufWriter& writer) {
       const auto descriptor = writer.message(perfetto::trace_packet::kTrackDescriptor);
       writer.varint(perfetto::track_descriptor::kUuid, uuid);
       fill(writer);
     });
   }
-  void clock_snapshot(std::uint32_t sequence, const ClockSnapshot& clocks) {
+  void clock_snapshot(const Sequence& sequence, const ClockSnapshot& clocks) {
     using namespace perfetto;
     packet(sequence, [&](ProtobufWriter& writer) {
       const auto snapshot = writer.message(trace_packet::kClockSnapshot);
@@ -8182,11 +8215,10 @@ class PerfettoWriter {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
-  /// Where in the buffer an event is being written.
+  /// Where an event is being written. Its packet begins where the buffer's bytes end: it is none of them until it is whole.
   struct Place {
     std::byte* to;
-    std::byte* packet;  // where its content begins
-    std::byte* event;
+    std::byte* event;  // where its content begins
   };
 
   /// An event that is being written. Its fields go in any order; `end` closes it. Nothing else is written meanwhile. Its
@@ -8197,15 +8229,13 @@ class PerfettoWriter {
     Event& operator=(Event&&) = delete;
 
     [[gnu::always_inline]] inline void name(std::uint32_t name) {
-      const bool one_byte = name < sequence_->short_names.size();
-      if (!one_byte || !sequence_->short_names[name]) [[unlikely]] writer_->send_name(sequence_, name);
-      if (one_byte) [[likely]] {
-        constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kNameIid, WireType::kVarint);
-        put_little(place_.to, static_cast<std::uint16_t>(kTag | name << 8));
-        place_.to += 2;
-      } else {
-        put<perfetto::track_event::kNameIid>(name);
+      const bool one_byte = name < sequence_->short_names_.size();
+      if (!one_byte || sequence_->short_names_[name] == 0) [[unlikely]] {
+        place_ = writer_->unsent_name(sequence_, place_, name);
+        return;
       }
+      put_little(place_.to, sequence_->short_names_[name]);
+      place_.to += 2;
     }
     void category(std::uint32_t name) {
       if (writer_->first_sight(kCategories, sequence_, name)) {
@@ -8234,12 +8264,12 @@ class PerfettoWriter {
     /// A debug annotation of the host's. `key` 0: `key_in_full` is sent.
     [[gnu::always_inline]] inline void annotate(std::uint32_t key, std::string_view key_in_full, const Value& value) {
       using namespace perfetto;
-      const bool one_byte = key - 1 < sequence_->short_keys.size() - 1;
-      if (one_byte ? !sequence_->short_keys[key] : key != 0) [[unlikely]] writer_->send_key(sequence_, key);
+      const bool one_byte = key - 1 < sequence_->short_keys_.size() - 1;
+      if (one_byte ? !sequence_->short_keys_[key] : key != 0) [[unlikely]] writer_->send_key(sequence_, key);
       const bool text = value.kind == ValueKind::kString;
       const std::uint64_t number = number_of(value);
       if (!one_byte || value.kind == ValueKind::kDouble || number > (text ? kShortText : kShortVarint - 1) ||
-          place_.to > place_.packet + (kRoom - 2 * kEventRoom)) [[unlikely]] {
+          place_.to > place_.event + kEventRoom) [[unlikely]] {
         place_ = writer_->annotate_at_length(place_, key, key_in_full, value.kind, number, value.text.data());
         return;
       }
@@ -8267,15 +8297,13 @@ class PerfettoWriter {
     }
 
     [[gnu::always_inline]] inline void end() {
-      const auto size = static_cast<std::size_t>(place_.to - place_.packet);
-      if (size <= writer_->closed_in_place_) [[likely]] {
-        place_.event[-1] = static_cast<std::byte>(place_.to - place_.event);
-        place_.packet[-1] = static_cast<std::byte>(size);
-        writer_->out_.advance(place_.to);
-      } else {
-        writer_->close_event(place_);
-      }
-      writer_->packet_done();
+      std::byte* const packet = writer_->out_.end();
+      const auto size = static_cast<std::size_t>(place_.to - kPacketHead - packet);
+      if (size > writer_->closed_in_place_) [[unlikely]] return writer_->close_event(place_);
+      place_.event[-1] = static_cast<std::byte>(place_.to - place_.event);
+      packet[1] = static_cast<std::byte>(size);
+      writer_->out_.advance(place_.to);
+      if (place_.to >= writer_->look_at_) [[unlikely]] writer_->look();
     }
 
    private:
@@ -8313,27 +8341,25 @@ class PerfettoWriter {
   };
 
   /// Opens a packet with an event of `type` (perfetto::track_event::k...) on `track` (0: the sequence's own).
-  [[nodiscard]] [[gnu::always_inline]] inline Event event(std::uint32_t index, std::uint64_t time, std::uint64_t type,
+  [[nodiscard]] [[gnu::always_inline]] inline Event event(Sequence& sequence, std::uint64_t time, std::uint64_t type,
                                                           std::uint64_t track = 0) {
-    using namespace perfetto;
-    Sequence& sequence = *sequences_[index];
-    std::byte* to = out_.data() + out_.size();
-    std::byte* const packet = to + 2;
-    std::memcpy(to, sequence.head.data(), sequence.head.size());
-    to += sequence.head_size;
-    const std::uint64_t since = time - sequence.last_time;
-    if (since - 0x80 < sequence.two_byte_times) [[likely]] {
-      sequence.last_time = time;
-      put_little(to, static_cast<std::uint16_t>((since + (since & 0x3f80)) | 0x80));
-      to += 2;
-      to[3] = static_cast<std::byte>(type);
+    std::byte* const start = out_.end();
+    std::byte* event;
+    std::memcpy(start, sequence.head_.data(), sequence.head_.size());
+    const std::uint64_t since = time - sequence.last_time_;
+    if (since - 0x80 < sequence.two_byte_times_) [[likely]] {
+      sequence.last_time_ = time;
+      event = start + sequence.event_at_;
+      put_little(event - 4, static_cast<std::uint16_t>(since + (since & 0x3f80) + 0x80));
+      event[1] = static_cast<std::byte>(type);
     } else {
-      to = put_time(sequence, to, time);
-      put_event_head(to, type);
+      event = put_time(sequence, start + sequence.head_size_, time, since) + 2;
+      put_event_head(event - 2, type);
     }
-    std::byte* const event = to + 2;
-    to = track >> 56 != 0 ? put_wide_varint(to + 5, track) : track == 0 ? to + 4 : put_roomy_varint(to + 5, track);
-    return Event(*this, sequence, {to, packet, event});
+    std::byte* const to = track >> 56 != 0 ? put_wide_varint(event + 3, track)
+                          : track == 0     ? event + 2
+                                           : put_roomy_varint(event + 3, track);
+    return Event(*this, sequence, {to, event});
   }
 
   // -- output ---------------------------------------------------------------------------------------------------------
@@ -8351,7 +8377,6 @@ class PerfettoWriter {
   [[nodiscard]] bool failed() const noexcept { return gate_.failed(); }
   [[nodiscard]] std::uint64_t written() const noexcept { return gate_.written(); }
   [[nodiscard]] std::uint64_t refused() const noexcept { return gate_.refused(); }
-  [[nodiscard]] std::uint64_t packets() const noexcept { return packets_; }
   /// Bytes that have not been handed to the sink.
   [[nodiscard]] std::size_t waiting() const noexcept { return out_.size(); }
 
@@ -8362,31 +8387,57 @@ class PerfettoWriter {
   }
 
   [[nodiscard]] bool first_sight(Dictionary dictionary, Sequence* sequence, std::uint32_t index) {
-    detail::Vector<std::uint32_t>& sent = sequence->sent[dictionary];
-    if (index < sent.size() && sent[index] == sequence->generation) [[likely]] return false;
+    detail::Vector<std::uint32_t>& sent = sequence->sent_[static_cast<unsigned>(dictionary)];
+    if (index < sent.size() && sent[index] == sequence->generation_) [[likely]] return false;
     if (index >= sent.size()) sent.resize(std::size_t{index} + index / 2 + 16);
-    sent[index] = sequence->generation;
+    sent[index] = sequence->generation_;
     return true;
   }
-  [[gnu::noinline]] void send_name(Sequence* sequence, std::uint32_t name) {
+  /// A name that is sent first, where it was not, or whose number takes more than a byte.
+  [[gnu::noinline]] [[nodiscard]] Place unsent_name(Sequence* sequence, Place place, std::uint32_t name) {
     if (first_sight(kNames, sequence, name)) {
       define_string(perfetto::interned_data::kEventNames, name, names_.view(name));
     }
-    if (name < sequence->short_names.size()) sequence->short_names[name] = true;
+    constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kNameIid, WireType::kVarint);
+    if (name < sequence->short_names_.size()) sequence->short_names_[name] = static_cast<std::uint16_t>(kTag | name << 8);
+    *place.to++ = static_cast<std::byte>(kTag);
+    place.to = put_varint(place.to, name);
+    return place;
   }
   [[gnu::noinline]] void send_key(Sequence* sequence, std::uint32_t key) {
-    if (first_sight(kKeys, sequence, key)) {
+    if (first_sight(kAnnotationKeys, sequence, key)) {
       define_string(perfetto::interned_data::kDebugAnnotationNames, key, keys_.view(key));
     }
-    if (key < sequence->short_keys.size()) sequence->short_keys[key] = true;
+    if (key < sequence->short_keys_.size()) sequence->short_keys_[key] = true;
   }
 
   /// Bytes of packets, between two of them.
   [[nodiscard]] std::uint64_t total() const noexcept { return passed_ + out_.size(); }
   void clear_from(Sequence& sequence) noexcept {
-    sequence.cleared_at = total();
-    const std::uint64_t left = ~std::uint64_t{0} - total();
-    sequence.good_until = total() + std::min(left, options_.clear_after_bytes);
+    sequence.cleared_at_ = total();
+    sequence.good_until_ = total() + std::min(~std::uint64_t{0} - total(), options_.clear_after_bytes);
+    sequence.due_ = total() >= sequence.good_until_;
+    next_due_ = std::min(next_due_, sequence.good_until_);
+    set_look();
+  }
+  /// To be called where `passed_`, `next_due_` or the buffer's memory has changed.
+  void set_look() noexcept {
+    look_at_ = out_.data() + static_cast<std::size_t>(std::min<std::uint64_t>(chunk_, next_due_ - std::min(next_due_, passed_)));
+  }
+  /// After a packet that ends at look_at_ or beyond: finds the sequences that are to start anew, and flushes a full buffer.
+  [[gnu::noinline]] void look() {
+    if (total() >= next_due_) {
+      next_due_ = ~std::uint64_t{0};
+      for (auto& sequence : sequences_) {
+        if (total() >= sequence->good_until_) {
+          sequence->due_ = true;
+        } else {
+          next_due_ = std::min(next_due_, sequence->good_until_);
+        }
+      }
+      set_look();
+    }
+    if (out_.size() >= chunk_) flush();
   }
 
   /// A track event's tag, length, type, and the tag of a track.
@@ -8399,44 +8450,42 @@ class PerfettoWriter {
     put_little(to, static_cast<std::uint32_t>(kTags | type << 24));
     to[4] = static_cast<std::byte>(kTags >> 32);
   }
-  /// Nanoseconds since the event before or, for an event that is older, its absolute time.
-  [[nodiscard]] static std::byte* put_time(Sequence& sequence, std::byte* to, std::uint64_t time) noexcept {
-    if (time >= sequence.last_time) [[likely]] {
-      to = put_roomy_varint(to, time - sequence.last_time);
-      sequence.last_time = time;
-      return to;
+  /// Nanoseconds `since` the event before or, for an event that is older, its absolute time.
+  [[nodiscard]] static std::byte* put_time(Sequence& sequence, std::byte* to, std::uint64_t time, std::uint64_t since) noexcept {
+    if (static_cast<std::int64_t>(since) >= 0) [[likely]] {  // of two's complement
+      sequence.last_time_ = time;
+      return put_roomy_varint(to, since);
     }
     to = put_varint(to, time);
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTimestampClockId, WireType::kVarint));
     return put_varint(to, perfetto::kClockBoottime);
   }
 
-  [[gnu::noinline]] void start(std::uint32_t index) {
+  [[gnu::noinline]] void start(Sequence& sequence) {
     using namespace perfetto;
-    Sequence& sequence = *sequences_[index];
     clear_from(sequence);
     {
       const auto packet = writer_.message(trace::kPacket);
-      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id);
+      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id_);
       writer_.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
-      if (sequence.generation == 0) {
+      if (sequence.generation_ == 0) {
         writer_.boolean(trace_packet::kFirstPacketOnSequence, true);
-      } else if (sequence.dropped) {
+      } else if (sequence.dropped_) {
         writer_.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
       }
-      sequence.counters.clear();
+      sequence.counters_.clear();
       put_defaults(sequence);
     }
     // A mark on a sequence's first packet is not counted by Perfetto: it goes on the next one.
-    const bool again = sequence.generation == 0 && sequence.dropped;
-    if (!again) sequence.dropped = false;
-    ++sequence.generation;
-    sequence.short_names.fill(false);
-    sequence.short_keys.fill(false);
+    const bool again = sequence.generation_ == 0 && sequence.dropped_;
+    if (!again) sequence.dropped_ = false;
+    ++sequence.generation_;
+    sequence.short_names_.fill(0);
+    sequence.short_keys_.fill(false);
     packet_done();
-    if (again) return start(index);
-    sequence.last_time = now_;
-    packet(index, [&](ProtobufWriter& writer) {
+    if (again) return start(sequence);
+    sequence.last_time_ = now_;
+    packet(sequence, [&](ProtobufWriter& writer) {
       const auto snapshot = writer.message(trace_packet::kClockSnapshot);
       {
         const auto delta = writer.message(clock_snapshot::kClocks);
@@ -8456,10 +8505,10 @@ class PerfettoWriter {
     using namespace perfetto;
     const auto defaults = writer_.message(trace_packet::kTracePacketDefaults);
     writer_.varint(packet_defaults::kTimestampClockId, kClockDelta);
-    if (sequence.default_track == 0) return;
+    if (sequence.default_track_ == 0) return;
     const auto event = writer_.message(packet_defaults::kTrackEventDefaults);
-    writer_.varint(event_defaults::kTrackUuid, sequence.default_track);
-    for (const std::uint64_t counter : sequence.counters) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
+    writer_.varint(event_defaults::kTrackUuid, sequence.default_track_);
+    for (const std::uint64_t counter : sequence.counters_) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
   }
 
   [[nodiscard]] static constexpr std::uint64_t value_tag(ValueKind kind) noexcept {
@@ -8492,10 +8541,13 @@ class PerfettoWriter {
   }
   /// Room for a text, and afterwards for all that has none.
   [[nodiscard]] Place make_room(Place place, std::size_t text) {
-    const std::ptrdiff_t packet = place.packet - out_.data(), event = place.event - out_.data();
+    const std::size_t packet = out_.size();
+    const std::ptrdiff_t event = place.event - out_.data();
     out_.advance(place.to);
     std::byte* const to = out_.reserve(2 * kEventRoom + text);
-    return {to, out_.data() + packet, out_.data() + event};
+    out_.advance(out_.data() + packet);
+    set_look();
+    return {to, out_.data() + event};
   }
   [[gnu::noinline]] [[nodiscard]] Place text_field(Place place, perfetto::Field field, std::string_view text) {
     place = make_room(place, text.size());
@@ -8634,8 +8686,8 @@ class PerfettoWriter {
 
   /// Lengths that need more than a byte, and what the event was the first to name.
   [[gnu::noinline]] void close_event(Place place) {
+    const std::size_t packet = out_.size() + kPacketHead;
     out_.advance(place.to);
-    const auto packet = static_cast<std::size_t>(place.packet - out_.data());
     close_message(static_cast<std::size_t>(place.event - out_.data()));
     closed_in_place_ = kClosedInPlace;
     if (!interned_.empty()) {
@@ -8643,6 +8695,7 @@ class PerfettoWriter {
       interned_.clear();
     }
     close_message(packet);
+    packet_done();
   }
   void close_message(std::size_t content) {
     const std::size_t length = out_.size() - content;
@@ -8652,8 +8705,8 @@ class PerfettoWriter {
   }
 
   void packet_done() {
-    ++packets_;
-    if (out_.size() >= chunk_) [[unlikely]] flush();
+    set_look();  // the buffer may have moved
+    if (out_.end() >= look_at_) [[unlikely]] look();
   }
 
   /// A run of compressed packets is a packet, too.
@@ -8679,6 +8732,7 @@ class PerfettoWriter {
     const std::span<const std::byte> all = out_.bytes();
     passed_ += all.size();
     out_.clear();
+    set_look();
     return all;
   }
 
@@ -8696,9 +8750,10 @@ class PerfettoWriter {
   ByteBuffer compressed_;
   ByteBuffer framed_;
   std::size_t chunk_;          // flushed at this size
+  std::byte* look_at_ = out_.data() + chunk_;   // where the next packet ends, or later, after which there is something to do
+  std::uint64_t next_due_ = ~std::uint64_t{0};  // byte of the file at which the next sequence starts anew
   std::size_t closed_in_place_ = kClosedInPlace;  // packets of this size; none while there is something in `interned_`
   std::uint64_t passed_ = 0;   // bytes of packets that have left `out_`
-  std::uint64_t packets_ = 0;
   std::uint64_t now_ = 0;
 };
 
@@ -8794,8 +8849,8 @@ class PerfettoEncoder {
     overflow_policy_ = info.overflow_policy;
     clock_ = info.clock;
     sampling_ = info.sampling;
-    async_ = writer_.open_sequence(0);
-    ends_ = writer_.open_sequence(0);
+    async_ = &writer_.open_sequence(0);
+    ends_ = &writer_.open_sequence(0);
     static_cast<void>(process_of(info.process_id));
   }
 
@@ -8834,9 +8889,9 @@ class PerfettoEncoder {
     start();
     reach(clocks.boottime);
     clocks_ = clocks;
-    writer_.prepare(async_);
-    if (announced_ == writer_.generation(async_)) {
-      writer_.clock_snapshot(async_, clocks);
+    writer_.prepare(*async_);
+    if (announced_ == async_->generation()) {
+      writer_.clock_snapshot(*async_, clocks);
     } else {
       announce_trace();  // which says it
     }
@@ -8854,7 +8909,7 @@ class PerfettoEncoder {
         take_one(events[at]);
       }
     }
-    if (keys_described_ != announced_ && writer_.bytes_since_start(async_) >= kKeysAfter) [[unlikely]] describe_keys();
+    if (keys_described_ != announced_ && writer_.bytes_since_start(*async_) >= kKeysAfter) [[unlikely]] describe_keys();
   }
 
   /// Hands what is whole to the sink; where packets are compressed, what fills a run.
@@ -8868,8 +8923,8 @@ class PerfettoEncoder {
   /// The same after events that were not handed to this encoder: the loss of each lane is then told by an event kLost.
   void restart_after_loss() {
     restart();
-    writer_.mark_dropped(async_);
-    writer_.mark_dropped(ends_);
+    writer_.mark_dropped(*async_);
+    writer_.mark_dropped(*ends_);
   }
 
   void end(const TraceSummary& summary) {
@@ -8895,7 +8950,6 @@ class PerfettoEncoder {
   /// Bytes of packets that have not been handed to the sink.
   [[nodiscard]] std::size_t bytes_waiting() const noexcept { return writer_.waiting(); }
   [[nodiscard]] std::uint64_t bytes_refused() const noexcept { return writer_.refused(); }
-  [[nodiscard]] std::uint64_t packets() const noexcept { return writer_.packets(); }
   /// Resources that are open, or ended and in quarantine.
   [[nodiscard]] std::size_t open_resources() const noexcept { return open_.size(); }
   /// Tracks in use or in the pools: what a file's reader pays for.
@@ -8907,6 +8961,7 @@ class PerfettoEncoder {
   using Key = perfetto::Key;
   using Packet = typename PerfettoWriter<Sink>::Event;
   using Lane = perfetto::EncodedLane;
+  using Sequence = perfetto::WrittenSequence;
   using Resource = perfetto::OpenResource;
   using Root = perfetto::OpenRoot;
   using Slot = perfetto::Slot;
@@ -8946,7 +9001,7 @@ class PerfettoEncoder {
     writer_.reach(time);
   }
   void write_uuid() {
-    writer_.packet(async_, [&](ProtobufWriter& writer) {
+    writer_.packet(*async_, [&](ProtobufWriter& writer) {
       const auto uuid = writer.message(perfetto::trace_packet::kTraceUuid);
       writer.varint(perfetto::trace_uuid::kMsb, mix64(salt_ ^ 1));
       writer.varint(perfetto::trace_uuid::kLsb, mix64(salt_ ^ 2));
@@ -8977,7 +9032,7 @@ class PerfettoEncoder {
     lane.id = id;
     lane.uuid = tracks_.next_uuid();
     lane.process_id = info_process_id_;
-    lane.sequence = writer_.open_sequence(lane.uuid);
+    lane.sequence = &writer_.open_sequence(lane.uuid);
     lane.name = id == LaneId::kNone ? "no lane" : "lane " + std::to_string(number(id));
     lanes_.push_back(std::move(lane));
     lane_by_id_.insert(number(id) + 1, index);
@@ -8988,10 +9043,10 @@ class PerfettoEncoder {
   // -- descriptors ----------------------------------------------------------------------------------------------------
 
   void describe_process(Process& process) {
-    writer_.prepare(async_);
-    if (process.generation == writer_.generation(async_)) return;
-    process.generation = writer_.generation(async_);
-    writer_.track_descriptor(async_, process.uuid, [&](ProtobufWriter& writer) {
+    writer_.prepare(*async_);
+    if (process.generation == async_->generation()) return;
+    process.generation = async_->generation();
+    writer_.track_descriptor(*async_, process.uuid, [&](ProtobufWriter& writer) {
       if (process.id == 0) {  // not known: a plain track
         writer.string(perfetto::track_descriptor::kName, process_name_.empty() ? std::string_view("process") : process_name_);
         return;
@@ -9003,15 +9058,15 @@ class PerfettoEncoder {
   }
 
   [[gnu::always_inline]] inline void describe_lane(Lane& lane) {
-    writer_.prepare(lane.sequence);
-    if (lane.generation != writer_.generation(lane.sequence)) [[unlikely]] describe_lane_anew(lane);
+    writer_.prepare(*lane.sequence);
+    if (lane.generation != lane.sequence->generation()) [[unlikely]] describe_lane_anew(lane);
   }
   [[gnu::noinline]] void describe_lane_anew(Lane& lane) {
-    lane.generation = writer_.generation(lane.sequence);
+    lane.generation = lane.sequence->generation();
     lane.announce = true;
-    describe_lane_track(lane, lane.sequence);
+    describe_lane_track(lane, *lane.sequence);
   }
-  void describe_lane_track(Lane& lane, std::uint32_t sequence) {
+  void describe_lane_track(Lane& lane, Sequence& sequence) {
     describe_process(processes_[lane.process]);
     writer_.track_descriptor(sequence, lane.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
@@ -9028,10 +9083,10 @@ class PerfettoEncoder {
   }
 
   void describe_slot(Slot& slot) {
-    if (slot.main.generation == writer_.generation(async_)) [[likely]] return;
+    if (slot.main.generation == async_->generation()) [[likely]] return;
     describe_process(processes_[0]);
-    slot.main.generation = writer_.generation(async_);
-    writer_.track_descriptor(async_, slot.main.uuid, [&](ProtobufWriter& writer) {
+    slot.main.generation = async_->generation();
+    writer_.track_descriptor(*async_, slot.main.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       writer.varint(track_descriptor::kParentUuid, processes_[0].uuid);
       writer.string(track_descriptor::kName, slot.rootless ? "no request" : "request");
@@ -9042,8 +9097,8 @@ class PerfettoEncoder {
 
   /// Makes the track of a resource ready for an event and returns its uuid.
   [[gnu::always_inline]] inline std::uint64_t describe_track(const Resource& resource) {
-    writer_.prepare(async_);
-    if (const std::uint32_t now = writer_.generation(async_); resource.generation == now && announced_ == now) [[likely]] {
+    writer_.prepare(*async_);
+    if (const std::uint32_t now = async_->generation(); resource.generation == now && announced_ == now) [[likely]] {
       // Its slice has begun there.
       return resource.track == kNone ? slot_of(resource).main.uuid : tracks_.track(resource.track).uuid;
     }
@@ -9055,9 +9110,9 @@ class PerfettoEncoder {
     describe_slot(slot);
     if (resource.track == kNone) return slot.main.uuid;
     perfetto::PooledTrack& track = tracks_.track(resource.track);
-    if (track.generation != writer_.generation(async_)) {
-      track.generation = writer_.generation(async_);
-      writer_.track_descriptor(async_, track.uuid, [&](ProtobufWriter& writer) {
+    if (track.generation != async_->generation()) {
+      track.generation = async_->generation();
+      writer_.track_descriptor(*async_, track.uuid, [&](ProtobufWriter& writer) {
         writer.varint(perfetto::track_descriptor::kParentUuid, slot.main.uuid);
         writer.string(perfetto::track_descriptor::kName, name_text(track.name));
       });
@@ -9067,16 +9122,16 @@ class PerfettoEncoder {
 
   /// What the trace is a trace of: an instant, again after each point from which a cut file is readable.
   void announce_trace() {
-    if (announced_ == writer_.generation(async_)) [[likely]] return;
-    announced_ = writer_.generation(async_);
+    if (announced_ == async_->generation()) [[likely]] return;
+    announced_ = async_->generation();
     Process& process = processes_[0];
     describe_process(process);
     write_uuid();
-    if (clocks_.boottime != 0) writer_.clock_snapshot(async_, clocks_);
-    write_trace(async_);
-    writer_.count_from_here(async_);
+    if (clocks_.boottime != 0) writer_.clock_snapshot(*async_, clocks_);
+    write_trace(*async_);
+    writer_.count_from_here(*async_);
   }
-  void write_trace(std::uint32_t sequence) {
+  void write_trace(Sequence& sequence) {
     Packet packet = writer_.event(sequence, now_, perfetto::track_event::kInstant, processes_[0].uuid);
     put_name(packet, Word::kTrace);
     put_category(packet, Category::kThence);
@@ -9093,16 +9148,16 @@ class PerfettoEncoder {
   static constexpr std::uint64_t kKeysAfter = 16 * 1024;
   void describe_keys() {
     keys_described_ = announced_;
-    writer_.packet(async_, [](ProtobufWriter& writer) { perfetto::write_extension_descriptor(writer); });
+    writer_.packet(*async_, [](ProtobufWriter& writer) { perfetto::write_extension_descriptor(writer); });
   }
 
   [[gnu::always_inline]] inline void announce_lane(Lane& lane, std::uint64_t time) {
     if (!lane.announce) [[likely]] return;
     lane.announce = false;
-    write_lane(lane, time, lane.sequence);
+    write_lane(lane, time, *lane.sequence);
   }
-  [[gnu::noinline]] void write_lane(Lane& lane, std::uint64_t time, std::uint32_t sequence) {
-    Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, sequence == lane.sequence ? 0 : lane.uuid);
+  [[gnu::noinline]] void write_lane(Lane& lane, std::uint64_t time, Sequence& sequence) {
+    Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, &sequence == lane.sequence ? 0 : lane.uuid);
     put_name(packet, Word::kLane);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kProcessId, number_of(lane.process_id)}, {Key::kThreadId, number_of(lane.thread_id)}});
@@ -9179,13 +9234,13 @@ class PerfettoEncoder {
   [[nodiscard]] Packet lane_instant(Lane& lane, std::uint64_t time, Word word) {
     describe_lane(lane);
     announce_lane(lane, time);
-    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kInstant);
+    Packet packet = writer_.event(*lane.sequence, time, perfetto::track_event::kInstant);
     put_name(packet, word);
     return packet;
   }
   [[nodiscard]] Packet resource_instant(Resource& resource, std::uint64_t time, Word word) {
     const std::uint64_t track = describe_track(resource);
-    Packet packet = writer_.event(async_, time, perfetto::track_event::kInstant, track);
+    Packet packet = writer_.event(*async_, time, perfetto::track_event::kInstant, track);
     put_name(packet, word);
     return packet;
   }
@@ -9292,8 +9347,8 @@ class PerfettoEncoder {
         resource.track = tracks_.take_track(slot_place, name, time);
       }
       const std::uint64_t track = describe_track(resource);
-      resource.generation = writer_.generation(async_);
-      Packet packet = writer_.event(async_, time, perfetto::track_event::kSliceBegin, track);
+      resource.generation = async_->generation();
+      Packet packet = writer_.event(*async_, time, perfetto::track_event::kSliceBegin, track);
       packet.name(name);
       put_flow(packet, flow);
       packet.correlate(number(event.resource));
@@ -9660,8 +9715,8 @@ class PerfettoEncoder {
     const std::uint64_t time = ns_of(event.time);
     describe_lane(lane);
     announce_lane(lane, time);
-    plan_riders(lane, lane.riders, lane.sequence, time);
-    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kInstant);
+    plan_riders(lane, lane.riders, *lane.sequence, time);
+    Packet packet = writer_.event(*lane.sequence, time, perfetto::track_event::kInstant);
     put_name(packet, Word::kSample);
     if (event.resource != ResourceId::kNone) packet.correlate(number(event.resource));
     if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
@@ -9730,7 +9785,7 @@ class PerfettoEncoder {
         at = next;
       }
     }
-    writer_.prepare(async_);
+    writer_.prepare(*async_);
     announce_trace();
     if (place != kNone && options_.spans != PerfettoSpans::kLanes) {
       Slot& slot = tracks_.slot(open_.root(place).slot);
@@ -9740,7 +9795,7 @@ class PerfettoEncoder {
       describe_process(processes_[0]);
       track = processes_[0].uuid;
     }
-    Packet packet = writer_.event(async_, ns_of(event.time), perfetto::track_event::kInstant, track);
+    Packet packet = writer_.event(*async_, ns_of(event.time), perfetto::track_event::kInstant, track);
     put_name(packet, Word::kSealed);
     packet.say(Key::kRoot, number(event.root));
     put_enum(packet, Key::kSealReason, event.seal_reason());
@@ -9789,17 +9844,17 @@ class PerfettoEncoder {
       const std::uint64_t end = resource.end();
       const std::uint64_t track = describe_track(resource);
       // Who has seen a slice begin is to see it end: this sequence starts again wherever that of the beginnings does.
-      if (ends_follow_ != writer_.generation(async_)) [[unlikely]] {
-        ends_follow_ = writer_.generation(async_);
-        writer_.start_again(ends_);
+      if (ends_follow_ != async_->generation()) [[unlikely]] {
+        ends_follow_ = async_->generation();
+        writer_.start_again(*ends_);
       }
-      writer_.prepare(ends_);
-      if (ends_announced_ != writer_.generation(ends_)) [[unlikely]] {
-        ends_announced_ = writer_.generation(ends_);
-        write_trace(ends_);
+      writer_.prepare(*ends_);
+      if (ends_announced_ != ends_->generation()) [[unlikely]] {
+        ends_announced_ = ends_->generation();
+        write_trace(*ends_);
       }
-      Packet packet = writer_.event(ends_, end, perfetto::track_event::kSliceEnd, track);
-      if (resource.generation != writer_.generation(async_)) {  // a file that begins here has not seen it begin
+      Packet packet = writer_.event(*ends_, end, perfetto::track_event::kSliceEnd, track);
+      if (resource.generation != async_->generation()) {  // a file that begins here has not seen it begin
         packet.correlate(resource.id);
         put_id(packet, Key::kRoot, open_.root_of(resource).id);
       }
@@ -9894,8 +9949,8 @@ class PerfettoEncoder {
     invocation.begin_order = ++lane.order;
     invocation.generation = lane.generation;
     lane.clock = invocation.written_begin;
-    plan_riders(lane, lane.riders, lane.sequence, invocation.written_begin);
-    Packet packet = writer_.event(lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
+    plan_riders(lane, lane.riders, *lane.sequence, invocation.written_begin);
+    Packet packet = writer_.event(*lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
     packet.name(invocation.name);
     if (invocation.pause) put_category(packet, Category::kPause);
     if (invocation.written_begin != time) packet.say(Key::kTrueBegin, time);
@@ -9970,7 +10025,7 @@ class PerfettoEncoder {
       for (std::size_t above = at + 1; above < stack.size(); ++above) {
         const Run& other = stack[above];
         if (!reaches_over(other)) continue;
-        Packet packet = writer_.event(lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
+        Packet packet = writer_.event(*lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
         packet.name(other.name);
         if (other.pause) {
           put_category(packet, Category::kPause);
@@ -9990,8 +10045,8 @@ class PerfettoEncoder {
   void write_slice_end(Lane& lane, const Run& invocation, std::uint64_t time, bool end_known) {
     describe_lane(lane);
     announce_lane(lane, time);
-    plan_riders(lane, lane.riders, lane.sequence, time);
-    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kSliceEnd);
+    plan_riders(lane, lane.riders, *lane.sequence, time);
+    Packet packet = writer_.event(*lane.sequence, time, perfetto::track_event::kSliceEnd);
     if (invocation.generation != lane.generation) [[unlikely]] {  // a file that begins here has not seen it begin
       if (invocation.pause) {
         packet.say(Key::kPause, invocation.resource);
@@ -10047,19 +10102,19 @@ class PerfettoEncoder {
 
   /// The track below a lane for the time when it had nothing to run, with a sequence of its own.
   void describe_park(Lane& lane) {
-    if (lane.park_sequence == Lane::kNoSequence) [[unlikely]] {
+    if (lane.park_sequence == nullptr) [[unlikely]] {
       lane.park_uuid = tracks_.next_uuid();
-      lane.park_sequence = writer_.open_sequence(lane.park_uuid);
+      lane.park_sequence = &writer_.open_sequence(lane.park_uuid);
     }
-    writer_.prepare(lane.park_sequence);
-    if (lane.park_generation == writer_.generation(lane.park_sequence)) [[likely]] return;
-    lane.park_generation = writer_.generation(lane.park_sequence);
-    describe_lane_track(lane, lane.park_sequence);
-    writer_.track_descriptor(lane.park_sequence, lane.park_uuid, [&](ProtobufWriter& writer) {
+    writer_.prepare(*lane.park_sequence);
+    if (lane.park_generation == lane.park_sequence->generation()) [[likely]] return;
+    lane.park_generation = lane.park_sequence->generation();
+    describe_lane_track(lane, *lane.park_sequence);
+    writer_.track_descriptor(*lane.park_sequence, lane.park_uuid, [&](ProtobufWriter& writer) {
       writer.varint(perfetto::track_descriptor::kParentUuid, lane.uuid);
       writer.string(perfetto::track_descriptor::kName, "parked");
     });
-    write_lane(lane, std::max(now_, lane.clock), lane.park_sequence);
+    write_lane(lane, std::max(now_, lane.clock), *lane.park_sequence);
   }
   void park(const TraceEvent& event, bool begins) {
     Lane& lane = lane_of(event.lane);
@@ -10072,8 +10127,8 @@ class PerfettoEncoder {
     describe_lane(lane);
     announce_lane(lane, time);
     describe_park(lane);
-    plan_riders(lane, lane.park_riders, lane.park_sequence, time);
-    Packet packet = writer_.event(lane.park_sequence, time,
+    plan_riders(lane, lane.park_riders, *lane.park_sequence, time);
+    Packet packet = writer_.event(*lane.park_sequence, time,
                                   begins ? perfetto::track_event::kSliceBegin : perfetto::track_event::kSliceEnd);
     if (begins) put_name(packet, Word::kParked);
     put_riders(packet);
@@ -10133,15 +10188,15 @@ class PerfettoEncoder {
     return true;
   }
   /// Which counters go on the packet of `sequence` that is about to be written at `time`.
-  [[gnu::always_inline]] inline void plan_riders(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::always_inline]] inline void plan_riders(Lane& lane, perfetto::Riders& riders, Sequence& sequence, std::uint64_t time) {
     plan_.count = 0;
     if (riding_count_ != 0) [[unlikely]] plan_these_riders(lane, riders, sequence, time);
   }
-  [[gnu::noinline]] void plan_these_riders(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::noinline]] void plan_these_riders(Lane& lane, perfetto::Riders& riders, Sequence& sequence, std::uint64_t time) {
     if (riding_[0]->lane != lane.id || ns_of(riding_[0]->time) != time) return;
-    if (riders.generation != writer_.generation(sequence)) {
+    if (riders.generation != sequence.generation()) {
       riders = {};
-      riders.generation = writer_.generation(sequence);
+      riders.generation = sequence.generation();
     }
     const TraceEvent* taken[perfetto::kMaxExtraCounters] = {};
     const TraceEvent* left[kMaxRiding];
@@ -10189,7 +10244,7 @@ class PerfettoEncoder {
     if (plan_.mask != (std::uint64_t{1} << plan_.count) - 1) packet.say(Key::kCounters, plan_.mask);
     plan_.count = 0;
   }
-  std::uint32_t rider_place(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, CounterId id) {
+  std::uint32_t rider_place(Lane& lane, perfetto::Riders& riders, Sequence& sequence, CounterId id) {
     const std::uint32_t index = counter_index(lane, id);
     if (index > 255) return kNone;
     for (std::uint32_t place = 0; place < riders.count; ++place) {
@@ -10218,11 +10273,11 @@ class PerfettoEncoder {
     perfetto::LaneCounter& counter = lane.counters[counter_index(lane, event.counter)];
     if (counter.generation != lane.generation) {
       counter.generation = lane.generation;
-      describe_counter(lane, counter, lane.sequence);
+      describe_counter(lane, counter, *lane.sequence);
     }
     const Value& value = event.annotation->value;
     counter.whole = whole_value(value, counter.last);
-    Packet packet = writer_.event(lane.sequence, ns_of(event.time), perfetto::track_event::kCounter, counter.uuid);
+    Packet packet = writer_.event(*lane.sequence, ns_of(event.time), perfetto::track_event::kCounter, counter.uuid);
     switch (value.kind) {
       case ValueKind::kInt: packet.counter_value(value.integer); break;
       case ValueKind::kUint:
@@ -10239,7 +10294,7 @@ class PerfettoEncoder {
     }
     packet.end();
   }
-  void describe_counter(Lane& lane, const perfetto::LaneCounter& counter, std::uint32_t sequence) {
+  void describe_counter(Lane& lane, const perfetto::LaneCounter& counter, Sequence& sequence) {
     writer_.track_descriptor(sequence, counter.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       const CounterName* known = nullptr;
@@ -10284,13 +10339,13 @@ class PerfettoEncoder {
       lane.parked = false;
       describe_lane(lane);
       describe_park(lane);
-      Packet packet = writer_.event(lane.park_sequence, ns_of(range.first), perfetto::track_event::kSliceEnd);
+      Packet packet = writer_.event(*lane.park_sequence, ns_of(range.first), perfetto::track_event::kSliceEnd);
       packet.say(Key::kEndUnknown, 1);
       packet.end();
     }
     lane.lost += range.count;
     if (lane.generation == 0) describe_lane(lane);
-    writer_.mark_dropped(lane.sequence);
+    writer_.mark_dropped(*lane.sequence);
     Packet packet = lane_instant(lane, ns_of(range.first), Word::kLost);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kCount, range.count}, {Key::kFirst, ns_of(range.first)}, {Key::kLast, ns_of(range.last)}});
@@ -10303,7 +10358,7 @@ class PerfettoEncoder {
   /// Perfetto shows a sequence's losses in `stats` only where a TraceStats after them maps the sequence to a buffer.
   void write_stats(const TraceSummary& summary) {
     stats_due_ = false;
-    writer_.packet(async_, [&](ProtobufWriter& writer) {
+    writer_.packet(*async_, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       const auto stats = writer.message(trace_packet::kTraceStats);
       {  // buffer 0: the resources' sequence
@@ -10322,16 +10377,16 @@ class PerfettoEncoder {
         if (ring_bytes != 0) writer.varint(buffer_stats::kBufferSize, ring_bytes);
         if (lost != 0) writer.varint(buffer_stats::kTraceWriterPacketLoss, lost);
       }
-      const auto map = [&](std::uint32_t sequence, std::uint64_t buffer) {
+      const auto map = [&](const Sequence& sequence, std::uint64_t buffer) {
         const auto entry = writer.message(trace_stats::kWriterStats);
-        writer.varint(writer_stats::kSequenceId, writer_.sequence_id(sequence));
+        writer.varint(writer_stats::kSequenceId, sequence.id());
         writer.varint(writer_stats::kBuffer, buffer);
       };
-      map(async_, 0);
-      map(ends_, 0);
+      map(*async_, 0);
+      map(*ends_, 0);
       for (std::size_t at = 0; at < lanes_.size(); ++at) {
-        map(lanes_[at].sequence, at + 1);
-        if (lanes_[at].park_sequence != Lane::kNoSequence) map(lanes_[at].park_sequence, at + 1);
+        map(*lanes_[at].sequence, at + 1);
+        if (lanes_[at].park_sequence != nullptr) map(*lanes_[at].park_sequence, at + 1);
       }
     });
   }
@@ -10352,10 +10407,10 @@ class PerfettoEncoder {
                        {Key::kRingBytes, known.ring_bytes}});
       packet.end();
     }
-    writer_.prepare(async_);
+    writer_.prepare(*async_);
     announce_trace();
     describe_process(processes_[0]);
-    Packet packet = writer_.event(async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
+    Packet packet = writer_.event(*async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
     put_name(packet, Word::kSummary);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kEvents, summary.events},
@@ -10382,8 +10437,8 @@ class PerfettoEncoder {
   std::uint64_t entries_ = 0;
   std::int32_t info_process_id_ = 0;
   std::string process_name_, overflow_policy_, clock_, sampling_;
-  std::uint32_t async_ = 0;  // the resources' sequence
-  std::uint32_t ends_ = 0;   // that of their ends, which are written in the past, in order
+  Sequence* async_ = nullptr;  // the resources' sequence
+  Sequence* ends_ = nullptr;   // that of their ends, which are written in the past, in order
   std::uint32_t announced_ = 0;
   std::uint32_t ends_announced_ = 0;
   std::uint32_t ends_follow_ = 0;  // the generation of async_ in which ends_ was started

@@ -37,69 +37,73 @@ class ByteBuffer {
   ByteBuffer() = default;
   explicit ByteBuffer(std::size_t capacity) { grow(capacity); }
   ByteBuffer(ByteBuffer&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), capacity_(std::exchange(other.capacity_, 0)) {}
+      : data_(std::exchange(other.data_, nullptr)), end_(std::exchange(other.end_, nullptr)), limit_(std::exchange(other.limit_, nullptr)) {}
   ByteBuffer& operator=(ByteBuffer&& other) noexcept {
     ByteBuffer taken(std::move(other));
     std::swap(data_, taken.data_);
-    std::swap(size_, taken.size_);
-    std::swap(capacity_, taken.capacity_);
+    std::swap(end_, taken.end_);
+    std::swap(limit_, taken.limit_);
     return *this;
   }
   ~ByteBuffer() { detail::release(data_, alignof(std::byte)); }
 
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
-  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(end_ - data_); }
+  [[nodiscard]] bool empty() const noexcept { return end_ == data_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return static_cast<std::size_t>(limit_ - data_); }
+  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size()}; }
   [[nodiscard]] std::byte* data() noexcept { return data_; }
+  /// Where the next byte goes.
+  [[nodiscard]] std::byte* end() noexcept { return end_; }
   [[nodiscard]] std::string_view text() const noexcept {
-    return {reinterpret_cast<const char*>(data_), size_};
+    return {reinterpret_cast<const char*>(data_), size()};
   }
 
-  void clear() noexcept { size_ = 0; }
+  void clear() noexcept { end_ = data_; }
 
   /// Room for `count` further bytes: write there, then `advance` to the first byte not written.
   [[nodiscard]] std::byte* reserve(std::size_t count) {
-    if (capacity_ - size_ < count) [[unlikely]] grow(size_ + count);
-    return data_ + size_;
+    if (static_cast<std::size_t>(limit_ - end_) < count) [[unlikely]] grow(size() + count);
+    return end_;
   }
-  void advance(const std::byte* end) noexcept {
-    size_ = static_cast<std::size_t>(end - data_);
-    THENCE_ASSERT(size_ <= capacity_);
+  void advance(std::byte* end) noexcept {
+    THENCE_ASSERT(data_ <= end && end <= limit_);
+    end_ = end;
   }
 
   void append(const void* bytes, std::size_t count) {
     if (count == 0) return;
     std::byte* to = reserve(count);
     std::memcpy(to, bytes, count);
-    size_ += count;
+    end_ += count;
   }
   void append(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
   void append(std::string_view text) { append(text.data(), text.size()); }
   void push(std::byte byte) {
     *reserve(1) = byte;
-    ++size_;
+    ++end_;
   }
 
   /// Moves what stands at `at` and after it `count` bytes to the right; the gap's content is unspecified.
   void open_gap(std::size_t at, std::size_t count) {
-    THENCE_ASSERT(at <= size_);
+    THENCE_ASSERT(at <= size());
     static_cast<void>(reserve(count));
-    std::memmove(data_ + at + count, data_ + at, size_ - at);
-    size_ += count;
+    std::memmove(data_ + at + count, data_ + at, size() - at);
+    end_ += count;
   }
 
  private:
   void grow(std::size_t needed) {
-    std::size_t capacity = capacity_ < 256 ? 256 : capacity_ * 2;
-    if (capacity < needed) capacity = needed;
-    data_ = static_cast<std::byte*>(detail::reallocate(data_, size_, capacity, alignof(std::byte)));
-    capacity_ = capacity;
+    const std::size_t used = size();
+    std::size_t room = capacity() < 256 ? 256 : capacity() * 2;
+    if (room < needed) room = needed;
+    data_ = static_cast<std::byte*>(detail::reallocate(data_, used, room, alignof(std::byte)));
+    end_ = data_ + used;
+    limit_ = data_ + room;
   }
 
   std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
-  std::size_t capacity_ = 0;
+  std::byte* end_ = nullptr;    // of what is there
+  std::byte* limit_ = nullptr;  // of the memory
 };
 
 }  // namespace THENCE_ABI

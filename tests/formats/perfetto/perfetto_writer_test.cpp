@@ -63,7 +63,7 @@ TEST_CASE("an event has the bytes of its fields written one by one, whatever the
     options.first_sequence = first_sequence;
     options.chunk_bytes = 1;  // each packet goes out by itself
     PerfettoWriter<BufferSink> writer{sink, options};
-    const std::uint32_t sequence = writer.open_sequence(7);
+    auto& sequence = writer.open_sequence(7);
     for (unsigned n = 1; n != 300; ++n) {
       REQUIRE(writer.intern_name("name " + std::to_string(n)) == n);
       REQUIRE(writer.intern_key("key " + std::to_string(n)) == n);
@@ -143,6 +143,38 @@ TEST_CASE("an event has the bytes of its fields written one by one, whatever the
         event.end();
       }
       REQUIRE(sink.text() == expected.text());
+    }
+  }
+}
+
+TEST_CASE("a sequence starts anew with the first packet after its share of the file, wherever the buffer is flushed") {
+  std::mt19937_64 random{26};
+  for (const std::size_t chunk_bytes : {1u, 300u, 1000u, 100'000u}) {
+    for (const std::uint64_t share : {0u, 1u, 700u, 5000u}) {
+      BufferSink sink;
+      PerfettoWriterOptions options;
+      options.chunk_bytes = chunk_bytes;
+      options.clear_after_bytes = share;
+      PerfettoWriter<BufferSink> writer{sink, options};
+      struct Known {
+        PerfettoWriter<BufferSink>::Sequence* sequence;
+        std::uint64_t good_until = 0;
+      };
+      Known all[] = {{&writer.open_sequence(7)}, {&writer.open_sequence(8)}, {&writer.open_sequence(9)}};
+      const std::string text(3000, 't');
+      for (unsigned n = 0; n != 500; ++n) {
+        Known& one = all[random() % 3];
+        const std::uint64_t total = writer.written() + writer.waiting();
+        const std::uint32_t before = one.sequence->generation();
+        writer.prepare(*one.sequence);
+        REQUIRE((one.sequence->generation() != before) == (total >= one.good_until));
+        if (one.sequence->generation() != before) one.good_until = total + share;
+        auto event = writer.event(*one.sequence, 1000 + n, 1, random() % 2 == 0 ? 0 : random());
+        if (random() % 50 == 0) event.name_in_full(std::string_view(text).substr(0, random() % text.size()));  // moves the buffer
+        event.end();
+        REQUIRE(writer.waiting() < chunk_bytes);
+        if (random() % 100 == 0) writer.flush();
+      }
     }
   }
 }

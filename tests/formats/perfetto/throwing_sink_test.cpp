@@ -31,7 +31,7 @@ TEST_CASE("a sink that throws has failed: it is asked once, and what it does not
     options.compress_bytes = 256;
   }
   PerfettoWriter<Throwing> writer{sink, options};
-  const std::uint32_t sequence = writer.open_sequence(7);
+  auto& sequence = writer.open_sequence(7);
   const std::uint32_t name = writer.intern_name("name");
   int thrown = 0;
   for (std::uint64_t n = 0; n < 1000; ++n) {

@@ -122,8 +122,8 @@ class PerfettoEncoder {
     overflow_policy_ = info.overflow_policy;
     clock_ = info.clock;
     sampling_ = info.sampling;
-    async_ = writer_.open_sequence(0);
-    ends_ = writer_.open_sequence(0);
+    async_ = &writer_.open_sequence(0);
+    ends_ = &writer_.open_sequence(0);
     static_cast<void>(process_of(info.process_id));
   }
 
@@ -162,9 +162,9 @@ class PerfettoEncoder {
     start();
     reach(clocks.boottime);
     clocks_ = clocks;
-    writer_.prepare(async_);
-    if (announced_ == writer_.generation(async_)) {
-      writer_.clock_snapshot(async_, clocks);
+    writer_.prepare(*async_);
+    if (announced_ == async_->generation()) {
+      writer_.clock_snapshot(*async_, clocks);
     } else {
       announce_trace();  // which says it
     }
@@ -182,7 +182,7 @@ class PerfettoEncoder {
         take_one(events[at]);
       }
     }
-    if (keys_described_ != announced_ && writer_.bytes_since_start(async_) >= kKeysAfter) [[unlikely]] describe_keys();
+    if (keys_described_ != announced_ && writer_.bytes_since_start(*async_) >= kKeysAfter) [[unlikely]] describe_keys();
   }
 
   /// Hands what is whole to the sink; where packets are compressed, what fills a run.
@@ -196,8 +196,8 @@ class PerfettoEncoder {
   /// The same after events that were not handed to this encoder: the loss of each lane is then told by an event kLost.
   void restart_after_loss() {
     restart();
-    writer_.mark_dropped(async_);
-    writer_.mark_dropped(ends_);
+    writer_.mark_dropped(*async_);
+    writer_.mark_dropped(*ends_);
   }
 
   void end(const TraceSummary& summary) {
@@ -223,7 +223,6 @@ class PerfettoEncoder {
   /// Bytes of packets that have not been handed to the sink.
   [[nodiscard]] std::size_t bytes_waiting() const noexcept { return writer_.waiting(); }
   [[nodiscard]] std::uint64_t bytes_refused() const noexcept { return writer_.refused(); }
-  [[nodiscard]] std::uint64_t packets() const noexcept { return writer_.packets(); }
   /// Resources that are open, or ended and in quarantine.
   [[nodiscard]] std::size_t open_resources() const noexcept { return open_.size(); }
   /// Tracks in use or in the pools: what a file's reader pays for.
@@ -235,6 +234,7 @@ class PerfettoEncoder {
   using Key = perfetto::Key;
   using Packet = typename PerfettoWriter<Sink>::Event;
   using Lane = perfetto::EncodedLane;
+  using Sequence = perfetto::WrittenSequence;
   using Resource = perfetto::OpenResource;
   using Root = perfetto::OpenRoot;
   using Slot = perfetto::Slot;
@@ -274,7 +274,7 @@ class PerfettoEncoder {
     writer_.reach(time);
   }
   void write_uuid() {
-    writer_.packet(async_, [&](ProtobufWriter& writer) {
+    writer_.packet(*async_, [&](ProtobufWriter& writer) {
       const auto uuid = writer.message(perfetto::trace_packet::kTraceUuid);
       writer.varint(perfetto::trace_uuid::kMsb, mix64(salt_ ^ 1));
       writer.varint(perfetto::trace_uuid::kLsb, mix64(salt_ ^ 2));
@@ -305,7 +305,7 @@ class PerfettoEncoder {
     lane.id = id;
     lane.uuid = tracks_.next_uuid();
     lane.process_id = info_process_id_;
-    lane.sequence = writer_.open_sequence(lane.uuid);
+    lane.sequence = &writer_.open_sequence(lane.uuid);
     lane.name = id == LaneId::kNone ? "no lane" : "lane " + std::to_string(number(id));
     lanes_.push_back(std::move(lane));
     lane_by_id_.insert(number(id) + 1, index);
@@ -316,10 +316,10 @@ class PerfettoEncoder {
   // -- descriptors ----------------------------------------------------------------------------------------------------
 
   void describe_process(Process& process) {
-    writer_.prepare(async_);
-    if (process.generation == writer_.generation(async_)) return;
-    process.generation = writer_.generation(async_);
-    writer_.track_descriptor(async_, process.uuid, [&](ProtobufWriter& writer) {
+    writer_.prepare(*async_);
+    if (process.generation == async_->generation()) return;
+    process.generation = async_->generation();
+    writer_.track_descriptor(*async_, process.uuid, [&](ProtobufWriter& writer) {
       if (process.id == 0) {  // not known: a plain track
         writer.string(perfetto::track_descriptor::kName, process_name_.empty() ? std::string_view("process") : process_name_);
         return;
@@ -331,15 +331,15 @@ class PerfettoEncoder {
   }
 
   [[gnu::always_inline]] inline void describe_lane(Lane& lane) {
-    writer_.prepare(lane.sequence);
-    if (lane.generation != writer_.generation(lane.sequence)) [[unlikely]] describe_lane_anew(lane);
+    writer_.prepare(*lane.sequence);
+    if (lane.generation != lane.sequence->generation()) [[unlikely]] describe_lane_anew(lane);
   }
   [[gnu::noinline]] void describe_lane_anew(Lane& lane) {
-    lane.generation = writer_.generation(lane.sequence);
+    lane.generation = lane.sequence->generation();
     lane.announce = true;
-    describe_lane_track(lane, lane.sequence);
+    describe_lane_track(lane, *lane.sequence);
   }
-  void describe_lane_track(Lane& lane, std::uint32_t sequence) {
+  void describe_lane_track(Lane& lane, Sequence& sequence) {
     describe_process(processes_[lane.process]);
     writer_.track_descriptor(sequence, lane.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
@@ -356,10 +356,10 @@ class PerfettoEncoder {
   }
 
   void describe_slot(Slot& slot) {
-    if (slot.main.generation == writer_.generation(async_)) [[likely]] return;
+    if (slot.main.generation == async_->generation()) [[likely]] return;
     describe_process(processes_[0]);
-    slot.main.generation = writer_.generation(async_);
-    writer_.track_descriptor(async_, slot.main.uuid, [&](ProtobufWriter& writer) {
+    slot.main.generation = async_->generation();
+    writer_.track_descriptor(*async_, slot.main.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       writer.varint(track_descriptor::kParentUuid, processes_[0].uuid);
       writer.string(track_descriptor::kName, slot.rootless ? "no request" : "request");
@@ -370,8 +370,8 @@ class PerfettoEncoder {
 
   /// Makes the track of a resource ready for an event and returns its uuid.
   [[gnu::always_inline]] inline std::uint64_t describe_track(const Resource& resource) {
-    writer_.prepare(async_);
-    if (const std::uint32_t now = writer_.generation(async_); resource.generation == now && announced_ == now) [[likely]] {
+    writer_.prepare(*async_);
+    if (const std::uint32_t now = async_->generation(); resource.generation == now && announced_ == now) [[likely]] {
       // Its slice has begun there.
       return resource.track == kNone ? slot_of(resource).main.uuid : tracks_.track(resource.track).uuid;
     }
@@ -383,9 +383,9 @@ class PerfettoEncoder {
     describe_slot(slot);
     if (resource.track == kNone) return slot.main.uuid;
     perfetto::PooledTrack& track = tracks_.track(resource.track);
-    if (track.generation != writer_.generation(async_)) {
-      track.generation = writer_.generation(async_);
-      writer_.track_descriptor(async_, track.uuid, [&](ProtobufWriter& writer) {
+    if (track.generation != async_->generation()) {
+      track.generation = async_->generation();
+      writer_.track_descriptor(*async_, track.uuid, [&](ProtobufWriter& writer) {
         writer.varint(perfetto::track_descriptor::kParentUuid, slot.main.uuid);
         writer.string(perfetto::track_descriptor::kName, name_text(track.name));
       });
@@ -395,16 +395,16 @@ class PerfettoEncoder {
 
   /// What the trace is a trace of: an instant, again after each point from which a cut file is readable.
   void announce_trace() {
-    if (announced_ == writer_.generation(async_)) [[likely]] return;
-    announced_ = writer_.generation(async_);
+    if (announced_ == async_->generation()) [[likely]] return;
+    announced_ = async_->generation();
     Process& process = processes_[0];
     describe_process(process);
     write_uuid();
-    if (clocks_.boottime != 0) writer_.clock_snapshot(async_, clocks_);
-    write_trace(async_);
-    writer_.count_from_here(async_);
+    if (clocks_.boottime != 0) writer_.clock_snapshot(*async_, clocks_);
+    write_trace(*async_);
+    writer_.count_from_here(*async_);
   }
-  void write_trace(std::uint32_t sequence) {
+  void write_trace(Sequence& sequence) {
     Packet packet = writer_.event(sequence, now_, perfetto::track_event::kInstant, processes_[0].uuid);
     put_name(packet, Word::kTrace);
     put_category(packet, Category::kThence);
@@ -421,16 +421,16 @@ class PerfettoEncoder {
   static constexpr std::uint64_t kKeysAfter = 16 * 1024;
   void describe_keys() {
     keys_described_ = announced_;
-    writer_.packet(async_, [](ProtobufWriter& writer) { perfetto::write_extension_descriptor(writer); });
+    writer_.packet(*async_, [](ProtobufWriter& writer) { perfetto::write_extension_descriptor(writer); });
   }
 
   [[gnu::always_inline]] inline void announce_lane(Lane& lane, std::uint64_t time) {
     if (!lane.announce) [[likely]] return;
     lane.announce = false;
-    write_lane(lane, time, lane.sequence);
+    write_lane(lane, time, *lane.sequence);
   }
-  [[gnu::noinline]] void write_lane(Lane& lane, std::uint64_t time, std::uint32_t sequence) {
-    Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, sequence == lane.sequence ? 0 : lane.uuid);
+  [[gnu::noinline]] void write_lane(Lane& lane, std::uint64_t time, Sequence& sequence) {
+    Packet packet = writer_.event(sequence, time, perfetto::track_event::kInstant, &sequence == lane.sequence ? 0 : lane.uuid);
     put_name(packet, Word::kLane);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kProcessId, number_of(lane.process_id)}, {Key::kThreadId, number_of(lane.thread_id)}});
@@ -507,13 +507,13 @@ class PerfettoEncoder {
   [[nodiscard]] Packet lane_instant(Lane& lane, std::uint64_t time, Word word) {
     describe_lane(lane);
     announce_lane(lane, time);
-    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kInstant);
+    Packet packet = writer_.event(*lane.sequence, time, perfetto::track_event::kInstant);
     put_name(packet, word);
     return packet;
   }
   [[nodiscard]] Packet resource_instant(Resource& resource, std::uint64_t time, Word word) {
     const std::uint64_t track = describe_track(resource);
-    Packet packet = writer_.event(async_, time, perfetto::track_event::kInstant, track);
+    Packet packet = writer_.event(*async_, time, perfetto::track_event::kInstant, track);
     put_name(packet, word);
     return packet;
   }
@@ -620,8 +620,8 @@ class PerfettoEncoder {
         resource.track = tracks_.take_track(slot_place, name, time);
       }
       const std::uint64_t track = describe_track(resource);
-      resource.generation = writer_.generation(async_);
-      Packet packet = writer_.event(async_, time, perfetto::track_event::kSliceBegin, track);
+      resource.generation = async_->generation();
+      Packet packet = writer_.event(*async_, time, perfetto::track_event::kSliceBegin, track);
       packet.name(name);
       put_flow(packet, flow);
       packet.correlate(number(event.resource));
@@ -988,8 +988,8 @@ class PerfettoEncoder {
     const std::uint64_t time = ns_of(event.time);
     describe_lane(lane);
     announce_lane(lane, time);
-    plan_riders(lane, lane.riders, lane.sequence, time);
-    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kInstant);
+    plan_riders(lane, lane.riders, *lane.sequence, time);
+    Packet packet = writer_.event(*lane.sequence, time, perfetto::track_event::kInstant);
     put_name(packet, Word::kSample);
     if (event.resource != ResourceId::kNone) packet.correlate(number(event.resource));
     if (event.root != RootId::kNone) packet.say(Key::kRoot, number(event.root));
@@ -1058,7 +1058,7 @@ class PerfettoEncoder {
         at = next;
       }
     }
-    writer_.prepare(async_);
+    writer_.prepare(*async_);
     announce_trace();
     if (place != kNone && options_.spans != PerfettoSpans::kLanes) {
       Slot& slot = tracks_.slot(open_.root(place).slot);
@@ -1068,7 +1068,7 @@ class PerfettoEncoder {
       describe_process(processes_[0]);
       track = processes_[0].uuid;
     }
-    Packet packet = writer_.event(async_, ns_of(event.time), perfetto::track_event::kInstant, track);
+    Packet packet = writer_.event(*async_, ns_of(event.time), perfetto::track_event::kInstant, track);
     put_name(packet, Word::kSealed);
     packet.say(Key::kRoot, number(event.root));
     put_enum(packet, Key::kSealReason, event.seal_reason());
@@ -1117,17 +1117,17 @@ class PerfettoEncoder {
       const std::uint64_t end = resource.end();
       const std::uint64_t track = describe_track(resource);
       // Who has seen a slice begin is to see it end: this sequence starts again wherever that of the beginnings does.
-      if (ends_follow_ != writer_.generation(async_)) [[unlikely]] {
-        ends_follow_ = writer_.generation(async_);
-        writer_.start_again(ends_);
+      if (ends_follow_ != async_->generation()) [[unlikely]] {
+        ends_follow_ = async_->generation();
+        writer_.start_again(*ends_);
       }
-      writer_.prepare(ends_);
-      if (ends_announced_ != writer_.generation(ends_)) [[unlikely]] {
-        ends_announced_ = writer_.generation(ends_);
-        write_trace(ends_);
+      writer_.prepare(*ends_);
+      if (ends_announced_ != ends_->generation()) [[unlikely]] {
+        ends_announced_ = ends_->generation();
+        write_trace(*ends_);
       }
-      Packet packet = writer_.event(ends_, end, perfetto::track_event::kSliceEnd, track);
-      if (resource.generation != writer_.generation(async_)) {  // a file that begins here has not seen it begin
+      Packet packet = writer_.event(*ends_, end, perfetto::track_event::kSliceEnd, track);
+      if (resource.generation != async_->generation()) {  // a file that begins here has not seen it begin
         packet.correlate(resource.id);
         put_id(packet, Key::kRoot, open_.root_of(resource).id);
       }
@@ -1222,8 +1222,8 @@ class PerfettoEncoder {
     invocation.begin_order = ++lane.order;
     invocation.generation = lane.generation;
     lane.clock = invocation.written_begin;
-    plan_riders(lane, lane.riders, lane.sequence, invocation.written_begin);
-    Packet packet = writer_.event(lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
+    plan_riders(lane, lane.riders, *lane.sequence, invocation.written_begin);
+    Packet packet = writer_.event(*lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
     packet.name(invocation.name);
     if (invocation.pause) put_category(packet, Category::kPause);
     if (invocation.written_begin != time) packet.say(Key::kTrueBegin, time);
@@ -1298,7 +1298,7 @@ class PerfettoEncoder {
       for (std::size_t above = at + 1; above < stack.size(); ++above) {
         const Run& other = stack[above];
         if (!reaches_over(other)) continue;
-        Packet packet = writer_.event(lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
+        Packet packet = writer_.event(*lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
         packet.name(other.name);
         if (other.pause) {
           put_category(packet, Category::kPause);
@@ -1318,8 +1318,8 @@ class PerfettoEncoder {
   void write_slice_end(Lane& lane, const Run& invocation, std::uint64_t time, bool end_known) {
     describe_lane(lane);
     announce_lane(lane, time);
-    plan_riders(lane, lane.riders, lane.sequence, time);
-    Packet packet = writer_.event(lane.sequence, time, perfetto::track_event::kSliceEnd);
+    plan_riders(lane, lane.riders, *lane.sequence, time);
+    Packet packet = writer_.event(*lane.sequence, time, perfetto::track_event::kSliceEnd);
     if (invocation.generation != lane.generation) [[unlikely]] {  // a file that begins here has not seen it begin
       if (invocation.pause) {
         packet.say(Key::kPause, invocation.resource);
@@ -1375,19 +1375,19 @@ class PerfettoEncoder {
 
   /// The track below a lane for the time when it had nothing to run, with a sequence of its own.
   void describe_park(Lane& lane) {
-    if (lane.park_sequence == Lane::kNoSequence) [[unlikely]] {
+    if (lane.park_sequence == nullptr) [[unlikely]] {
       lane.park_uuid = tracks_.next_uuid();
-      lane.park_sequence = writer_.open_sequence(lane.park_uuid);
+      lane.park_sequence = &writer_.open_sequence(lane.park_uuid);
     }
-    writer_.prepare(lane.park_sequence);
-    if (lane.park_generation == writer_.generation(lane.park_sequence)) [[likely]] return;
-    lane.park_generation = writer_.generation(lane.park_sequence);
-    describe_lane_track(lane, lane.park_sequence);
-    writer_.track_descriptor(lane.park_sequence, lane.park_uuid, [&](ProtobufWriter& writer) {
+    writer_.prepare(*lane.park_sequence);
+    if (lane.park_generation == lane.park_sequence->generation()) [[likely]] return;
+    lane.park_generation = lane.park_sequence->generation();
+    describe_lane_track(lane, *lane.park_sequence);
+    writer_.track_descriptor(*lane.park_sequence, lane.park_uuid, [&](ProtobufWriter& writer) {
       writer.varint(perfetto::track_descriptor::kParentUuid, lane.uuid);
       writer.string(perfetto::track_descriptor::kName, "parked");
     });
-    write_lane(lane, std::max(now_, lane.clock), lane.park_sequence);
+    write_lane(lane, std::max(now_, lane.clock), *lane.park_sequence);
   }
   void park(const TraceEvent& event, bool begins) {
     Lane& lane = lane_of(event.lane);
@@ -1400,8 +1400,8 @@ class PerfettoEncoder {
     describe_lane(lane);
     announce_lane(lane, time);
     describe_park(lane);
-    plan_riders(lane, lane.park_riders, lane.park_sequence, time);
-    Packet packet = writer_.event(lane.park_sequence, time,
+    plan_riders(lane, lane.park_riders, *lane.park_sequence, time);
+    Packet packet = writer_.event(*lane.park_sequence, time,
                                   begins ? perfetto::track_event::kSliceBegin : perfetto::track_event::kSliceEnd);
     if (begins) put_name(packet, Word::kParked);
     put_riders(packet);
@@ -1461,15 +1461,15 @@ class PerfettoEncoder {
     return true;
   }
   /// Which counters go on the packet of `sequence` that is about to be written at `time`.
-  [[gnu::always_inline]] inline void plan_riders(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::always_inline]] inline void plan_riders(Lane& lane, perfetto::Riders& riders, Sequence& sequence, std::uint64_t time) {
     plan_.count = 0;
     if (riding_count_ != 0) [[unlikely]] plan_these_riders(lane, riders, sequence, time);
   }
-  [[gnu::noinline]] void plan_these_riders(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, std::uint64_t time) {
+  [[gnu::noinline]] void plan_these_riders(Lane& lane, perfetto::Riders& riders, Sequence& sequence, std::uint64_t time) {
     if (riding_[0]->lane != lane.id || ns_of(riding_[0]->time) != time) return;
-    if (riders.generation != writer_.generation(sequence)) {
+    if (riders.generation != sequence.generation()) {
       riders = {};
-      riders.generation = writer_.generation(sequence);
+      riders.generation = sequence.generation();
     }
     const TraceEvent* taken[perfetto::kMaxExtraCounters] = {};
     const TraceEvent* left[kMaxRiding];
@@ -1517,7 +1517,7 @@ class PerfettoEncoder {
     if (plan_.mask != (std::uint64_t{1} << plan_.count) - 1) packet.say(Key::kCounters, plan_.mask);
     plan_.count = 0;
   }
-  std::uint32_t rider_place(Lane& lane, perfetto::Riders& riders, std::uint32_t sequence, CounterId id) {
+  std::uint32_t rider_place(Lane& lane, perfetto::Riders& riders, Sequence& sequence, CounterId id) {
     const std::uint32_t index = counter_index(lane, id);
     if (index > 255) return kNone;
     for (std::uint32_t place = 0; place < riders.count; ++place) {
@@ -1546,11 +1546,11 @@ class PerfettoEncoder {
     perfetto::LaneCounter& counter = lane.counters[counter_index(lane, event.counter)];
     if (counter.generation != lane.generation) {
       counter.generation = lane.generation;
-      describe_counter(lane, counter, lane.sequence);
+      describe_counter(lane, counter, *lane.sequence);
     }
     const Value& value = event.annotation->value;
     counter.whole = whole_value(value, counter.last);
-    Packet packet = writer_.event(lane.sequence, ns_of(event.time), perfetto::track_event::kCounter, counter.uuid);
+    Packet packet = writer_.event(*lane.sequence, ns_of(event.time), perfetto::track_event::kCounter, counter.uuid);
     switch (value.kind) {
       case ValueKind::kInt: packet.counter_value(value.integer); break;
       case ValueKind::kUint:
@@ -1567,7 +1567,7 @@ class PerfettoEncoder {
     }
     packet.end();
   }
-  void describe_counter(Lane& lane, const perfetto::LaneCounter& counter, std::uint32_t sequence) {
+  void describe_counter(Lane& lane, const perfetto::LaneCounter& counter, Sequence& sequence) {
     writer_.track_descriptor(sequence, counter.uuid, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       const CounterName* known = nullptr;
@@ -1612,13 +1612,13 @@ class PerfettoEncoder {
       lane.parked = false;
       describe_lane(lane);
       describe_park(lane);
-      Packet packet = writer_.event(lane.park_sequence, ns_of(range.first), perfetto::track_event::kSliceEnd);
+      Packet packet = writer_.event(*lane.park_sequence, ns_of(range.first), perfetto::track_event::kSliceEnd);
       packet.say(Key::kEndUnknown, 1);
       packet.end();
     }
     lane.lost += range.count;
     if (lane.generation == 0) describe_lane(lane);
-    writer_.mark_dropped(lane.sequence);
+    writer_.mark_dropped(*lane.sequence);
     Packet packet = lane_instant(lane, ns_of(range.first), Word::kLost);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kCount, range.count}, {Key::kFirst, ns_of(range.first)}, {Key::kLast, ns_of(range.last)}});
@@ -1631,7 +1631,7 @@ class PerfettoEncoder {
   /// Perfetto shows a sequence's losses in `stats` only where a TraceStats after them maps the sequence to a buffer.
   void write_stats(const TraceSummary& summary) {
     stats_due_ = false;
-    writer_.packet(async_, [&](ProtobufWriter& writer) {
+    writer_.packet(*async_, [&](ProtobufWriter& writer) {
       using namespace perfetto;
       const auto stats = writer.message(trace_packet::kTraceStats);
       {  // buffer 0: the resources' sequence
@@ -1650,16 +1650,16 @@ class PerfettoEncoder {
         if (ring_bytes != 0) writer.varint(buffer_stats::kBufferSize, ring_bytes);
         if (lost != 0) writer.varint(buffer_stats::kTraceWriterPacketLoss, lost);
       }
-      const auto map = [&](std::uint32_t sequence, std::uint64_t buffer) {
+      const auto map = [&](const Sequence& sequence, std::uint64_t buffer) {
         const auto entry = writer.message(trace_stats::kWriterStats);
-        writer.varint(writer_stats::kSequenceId, writer_.sequence_id(sequence));
+        writer.varint(writer_stats::kSequenceId, sequence.id());
         writer.varint(writer_stats::kBuffer, buffer);
       };
-      map(async_, 0);
-      map(ends_, 0);
+      map(*async_, 0);
+      map(*ends_, 0);
       for (std::size_t at = 0; at < lanes_.size(); ++at) {
-        map(lanes_[at].sequence, at + 1);
-        if (lanes_[at].park_sequence != Lane::kNoSequence) map(lanes_[at].park_sequence, at + 1);
+        map(*lanes_[at].sequence, at + 1);
+        if (lanes_[at].park_sequence != nullptr) map(*lanes_[at].park_sequence, at + 1);
       }
     });
   }
@@ -1680,10 +1680,10 @@ class PerfettoEncoder {
                        {Key::kRingBytes, known.ring_bytes}});
       packet.end();
     }
-    writer_.prepare(async_);
+    writer_.prepare(*async_);
     announce_trace();
     describe_process(processes_[0]);
-    Packet packet = writer_.event(async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
+    Packet packet = writer_.event(*async_, now_, perfetto::track_event::kInstant, processes_[0].uuid);
     put_name(packet, Word::kSummary);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kEvents, summary.events},
@@ -1710,8 +1710,8 @@ class PerfettoEncoder {
   std::uint64_t entries_ = 0;
   std::int32_t info_process_id_ = 0;
   std::string process_name_, overflow_policy_, clock_, sampling_;
-  std::uint32_t async_ = 0;  // the resources' sequence
-  std::uint32_t ends_ = 0;   // that of their ends, which are written in the past, in order
+  Sequence* async_ = nullptr;  // the resources' sequence
+  Sequence* ends_ = nullptr;   // that of their ends, which are written in the past, in order
   std::uint32_t announced_ = 0;
   std::uint32_t ends_announced_ = 0;
   std::uint32_t ends_follow_ = 0;  // the generation of async_ in which ends_ was started

@@ -8,7 +8,7 @@
 // file whose head is cut off stays readable: every `clear_after_bytes` of the file each sequence forgets all that, and
 // sends what it needs again.
 //   PerfettoWriter writer{sink};
-//   const auto lane = writer.open_sequence(track_uuid);
+//   auto& lane = writer.open_sequence(track_uuid);
 //   writer.prepare(lane);
 //   auto event = writer.event(lane, time, track_event::kSliceBegin);
 //   event.name(writer.intern_name("fetch"));
@@ -35,6 +35,7 @@
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
 #include "thence/formats/id_map.hpp"
+#include "thence/formats/perfetto/encoder/written_sequence.hpp"
 #include "thence/formats/perfetto/fields.hpp"
 #include "thence/formats/perfetto/keys.hpp"
 #include "thence/formats/trace_stacks.hpp"
@@ -76,41 +77,20 @@ struct PerfettoWriterOptions {
 ///   Lifetime  the sink outlives it. Nothing is written on destruction: call flush().
 template <ByteSink Sink>
 class PerfettoWriter {
-  enum Dictionary : unsigned {
-    kNames, kCategories, kKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks,
-    kDictionaries
-  };
-
-  struct Sequence {
-    std::uint32_t id = 0;
-    std::uint32_t generation = 0;  // 0: nothing sent yet
-    std::uint64_t last_time = 0;
-    // What an event's packet begins with, up to the uuid of a track, for a time of two bytes; where that does not fit, up
-    // to the time.
-    std::array<std::byte, 16> head{};
-    std::uint32_t head_size = 0;        // up to the time
-    std::uint64_t two_byte_times = 0;   // how many there are, from 0x80 on; 0: the head does not fit
-    std::uint64_t default_track = 0;
-    std::uint64_t cleared_at = 0;
-    std::uint64_t good_until = 0;  // byte of the file at which it starts anew; 0: with its next packet
-    bool dropped = false;
-    detail::Vector<std::uint64_t> counters;  // extra_counter_track_uuids
-    // For each dictionary and index, the generation in which it was last sent.
-    std::array<detail::Vector<std::uint32_t>, kDictionaries> sent;
-    // Whether it was sent in this generation, for numbers of one byte: what nearly every event asks.
-    std::array<bool, 0x80> short_names{}, short_keys{};
-  };
+  using enum perfetto::Dictionary;
+  using Dictionary = perfetto::Dictionary;
   /// What an event takes without its texts: each key and each extra counter once, a tag of two bytes and a varint, and the
   /// rest. The buffer has it between two packets (kRoom is beyond the size at which it is flushed) and after each annotation
   /// and text, so that no other field asks for room.
   static constexpr std::size_t kEventRoom = 1024, kRoom = 4 * kEventRoom;
   /// The longest text whose annotation has a length of one byte, as has that of the text.
   static constexpr std::size_t kShortText = 0x7f - 4;
-  /// The longest packet whose lengths take a byte each.
-  static constexpr std::size_t kClosedInPlace = 0x7f;
+  /// A packet's tag and length, and the longest one whose lengths take a byte each.
+  static constexpr std::size_t kPacketHead = 2, kClosedInPlace = 0x7f;
 
  public:
   using Options = PerfettoWriterOptions;
+  using Sequence = perfetto::WrittenSequence;
 
   explicit PerfettoWriter(Sink& sink, const Options& options = {})
       : options_(options),
@@ -128,61 +108,54 @@ class PerfettoWriter {
   // -- sequences ------------------------------------------------------------------------------------------------------
 
   /// A new sequence whose events lie on `default_track` unless they say otherwise (0: they always say).
-  [[nodiscard]] std::uint32_t open_sequence(std::uint64_t default_track) {
+  [[nodiscard]] Sequence& open_sequence(std::uint64_t default_track) {
     Sequence& sequence = *sequences_.emplace_back(std::make_unique<Sequence>());
-    sequence.id = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size() - 1);
-    sequence.default_track = default_track;
-    std::byte* to = sequence.head.data();
+    sequence.id_ = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size() - 1);
+    sequence.default_track_ = default_track;
+    std::byte* to = sequence.head_.data();
     to = put_varint(to, protobuf_tag(perfetto::trace::kPacket, WireType::kBytes)) + 1;  // the packet's length
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTrustedPacketSequenceId, WireType::kVarint));
-    to = put_varint(to, sequence.id);
+    to = put_varint(to, sequence.id_);
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kSequenceFlags, WireType::kVarint));
     to = put_varint(to, perfetto::trace_packet::kNeedsIncrementalState);
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTimestamp, WireType::kVarint));
-    sequence.head_size = static_cast<std::uint32_t>(to - sequence.head.data());
-    if (sequence.head_size + 2 + kEventHead <= sequence.head.size()) {
+    sequence.head_size_ = static_cast<std::size_t>(to - sequence.head_.data());
+    sequence.event_at_ = sequence.head_size_ + 2 + 2;
+    if (sequence.head_size_ + 2 + kEventHead <= sequence.head_.size()) {
       put_event_head(to + 2, 0);
-      sequence.two_byte_times = kShortVarint - 0x80;
+      sequence.two_byte_times_ = kShortVarint - 0x80;
     }
-    return static_cast<std::uint32_t>(sequences_.size() - 1);
+    return sequence;
   }
   [[nodiscard]] std::size_t sequences() const noexcept { return sequences_.size(); }
 
   /// Says on the next packet of this sequence that something was lost before it.
-  void mark_dropped(std::uint32_t sequence) noexcept {
-    sequences_[sequence]->dropped = true;
-    start_again(sequence);
-  }
+  void mark_dropped(Sequence& sequence) noexcept { sequence.dropped_ = sequence.due_ = true; }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
   void restart() noexcept {
-    for (auto& sequence : sequences_) sequence->good_until = 0;
+    for (auto& sequence : sequences_) sequence->due_ = true;
   }
   /// The same for one sequence.
-  void start_again(std::uint32_t sequence) noexcept { sequences_[sequence]->good_until = 0; }
+  void start_again(Sequence& sequence) noexcept { sequence.due_ = true; }
   /// The time that sequences which start (again) count from, at the earliest.
   void reach(std::uint64_t time) noexcept { now_ = time; }
 
   /// To be called before describing tracks and beginning an event: starts the sequence (again) where that is due. Then
-  /// `generation` has changed, and descriptors of that sequence are to be sent again.
-  [[gnu::always_inline]] inline void prepare(std::uint32_t index) {
-    if (total() >= sequences_[index]->good_until) [[unlikely]] start(index);
+  /// its generation has changed, and descriptors of that sequence are to be sent again.
+  [[gnu::always_inline]] inline void prepare(Sequence& sequence) {
+    if (sequence.due_) [[unlikely]] start(sequence);
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
-  void count_from_here(std::uint32_t sequence) noexcept { clear_from(*sequences_[sequence]); }
-  [[nodiscard]] std::uint64_t bytes_since_start(std::uint32_t sequence) const noexcept {
-    return total() - sequences_[sequence]->cleared_at;
-  }
-  [[nodiscard]] std::uint32_t generation(std::uint32_t sequence) const noexcept { return sequences_[sequence]->generation; }
-  [[nodiscard]] std::uint32_t sequence_id(std::uint32_t sequence) const noexcept { return sequences_[sequence]->id; }
+  void count_from_here(Sequence& sequence) noexcept { clear_from(sequence); }
+  [[nodiscard]] std::uint64_t bytes_since_start(const Sequence& sequence) const noexcept { return total() - sequence.cleared_at_; }
 
   /// The counter tracks whose values `Event::counter` samples, in this order; described before.
-  [[nodiscard]] std::size_t extra_counters(std::uint32_t sequence) const noexcept { return sequences_[sequence]->counters.size(); }
-  void add_extra_counter(std::uint32_t index, std::uint64_t track) {
-    Sequence& sequence = *sequences_[index];
-    sequence.counters.push_back(track);
+  [[nodiscard]] std::size_t extra_counters(const Sequence& sequence) const noexcept { return sequence.counters_.size(); }
+  void add_extra_counter(Sequence& sequence, std::uint64_t track) {
+    sequence.counters_.push_back(track);
     {
       const auto packet = writer_.message(perfetto::trace::kPacket);
-      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id);
+      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id_);
       writer_.varint(perfetto::trace_packet::kSequenceFlags, perfetto::trace_packet::kNeedsIncrementalState);
       put_defaults(sequence);
     }
@@ -194,22 +167,22 @@ class PerfettoWriter {
 
   /// A packet whose content `fill(ProtobufWriter&)` writes; with a sequence id and no time.
   template <class Fill>
-  void packet(std::uint32_t sequence, Fill&& fill) {
+  void packet(const Sequence& sequence, Fill&& fill) {
     {
       const auto message = writer_.message(perfetto::trace::kPacket);
-      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequences_[sequence]->id);
+      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id_);
       fill(writer_);
     }
     packet_done();
   }
-  void track_descriptor(std::uint32_t sequence, std::uint64_t uuid, auto&& fill) {
+  void track_descriptor(const Sequence& sequence, std::uint64_t uuid, auto&& fill) {
     packet(sequence, [&](ProtobufWriter& writer) {
       const auto descriptor = writer.message(perfetto::trace_packet::kTrackDescriptor);
       writer.varint(perfetto::track_descriptor::kUuid, uuid);
       fill(writer);
     });
   }
-  void clock_snapshot(std::uint32_t sequence, const ClockSnapshot& clocks) {
+  void clock_snapshot(const Sequence& sequence, const ClockSnapshot& clocks) {
     using namespace perfetto;
     packet(sequence, [&](ProtobufWriter& writer) {
       const auto snapshot = writer.message(trace_packet::kClockSnapshot);
@@ -238,11 +211,10 @@ class PerfettoWriter {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
-  /// Where in the buffer an event is being written.
+  /// Where an event is being written. Its packet begins where the buffer's bytes end: it is none of them until it is whole.
   struct Place {
     std::byte* to;
-    std::byte* packet;  // where its content begins
-    std::byte* event;
+    std::byte* event;  // where its content begins
   };
 
   /// An event that is being written. Its fields go in any order; `end` closes it. Nothing else is written meanwhile. Its
@@ -253,15 +225,13 @@ class PerfettoWriter {
     Event& operator=(Event&&) = delete;
 
     [[gnu::always_inline]] inline void name(std::uint32_t name) {
-      const bool one_byte = name < sequence_->short_names.size();
-      if (!one_byte || !sequence_->short_names[name]) [[unlikely]] writer_->send_name(sequence_, name);
-      if (one_byte) [[likely]] {
-        constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kNameIid, WireType::kVarint);
-        put_little(place_.to, static_cast<std::uint16_t>(kTag | name << 8));
-        place_.to += 2;
-      } else {
-        put<perfetto::track_event::kNameIid>(name);
+      const bool one_byte = name < sequence_->short_names_.size();
+      if (!one_byte || sequence_->short_names_[name] == 0) [[unlikely]] {
+        place_ = writer_->unsent_name(sequence_, place_, name);
+        return;
       }
+      put_little(place_.to, sequence_->short_names_[name]);
+      place_.to += 2;
     }
     void category(std::uint32_t name) {
       if (writer_->first_sight(kCategories, sequence_, name)) {
@@ -290,12 +260,12 @@ class PerfettoWriter {
     /// A debug annotation of the host's. `key` 0: `key_in_full` is sent.
     [[gnu::always_inline]] inline void annotate(std::uint32_t key, std::string_view key_in_full, const Value& value) {
       using namespace perfetto;
-      const bool one_byte = key - 1 < sequence_->short_keys.size() - 1;
-      if (one_byte ? !sequence_->short_keys[key] : key != 0) [[unlikely]] writer_->send_key(sequence_, key);
+      const bool one_byte = key - 1 < sequence_->short_keys_.size() - 1;
+      if (one_byte ? !sequence_->short_keys_[key] : key != 0) [[unlikely]] writer_->send_key(sequence_, key);
       const bool text = value.kind == ValueKind::kString;
       const std::uint64_t number = number_of(value);
       if (!one_byte || value.kind == ValueKind::kDouble || number > (text ? kShortText : kShortVarint - 1) ||
-          place_.to > place_.packet + (kRoom - 2 * kEventRoom)) [[unlikely]] {
+          place_.to > place_.event + kEventRoom) [[unlikely]] {
         place_ = writer_->annotate_at_length(place_, key, key_in_full, value.kind, number, value.text.data());
         return;
       }
@@ -323,15 +293,13 @@ class PerfettoWriter {
     }
 
     [[gnu::always_inline]] inline void end() {
-      const auto size = static_cast<std::size_t>(place_.to - place_.packet);
-      if (size <= writer_->closed_in_place_) [[likely]] {
-        place_.event[-1] = static_cast<std::byte>(place_.to - place_.event);
-        place_.packet[-1] = static_cast<std::byte>(size);
-        writer_->out_.advance(place_.to);
-      } else {
-        writer_->close_event(place_);
-      }
-      writer_->packet_done();
+      std::byte* const packet = writer_->out_.end();
+      const auto size = static_cast<std::size_t>(place_.to - kPacketHead - packet);
+      if (size > writer_->closed_in_place_) [[unlikely]] return writer_->close_event(place_);
+      place_.event[-1] = static_cast<std::byte>(place_.to - place_.event);
+      packet[1] = static_cast<std::byte>(size);
+      writer_->out_.advance(place_.to);
+      if (place_.to >= writer_->look_at_) [[unlikely]] writer_->look();
     }
 
    private:
@@ -369,27 +337,25 @@ class PerfettoWriter {
   };
 
   /// Opens a packet with an event of `type` (perfetto::track_event::k...) on `track` (0: the sequence's own).
-  [[nodiscard]] [[gnu::always_inline]] inline Event event(std::uint32_t index, std::uint64_t time, std::uint64_t type,
+  [[nodiscard]] [[gnu::always_inline]] inline Event event(Sequence& sequence, std::uint64_t time, std::uint64_t type,
                                                           std::uint64_t track = 0) {
-    using namespace perfetto;
-    Sequence& sequence = *sequences_[index];
-    std::byte* to = out_.data() + out_.size();
-    std::byte* const packet = to + 2;
-    std::memcpy(to, sequence.head.data(), sequence.head.size());
-    to += sequence.head_size;
-    const std::uint64_t since = time - sequence.last_time;
-    if (since - 0x80 < sequence.two_byte_times) [[likely]] {
-      sequence.last_time = time;
-      put_little(to, static_cast<std::uint16_t>((since + (since & 0x3f80)) | 0x80));
-      to += 2;
-      to[3] = static_cast<std::byte>(type);
+    std::byte* const start = out_.end();
+    std::byte* event;
+    std::memcpy(start, sequence.head_.data(), sequence.head_.size());
+    const std::uint64_t since = time - sequence.last_time_;
+    if (since - 0x80 < sequence.two_byte_times_) [[likely]] {
+      sequence.last_time_ = time;
+      event = start + sequence.event_at_;
+      put_little(event - 4, static_cast<std::uint16_t>(since + (since & 0x3f80) + 0x80));
+      event[1] = static_cast<std::byte>(type);
     } else {
-      to = put_time(sequence, to, time);
-      put_event_head(to, type);
+      event = put_time(sequence, start + sequence.head_size_, time, since) + 2;
+      put_event_head(event - 2, type);
     }
-    std::byte* const event = to + 2;
-    to = track >> 56 != 0 ? put_wide_varint(to + 5, track) : track == 0 ? to + 4 : put_roomy_varint(to + 5, track);
-    return Event(*this, sequence, {to, packet, event});
+    std::byte* const to = track >> 56 != 0 ? put_wide_varint(event + 3, track)
+                          : track == 0     ? event + 2
+                                           : put_roomy_varint(event + 3, track);
+    return Event(*this, sequence, {to, event});
   }
 
   // -- output ---------------------------------------------------------------------------------------------------------
@@ -407,7 +373,6 @@ class PerfettoWriter {
   [[nodiscard]] bool failed() const noexcept { return gate_.failed(); }
   [[nodiscard]] std::uint64_t written() const noexcept { return gate_.written(); }
   [[nodiscard]] std::uint64_t refused() const noexcept { return gate_.refused(); }
-  [[nodiscard]] std::uint64_t packets() const noexcept { return packets_; }
   /// Bytes that have not been handed to the sink.
   [[nodiscard]] std::size_t waiting() const noexcept { return out_.size(); }
 
@@ -418,31 +383,57 @@ class PerfettoWriter {
   }
 
   [[nodiscard]] bool first_sight(Dictionary dictionary, Sequence* sequence, std::uint32_t index) {
-    detail::Vector<std::uint32_t>& sent = sequence->sent[dictionary];
-    if (index < sent.size() && sent[index] == sequence->generation) [[likely]] return false;
+    detail::Vector<std::uint32_t>& sent = sequence->sent_[static_cast<unsigned>(dictionary)];
+    if (index < sent.size() && sent[index] == sequence->generation_) [[likely]] return false;
     if (index >= sent.size()) sent.resize(std::size_t{index} + index / 2 + 16);
-    sent[index] = sequence->generation;
+    sent[index] = sequence->generation_;
     return true;
   }
-  [[gnu::noinline]] void send_name(Sequence* sequence, std::uint32_t name) {
+  /// A name that is sent first, where it was not, or whose number takes more than a byte.
+  [[gnu::noinline]] [[nodiscard]] Place unsent_name(Sequence* sequence, Place place, std::uint32_t name) {
     if (first_sight(kNames, sequence, name)) {
       define_string(perfetto::interned_data::kEventNames, name, names_.view(name));
     }
-    if (name < sequence->short_names.size()) sequence->short_names[name] = true;
+    constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kNameIid, WireType::kVarint);
+    if (name < sequence->short_names_.size()) sequence->short_names_[name] = static_cast<std::uint16_t>(kTag | name << 8);
+    *place.to++ = static_cast<std::byte>(kTag);
+    place.to = put_varint(place.to, name);
+    return place;
   }
   [[gnu::noinline]] void send_key(Sequence* sequence, std::uint32_t key) {
-    if (first_sight(kKeys, sequence, key)) {
+    if (first_sight(kAnnotationKeys, sequence, key)) {
       define_string(perfetto::interned_data::kDebugAnnotationNames, key, keys_.view(key));
     }
-    if (key < sequence->short_keys.size()) sequence->short_keys[key] = true;
+    if (key < sequence->short_keys_.size()) sequence->short_keys_[key] = true;
   }
 
   /// Bytes of packets, between two of them.
   [[nodiscard]] std::uint64_t total() const noexcept { return passed_ + out_.size(); }
   void clear_from(Sequence& sequence) noexcept {
-    sequence.cleared_at = total();
-    const std::uint64_t left = ~std::uint64_t{0} - total();
-    sequence.good_until = total() + std::min(left, options_.clear_after_bytes);
+    sequence.cleared_at_ = total();
+    sequence.good_until_ = total() + std::min(~std::uint64_t{0} - total(), options_.clear_after_bytes);
+    sequence.due_ = total() >= sequence.good_until_;
+    next_due_ = std::min(next_due_, sequence.good_until_);
+    set_look();
+  }
+  /// To be called where `passed_`, `next_due_` or the buffer's memory has changed.
+  void set_look() noexcept {
+    look_at_ = out_.data() + static_cast<std::size_t>(std::min<std::uint64_t>(chunk_, next_due_ - std::min(next_due_, passed_)));
+  }
+  /// After a packet that ends at look_at_ or beyond: finds the sequences that are to start anew, and flushes a full buffer.
+  [[gnu::noinline]] void look() {
+    if (total() >= next_due_) {
+      next_due_ = ~std::uint64_t{0};
+      for (auto& sequence : sequences_) {
+        if (total() >= sequence->good_until_) {
+          sequence->due_ = true;
+        } else {
+          next_due_ = std::min(next_due_, sequence->good_until_);
+        }
+      }
+      set_look();
+    }
+    if (out_.size() >= chunk_) flush();
   }
 
   /// A track event's tag, length, type, and the tag of a track.
@@ -455,44 +446,42 @@ class PerfettoWriter {
     put_little(to, static_cast<std::uint32_t>(kTags | type << 24));
     to[4] = static_cast<std::byte>(kTags >> 32);
   }
-  /// Nanoseconds since the event before or, for an event that is older, its absolute time.
-  [[nodiscard]] static std::byte* put_time(Sequence& sequence, std::byte* to, std::uint64_t time) noexcept {
-    if (time >= sequence.last_time) [[likely]] {
-      to = put_roomy_varint(to, time - sequence.last_time);
-      sequence.last_time = time;
-      return to;
+  /// Nanoseconds `since` the event before or, for an event that is older, its absolute time.
+  [[nodiscard]] static std::byte* put_time(Sequence& sequence, std::byte* to, std::uint64_t time, std::uint64_t since) noexcept {
+    if (static_cast<std::int64_t>(since) >= 0) [[likely]] {  // of two's complement
+      sequence.last_time_ = time;
+      return put_roomy_varint(to, since);
     }
     to = put_varint(to, time);
     to = put_varint(to, protobuf_tag(perfetto::trace_packet::kTimestampClockId, WireType::kVarint));
     return put_varint(to, perfetto::kClockBoottime);
   }
 
-  [[gnu::noinline]] void start(std::uint32_t index) {
+  [[gnu::noinline]] void start(Sequence& sequence) {
     using namespace perfetto;
-    Sequence& sequence = *sequences_[index];
     clear_from(sequence);
     {
       const auto packet = writer_.message(trace::kPacket);
-      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id);
+      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id_);
       writer_.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
-      if (sequence.generation == 0) {
+      if (sequence.generation_ == 0) {
         writer_.boolean(trace_packet::kFirstPacketOnSequence, true);
-      } else if (sequence.dropped) {
+      } else if (sequence.dropped_) {
         writer_.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
       }
-      sequence.counters.clear();
+      sequence.counters_.clear();
       put_defaults(sequence);
     }
     // A mark on a sequence's first packet is not counted by Perfetto: it goes on the next one.
-    const bool again = sequence.generation == 0 && sequence.dropped;
-    if (!again) sequence.dropped = false;
-    ++sequence.generation;
-    sequence.short_names.fill(false);
-    sequence.short_keys.fill(false);
+    const bool again = sequence.generation_ == 0 && sequence.dropped_;
+    if (!again) sequence.dropped_ = false;
+    ++sequence.generation_;
+    sequence.short_names_.fill(0);
+    sequence.short_keys_.fill(false);
     packet_done();
-    if (again) return start(index);
-    sequence.last_time = now_;
-    packet(index, [&](ProtobufWriter& writer) {
+    if (again) return start(sequence);
+    sequence.last_time_ = now_;
+    packet(sequence, [&](ProtobufWriter& writer) {
       const auto snapshot = writer.message(trace_packet::kClockSnapshot);
       {
         const auto delta = writer.message(clock_snapshot::kClocks);
@@ -512,10 +501,10 @@ class PerfettoWriter {
     using namespace perfetto;
     const auto defaults = writer_.message(trace_packet::kTracePacketDefaults);
     writer_.varint(packet_defaults::kTimestampClockId, kClockDelta);
-    if (sequence.default_track == 0) return;
+    if (sequence.default_track_ == 0) return;
     const auto event = writer_.message(packet_defaults::kTrackEventDefaults);
-    writer_.varint(event_defaults::kTrackUuid, sequence.default_track);
-    for (const std::uint64_t counter : sequence.counters) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
+    writer_.varint(event_defaults::kTrackUuid, sequence.default_track_);
+    for (const std::uint64_t counter : sequence.counters_) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
   }
 
   [[nodiscard]] static constexpr std::uint64_t value_tag(ValueKind kind) noexcept {
@@ -548,10 +537,13 @@ class PerfettoWriter {
   }
   /// Room for a text, and afterwards for all that has none.
   [[nodiscard]] Place make_room(Place place, std::size_t text) {
-    const std::ptrdiff_t packet = place.packet - out_.data(), event = place.event - out_.data();
+    const std::size_t packet = out_.size();
+    const std::ptrdiff_t event = place.event - out_.data();
     out_.advance(place.to);
     std::byte* const to = out_.reserve(2 * kEventRoom + text);
-    return {to, out_.data() + packet, out_.data() + event};
+    out_.advance(out_.data() + packet);
+    set_look();
+    return {to, out_.data() + event};
   }
   [[gnu::noinline]] [[nodiscard]] Place text_field(Place place, perfetto::Field field, std::string_view text) {
     place = make_room(place, text.size());
@@ -690,8 +682,8 @@ class PerfettoWriter {
 
   /// Lengths that need more than a byte, and what the event was the first to name.
   [[gnu::noinline]] void close_event(Place place) {
+    const std::size_t packet = out_.size() + kPacketHead;
     out_.advance(place.to);
-    const auto packet = static_cast<std::size_t>(place.packet - out_.data());
     close_message(static_cast<std::size_t>(place.event - out_.data()));
     closed_in_place_ = kClosedInPlace;
     if (!interned_.empty()) {
@@ -699,6 +691,7 @@ class PerfettoWriter {
       interned_.clear();
     }
     close_message(packet);
+    packet_done();
   }
   void close_message(std::size_t content) {
     const std::size_t length = out_.size() - content;
@@ -708,8 +701,8 @@ class PerfettoWriter {
   }
 
   void packet_done() {
-    ++packets_;
-    if (out_.size() >= chunk_) [[unlikely]] flush();
+    set_look();  // the buffer may have moved
+    if (out_.end() >= look_at_) [[unlikely]] look();
   }
 
   /// A run of compressed packets is a packet, too.
@@ -735,6 +728,7 @@ class PerfettoWriter {
     const std::span<const std::byte> all = out_.bytes();
     passed_ += all.size();
     out_.clear();
+    set_look();
     return all;
   }
 
@@ -752,9 +746,10 @@ class PerfettoWriter {
   ByteBuffer compressed_;
   ByteBuffer framed_;
   std::size_t chunk_;          // flushed at this size
+  std::byte* look_at_ = out_.data() + chunk_;   // where the next packet ends, or later, after which there is something to do
+  std::uint64_t next_due_ = ~std::uint64_t{0};  // byte of the file at which the next sequence starts anew
   std::size_t closed_in_place_ = kClosedInPlace;  // packets of this size; none while there is something in `interned_`
   std::uint64_t passed_ = 0;   // bytes of packets that have left `out_`
-  std::uint64_t packets_ = 0;
   std::uint64_t now_ = 0;
 };
 

@@ -17,6 +17,8 @@ namespace thence {
 inline namespace THENCE_ABI {
 namespace perfetto {
 
+class WrittenSequence;
+
 /// An invocation or a pause that has a slice on a lane.
 struct RunSlice {
   std::uint64_t resource = 0;
@@ -71,12 +73,10 @@ struct Riders {
 };
 
 struct EncodedLane {
-  static constexpr std::uint32_t kNoSequence = ~std::uint32_t{0};
-
   LaneId id = LaneId::kNone;
-  std::uint32_t sequence = 0;
   std::uint32_t generation = 0;  // in which its track was last described
-  std::uint32_t park_sequence = kNoSequence;
+  WrittenSequence* sequence = nullptr;
+  WrittenSequence* park_sequence = nullptr;
   std::uint32_t park_generation = 0;
   std::uint32_t process = 0;
   std::int32_t process_id = 0;
