@@ -6810,6 +6810,8 @@ class WrittenSequence;
 
 /// An invocation or a pause that has a slice on a lane.
 struct RunSlice {
+  RunSlice() noexcept {}  // as OpenResource's
+
   std::uint64_t resource = 0;
   std::uint64_t root = 0;
   std::uint64_t begin = 0;          // as recorded
@@ -7299,6 +7301,8 @@ struct OpenRoot {
 
 /// At full speed those of the last 10 ms are more than a core's caches hold: two lines of cache each, and no third.
 struct alignas(32) OpenResource {
+  OpenResource() noexcept {}  // a compiler clears an aggregate by `rep stos`, which takes longer than all it is for
+
   std::uint64_t id = 0;  // 0: free
   std::uint64_t created_at = 0;
   std::uint64_t settled_at = 0;
@@ -7375,7 +7379,7 @@ class OpenResources {
       resources_.emplace_back();
     }
     OpenResource& resource = resources_[place];
-    resource = OpenResource{};
+    ::new (&resource) OpenResource;  // in place: a copy would wait for bytes that were stored one by one
     resource.id = number(id);
     resource.root = root;
     resource.next = roots_[root].first;
@@ -7746,10 +7750,12 @@ class WakeTable {
   [[nodiscard]] bool has(std::uint64_t resource) const noexcept { return resource != 0 && resources_[place_of(resource)] == resource; }
   [[nodiscard]] const Wake& operator[](std::size_t place) const noexcept { return wakes_[place]; }
 
-  void put(std::size_t place, std::uint64_t resource, const Wake& wake) noexcept {
+  /// The wake of a resource, to be filled in but for its root.
+  [[nodiscard]] Wake& put(std::size_t place, std::uint64_t resource, std::uint64_t root) noexcept {
     resources_[place] = resource;
-    wakes_[place] = wake;
-    if (wake.root != 0) ++rooted_;
+    if (root != 0) ++rooted_;
+    wakes_[place].root = root;
+    return wakes_[place];
   }
   /// What was there is good until the next `put`.
   void free(std::size_t place) noexcept {
@@ -9370,18 +9376,23 @@ class PerfettoEncoder {
     const std::uint64_t id = number(event.resource);
     const std::size_t place = perfetto::WakeTable::place_of(id);
     const bool awaited = id != 0 && wakes_.resource_at(place) != id;
-    Wake made;
-    fill(made, event);
+    const std::uint64_t root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
     if (!awaited || options_.flows) {
+      Wake made;
+      made.root = root;
+      fill(made, event);
       if (awaited && made.actor == Actor::kInvocation) made.flow = next_flow();
       write_wake(id, made);
       if (!awaited) return;
+      if (wakes_.resource_at(place) != 0) drop_wake(place);
+      wakes_.put(place, id, root) = made;
+    } else {
+      if (wakes_.resource_at(place) != 0) drop_wake(place);
+      fill(wakes_.put(place, id, root), event);
     }
-    if (wakes_.resource_at(place) != 0) drop_wake(place);
-    wakes_.put(place, id, made);
   }
+  /// All but the root and the flow.
   void fill(Wake& wake, const TraceEvent& event) {
-    wake.root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
     wake.at = ns_of(event.time);
     wake.waker = number(event.other);
     wake.lane = lane_index(event.lane);

@@ -643,18 +643,23 @@ class PerfettoEncoder {
     const std::uint64_t id = number(event.resource);
     const std::size_t place = perfetto::WakeTable::place_of(id);
     const bool awaited = id != 0 && wakes_.resource_at(place) != id;
-    Wake made;
-    fill(made, event);
+    const std::uint64_t root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
     if (!awaited || options_.flows) {
+      Wake made;
+      made.root = root;
+      fill(made, event);
       if (awaited && made.actor == Actor::kInvocation) made.flow = next_flow();
       write_wake(id, made);
       if (!awaited) return;
+      if (wakes_.resource_at(place) != 0) drop_wake(place);
+      wakes_.put(place, id, root) = made;
+    } else {
+      if (wakes_.resource_at(place) != 0) drop_wake(place);
+      fill(wakes_.put(place, id, root), event);
     }
-    if (wakes_.resource_at(place) != 0) drop_wake(place);
-    wakes_.put(place, id, made);
   }
+  /// All but the root and the flow.
   void fill(Wake& wake, const TraceEvent& event) {
-    wake.root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
     wake.at = ns_of(event.time);
     wake.waker = number(event.other);
     wake.lane = lane_index(event.lane);

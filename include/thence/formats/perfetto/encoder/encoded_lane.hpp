@@ -21,6 +21,8 @@ class WrittenSequence;
 
 /// An invocation or a pause that has a slice on a lane.
 struct RunSlice {
+  RunSlice() noexcept {}  // as OpenResource's
+
   std::uint64_t resource = 0;
   std::uint64_t root = 0;
   std::uint64_t begin = 0;          // as recorded

@@ -43,10 +43,12 @@ class WakeTable {
   [[nodiscard]] bool has(std::uint64_t resource) const noexcept { return resource != 0 && resources_[place_of(resource)] == resource; }
   [[nodiscard]] const Wake& operator[](std::size_t place) const noexcept { return wakes_[place]; }
 
-  void put(std::size_t place, std::uint64_t resource, const Wake& wake) noexcept {
+  /// The wake of a resource, to be filled in but for its root.
+  [[nodiscard]] Wake& put(std::size_t place, std::uint64_t resource, std::uint64_t root) noexcept {
     resources_[place] = resource;
-    wakes_[place] = wake;
-    if (wake.root != 0) ++rooted_;
+    if (root != 0) ++rooted_;
+    wakes_[place].root = root;
+    return wakes_[place];
   }
   /// What was there is good until the next `put`.
   void free(std::size_t place) noexcept {
