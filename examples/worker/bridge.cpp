@@ -12,13 +12,13 @@ namespace worker {
 class Bridge::Target {
  public:
   Target(Engine& engine, Trace trace, std::uint32_t request, Resource operation,
-         v8::Local<v8::Promise::Resolver> resolver)
+         v8::Local<v8::Promise::Resolver> resolver, Resource promise)
       : engine_(engine),
         trace_(trace),
         request_(request),
         operation_(operation) {
     resolver_.Reset(engine.isolate(), resolver);
-    if (trace_) note_made(resolver);
+    if (trace_) note_made(promise);
   }
   ~Target() {
     if (trace_) note_gone();
@@ -37,14 +37,14 @@ class Bridge::Target {
 
  private:
   // Out of line: what is not traced carries only the branch.
-  [[gnu::noinline]] void note_made(v8::Local<v8::Promise::Resolver> resolver) {
+  [[gnu::noinline]] void note_made(Resource promise) {
     if (trace_.is_light()) {
       resource_ = operation_;
       return;
     }
     resource_ = trace_.begin(ResourceType::kKjToJs);
     trace_.same(operation_, resource_);
-    trace_.same(resource_, trace_.resource_of(resolver->GetPromise()));
+    trace_.same(resource_, promise);
   }
   [[gnu::noinline]] void note_gone() {
     if (!settled_) trace_.settle(resource_, Outcome::kCancelled);
@@ -69,8 +69,9 @@ class Bridge::Target {
 };
 
 v8::Local<v8::Promise> Bridge::to_js(Request& request, Resource operation, kj::Promise<MakeValue> promise) {
-  const auto resolver = v8::Promise::Resolver::New(engine_.isolate()->GetCurrentContext()).ToLocalChecked();
-  auto owned = kj::heap<Target>(engine_, trace_, request.number(), operation, resolver);
+  Resource made;
+  const auto resolver = trace_.make_resolver(engine_.isolate()->GetCurrentContext(), made);
+  auto owned = kj::heap<Target>(engine_, trace_, request.number(), operation, resolver, made);
   Target& target = *owned;
   request.add_task((trace_.is_light() ? kj::mv(promise) : trace_.follow(kj::mv(promise), operation))
                        .then([&target](MakeValue&& make) { target.fulfil(make); },

@@ -113,6 +113,10 @@ Resource Tracing::resource_of(v8::Local<v8::Promise> promise) {
   return promises_ ? promises_->resource_of(promise) : Resource{};
 }
 
+v8::Local<v8::Promise::Resolver> Tracing::make_resolver(v8::Local<v8::Context> context, Resource& resource) {
+  return (promises_ ? promises_->make_resolver(context, resource) : v8::Promise::Resolver::New(context)).ToLocalChecked();
+}
+
 // ---- what Trace asks for
 
 Resource Tracing::begin_root(bool asked, thence::SourceSite site) {

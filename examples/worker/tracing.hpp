@@ -55,6 +55,7 @@ class Tracing {
 
   thence::Tracer& tracer() { return lane_.tracer(); }
   Resource resource_of(v8::Local<v8::Promise> promise);
+  v8::Local<v8::Promise::Resolver> make_resolver(v8::Local<v8::Context> context, Resource& resource);
 
   // ---- what Trace asks for; out of line, so that its callers carry no more of it than the branch
 
@@ -168,6 +169,10 @@ class Trace {
   thence::Cause what_runs() const { return *this ? tracing_->what_runs() : thence::Cause{}; }
   Resource resource_of(v8::Local<v8::Promise> promise) const {
     return *this ? tracing_->resource_of(promise) : Resource{};
+  }
+  /// A promise for the script, and its resource.
+  v8::Local<v8::Promise::Resolver> make_resolver(v8::Local<v8::Context> context, Resource& resource) const {
+    return *this ? tracing_->make_resolver(context, resource) : v8::Promise::Resolver::New(context).ToLocalChecked();
   }
 
   // ---- KJ's promises

@@ -1217,6 +1217,8 @@ class PromiseEvents {
     return !(innermost == Resource{}) && tracer_->current() == innermost;
   }
   [[nodiscard]] const PromiseCounts& counts() const noexcept { return counts_; }
+  /// The promise that was created last, where that was here and now, by what runs.
+  [[nodiscard]] Resource created_just_now() const noexcept { return {last_created_, tracer_->current().root}; }
   PromiseEvents(const PromiseEvents&) = delete;
   PromiseEvents& operator=(const PromiseEvents&) = delete;
 
@@ -1873,6 +1875,15 @@ class BasicPromiseTracer {
     if (!call(functions_[kIdentifyFunction], 1, arguments).ToLocal(&id) || !id->IsInt32()) return {};
     const std::int32_t low = id.As<::v8::Int32>()->Value();
     return low < 0 ? Resource{} : PackedResource{low, shared(kSharedRoot), shared(kSharedHigh)}.resource();
+  }
+
+  /// A promise of the host's own and its resource, without resource_of()'s call into V8. Empty where V8 makes none any more.
+  [[nodiscard]] ::v8::MaybeLocal<::v8::Promise::Resolver> make_resolver(::v8::Local<::v8::Context> context, Resource& resource) noexcept {
+    const std::uint64_t created = counts().created;
+    ::v8::Local<::v8::Promise::Resolver> resolver;
+    if (!::v8::Promise::Resolver::New(context).ToLocal(&resolver)) return {};
+    resource = counts().created == created + 1 ? events_.created_just_now() : resource_of(resolver->GetPromise());
+    return resolver;
   }
 
   /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
@@ -2584,6 +2595,9 @@ class NullPromiseTracer {
   constexpr void rebind(void*) noexcept {}
   constexpr void flush() noexcept {}
   [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise>) noexcept { return {}; }
+  [[nodiscard]] ::v8::MaybeLocal<::v8::Promise::Resolver> make_resolver(::v8::Local<::v8::Context> context, Resource&) noexcept {
+    return ::v8::Promise::Resolver::New(context);
+  }
   [[nodiscard]] constexpr bool runs_followed() const noexcept { return false; }
   void note_rejection(const ::v8::PromiseRejectMessage&) noexcept {}
   constexpr void stop() noexcept {}

@@ -232,6 +232,39 @@ TEST_CASE("while another thread stops and starts tracing, no promise gets the id
   CHECK(ids.size() == known);
 }
 
+TEST_CASE("a promise that the host makes has the resource that a look-up finds") {
+  for (const v8a::Hooks hooks : kBothWays) {
+    Program program{hooks};
+    const auto made = [&] {
+      const v8::HandleScope handles(program.isolate());
+      Resource resource{};
+      const auto resolver = program.promises->make_resolver(program.context, resource).ToLocalChecked();
+      CHECK(resource == program.promises->resource_of(resolver->GetPromise()));
+      return resource;
+    };
+    const Resource root = program.tracer().begin_root();
+    const Resource alone = made();
+    {
+      const thence::CallbackScope scope{program.tracer(), root};
+      const Resource inside = made();
+      CHECK(inside.id > alone.id);
+      CHECK(inside.root == root.root);
+    }
+    CHECK(alone.root == thence::RootId::kNone);
+    {
+      const thence::CallbackScope scope{program.tracer(), Resource{thence::ResourceId::kNone, thence::RootId::kUntraced}};
+      CHECK_FALSE(made());
+    }
+    program.session.stop();
+    CHECK_FALSE(made());
+    program.session.start();
+    program.run("0");  // the hooks are back
+    CHECK(made());
+    program.promises->unfollow(program.context);
+    CHECK_FALSE(made());
+  }
+}
+
 TEST_CASE("tracing that stops inside of a callback leaves nothing open, and begins anew with what is called then") {
   for (const v8a::Hooks hooks : kBothWays) {
     Program program{hooks};

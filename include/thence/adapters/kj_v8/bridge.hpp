@@ -147,10 +147,12 @@ class Bridge final : private ::kj::TaskSet::ErrorHandler {
     const Resource resource = kj_adapter::create_resource(tracer_, ResourceType::kKjToJs, {}, site);
     kj_adapter::detail::Starting<TracerT> starting(tracer_, resource);
     ::v8::Local<::v8::Promise::Resolver> resolver;
-    if (!::v8::Promise::Resolver::New(context).ToLocal(&resolver)) return {};
+    Resource js_resource;
+    const auto made = promises_ == nullptr ? ::v8::Promise::Resolver::New(context) : promises_->make_resolver(context, js_resource);
+    if (!made.ToLocal(&resolver)) return {};
     const auto js = resolver->GetPromise();
     tracer_.link(known, resource, LinkKind::kBridge);
-    tracer_.link(resource, resource_of(js), LinkKind::kBridge);
+    tracer_.link(resource, js_resource, LinkKind::kBridge);
 
     auto settling = ::kj::heap<Settling<Convert>>(*this, isolate_, context, resolver, std::move(convert));
     auto* const to = settling.get();

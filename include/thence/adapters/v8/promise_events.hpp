@@ -105,6 +105,8 @@ class PromiseEvents {
     return !(innermost == Resource{}) && tracer_->current() == innermost;
   }
   [[nodiscard]] const PromiseCounts& counts() const noexcept { return counts_; }
+  /// The promise that was created last, where that was here and now, by what runs.
+  [[nodiscard]] Resource created_just_now() const noexcept { return {last_created_, tracer_->current().root}; }
   PromiseEvents(const PromiseEvents&) = delete;
   PromiseEvents& operator=(const PromiseEvents&) = delete;
 

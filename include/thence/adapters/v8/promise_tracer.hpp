@@ -158,6 +158,15 @@ class BasicPromiseTracer {
     return low < 0 ? Resource{} : PackedResource{low, shared(kSharedRoot), shared(kSharedHigh)}.resource();
   }
 
+  /// A promise of the host's own and its resource, without resource_of()'s call into V8. Empty where V8 makes none any more.
+  [[nodiscard]] ::v8::MaybeLocal<::v8::Promise::Resolver> make_resolver(::v8::Local<::v8::Context> context, Resource& resource) noexcept {
+    const std::uint64_t created = counts().created;
+    ::v8::Local<::v8::Promise::Resolver> resolver;
+    if (!::v8::Promise::Resolver::New(context).ToLocal(&resolver)) return {};
+    resource = counts().created == created + 1 ? events_.created_just_now() : resource_of(resolver->GetPromise());
+    return resolver;
+  }
+
   /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
   [[nodiscard]] bool runs_followed() const noexcept { return events_.runs_promise(); }
 
@@ -867,6 +876,9 @@ class NullPromiseTracer {
   constexpr void rebind(void*) noexcept {}
   constexpr void flush() noexcept {}
   [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise>) noexcept { return {}; }
+  [[nodiscard]] ::v8::MaybeLocal<::v8::Promise::Resolver> make_resolver(::v8::Local<::v8::Context> context, Resource&) noexcept {
+    return ::v8::Promise::Resolver::New(context);
+  }
   [[nodiscard]] constexpr bool runs_followed() const noexcept { return false; }
   void note_rejection(const ::v8::PromiseRejectMessage&) noexcept {}
   constexpr void stop() noexcept {}
