@@ -617,6 +617,61 @@ class Vector {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/core/view.hpp ====
+// view.hpp: the part of std::span that the library itself needs, at a twentieth of what that costs who compiles it.
+//
+// Each element type of a std::span that is made or cut has the compiler prove that a pointer is an iterator: for the nine types
+// that go through a session more than half as much work as all the rest of thence.hpp. A View is made of whatever has its
+// elements in a row, and a std::span is made of a View: a host may write either in its sinks.
+//
+//   void take(View<const TraceEvent> events);    // or std::span<const TraceEvent>
+//   tracer.intern_native_stack(words);           // an array, a std::vector, a std::span, ...
+//
+// Layer: core (includes config/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+
+/// Elements in a row that someone else owns. What it has of std::span is named, and bounded by contract, as there.
+///   Lifetime  as that of what it was made of
+template <class T>
+class View {
+ public:
+  constexpr View() noexcept = default;
+  constexpr View(T* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  template <std::size_t Size>
+  constexpr View(T (&row)[Size]) noexcept : View(row, Size) {}
+  /// Of another's elements, to be read only.
+  template <class Row>
+    requires requires(const Row& row) {
+      requires std::is_same_v<T, const std::remove_pointer_t<decltype(row.data())>>;
+      row.size();
+    }
+  constexpr View(const Row& row) noexcept : View(row.data(), row.size()) {}
+
+  [[nodiscard]] constexpr T* data() const noexcept { return data_; }
+  [[nodiscard]] constexpr std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] constexpr std::size_t size_bytes() const noexcept { return size_ * sizeof(T); }
+  [[nodiscard]] constexpr bool empty() const noexcept { return size_ == 0; }
+  [[nodiscard]] constexpr T* begin() const noexcept { return data_; }
+  [[nodiscard]] constexpr T* end() const noexcept { return data_ + size_; }
+  [[nodiscard]] constexpr T& operator[](std::size_t at) const noexcept { return data_[at]; }
+  [[nodiscard]] constexpr T& front() const noexcept { return data_[0]; }
+  [[nodiscard]] constexpr T& back() const noexcept { return data_[size_ - 1]; }
+
+  [[nodiscard]] constexpr View first(std::size_t count) const noexcept { return {data_, count}; }
+  [[nodiscard]] constexpr View last(std::size_t count) const noexcept { return {end() - count, count}; }
+  [[nodiscard]] constexpr View subspan(std::size_t at) const noexcept { return {data_ + at, size_ - at}; }
+  [[nodiscard]] constexpr View subspan(std::size_t at, std::size_t count) const noexcept { return {data_ + at, count}; }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/storage/stack_deduplicator.hpp ====
 // stack_deduplicator.hpp: each distinct call stack is stored once.
 //
@@ -698,12 +753,12 @@ class StackDeduplicator {
   StackDeduplicator& operator=(const StackDeduplicator&) = delete;
 
   /// The id of these frames; kNone for no frames, and when full.
-  Id intern(std::span<const Frame> frames) noexcept {
+  Id intern(View<const Frame> frames) noexcept {
     if (frames.empty()) return Id{};
     return intern(frames, Hash::hash(frames.data(), frames.size_bytes()));
   }
   /// For a caller that has the hash already: Hash::hash() of the frames, which are not empty.
-  Id intern(std::span<const Frame> frames, std::uint64_t hash) noexcept {
+  Id intern(View<const Frame> frames, std::uint64_t hash) noexcept {
     for (std::uint64_t at = hash & table_mask_;; at = (at + 1) & table_mask_) {
       const std::uint32_t index = table_[at];
       if (index == 0) return add(frames, hash, at);
@@ -716,7 +771,7 @@ class StackDeduplicator {
   }
 
   /// The frames of an id that intern() gave; none for kNone.
-  [[nodiscard]] std::span<const Frame> frames(Id id) const noexcept {
+  [[nodiscard]] View<const Frame> frames(Id id) const noexcept {
     const auto index = static_cast<std::uint64_t>(id);
     if (index == 0 || index > options_.max_stacks) return {};
     const Entry& entry = entries_[index];
@@ -738,7 +793,7 @@ class StackDeduplicator {
     std::uint32_t length = 0;
   };
 
-  [[gnu::noinline]] Id add(std::span<const Frame> frames, std::uint64_t hash, std::uint64_t at) noexcept {
+  [[gnu::noinline]] Id add(View<const Frame> frames, std::uint64_t hash, std::uint64_t at) noexcept {
     if (size_ == options_.max_stacks || frames.size() > options_.max_frames - used_frames_) {
       ++refused_;
       return Id{};
@@ -768,10 +823,10 @@ enum class StringId : std::uint32_t { kNone = 0 };
 using StringDeduplicator = StackDeduplicator<char, StringId>;
 
 [[nodiscard]] inline StringId intern(StringDeduplicator& strings, std::string_view text) noexcept {
-  return strings.intern(std::span<const char>{text.data(), text.size()});
+  return strings.intern(View<const char>{text.data(), text.size()});
 }
 [[nodiscard]] inline std::string_view text_of(const StringDeduplicator& strings, StringId id) noexcept {
-  const std::span<const char> text = strings.frames(id);
+  const View<const char> text = strings.frames(id);
   return {text.data(), text.size()};
 }
 
@@ -1347,7 +1402,7 @@ struct FrameInfo {
 /// Innermost frame first.
 struct StackInfo {
   StackId id = StackId::kNone;
-  std::span<const FrameInfo> frames;
+  View<const FrameInfo> frames;
 };
 
 /// One moment read on several clocks, all in nanoseconds.
@@ -1387,7 +1442,7 @@ struct LaneSummary {
 
 /// thence's own cost and the session's losses; the last word of a trace.
 struct TraceSummary {
-  std::span<const LaneSummary> lanes;
+  View<const LaneSummary> lanes;
   std::uint64_t events = 0;
   std::uint64_t lost = 0;
   std::uint64_t late_events = 0;     ///< out of order, handed over all the same
@@ -1402,7 +1457,7 @@ struct TraceSummary {
 template <class S>
 concept EventSink = requires(S& sink, const TraceInfo& trace, const LaneInfo& lane, TypeId type, CounterId counter,
                              std::string_view text, const StackInfo& stack, const ClockSnapshot& clock,
-                             std::span<const TraceEvent> events, const TraceSummary& summary) {
+                             View<const TraceEvent> events, const TraceSummary& summary) {
   sink.begin(trace);
   sink.define_lane(lane);
   sink.define_type(type, text);
@@ -1422,7 +1477,7 @@ struct IgnoringSink {
   void define_counter(CounterId, std::string_view, std::string_view) {}
   void define_stack(const StackInfo&) {}
   void synchronise(const ClockSnapshot&) {}
-  void take(std::span<const TraceEvent>) {}
+  void take(View<const TraceEvent>) {}
   void flush() {}
   void end(const TraceSummary&) {}
 };
@@ -1601,7 +1656,7 @@ struct RingControl {
 /// Owns the slots (a power of two of them) and the control block of one ring; both stay where they are for its life.
 template <class S>
 concept RingStorage = requires(S& storage) {
-  { storage.slots() } noexcept -> std::same_as<std::span<Event>>;
+  { storage.slots() } noexcept -> std::same_as<View<Event>>;
   { storage.control() } noexcept -> std::same_as<RingControl&>;
 };
 
@@ -1624,7 +1679,7 @@ class HeapStorage {
   HeapStorage& operator=(HeapStorage&&) = delete;
   ~HeapStorage() { detail::release(memory_, kCacheLine); }
 
-  [[nodiscard]] std::span<Event> slots() noexcept { return {slots_, capacity_}; }
+  [[nodiscard]] View<Event> slots() noexcept { return {slots_, capacity_}; }
   [[nodiscard]] RingControl& control() noexcept { return *control_; }
 
  private:
@@ -1645,7 +1700,7 @@ class StaticStorage {
   StaticStorage(const StaticStorage&) = delete;
   StaticStorage& operator=(const StaticStorage&) = delete;
 
-  [[nodiscard]] std::span<Event> slots() noexcept { return slots_; }
+  [[nodiscard]] View<Event> slots() noexcept { return slots_; }
   [[nodiscard]] RingControl& control() noexcept { return control_; }
 
  private:
@@ -1820,7 +1875,7 @@ class RingBuffer {
   struct Nothing {};
 
   void adopt() noexcept {
-    const std::span<Event> slots = main_.storage.slots();
+    const View<Event> slots = main_.storage.slots();
     slots_ = slots.data();
     mask_ = slots.size() - 1;
     kept_back_ = std::min<std::uint64_t>(16, slots.size() / 16);
@@ -1879,7 +1934,7 @@ class RingBuffer {
 
   void write_reserve(const Event& head, std::string_view a, std::string_view b, std::uint64_t slots) noexcept {
     RingControl& reserve = reserve_.storage.control();
-    const std::span<Event> room = reserve_.storage.slots();
+    const View<Event> room = reserve_.storage.slots();
     const std::uint64_t tail = reserve.tail.load(std::memory_order_relaxed);
     write(room.data(), room.size() - 1, tail, head, a, b);
     reserve.tail.store(tail + slots, std::memory_order_release);
@@ -1950,7 +2005,7 @@ class RingBuffer {
   template <class Take>
   static std::size_t drain_ring(Storage& storage, std::uint64_t end, Take& take) {
     RingControl& control = storage.control();
-    const std::span<Event> slots = storage.slots();
+    const View<Event> slots = storage.slots();
     const std::uint64_t mask = slots.size() - 1;
     std::uint64_t at = control.head.load(std::memory_order_relaxed);
     std::uint64_t release_at = at + kReleaseEvery;
@@ -2275,7 +2330,7 @@ class BasicTracer {
   // ---- stacks
 
   /// A script's stack, innermost frame first; its strings are copied where they are new. At most kMaxFrames frames.
-  StackId intern_script_stack(std::span<const ScriptFrame> frames) noexcept {
+  StackId intern_script_stack(View<const ScriptFrame> frames) noexcept {
     std::array<std::uint64_t, 1 + 2 * kMaxFrames> words;
     std::size_t count = 0;
     words[count++] = static_cast<std::uint64_t>(StackFormat::kScript);
@@ -2287,7 +2342,7 @@ class BasicTracer {
   }
 
   /// Program counters, innermost first; symbolised when the trace is written. At most kMaxFrames.
-  StackId intern_native_stack(std::span<const std::uint64_t> pcs) noexcept {
+  StackId intern_native_stack(View<const std::uint64_t> pcs) noexcept {
     std::array<std::uint64_t, 1 + kMaxFrames> words;
     words[0] = static_cast<std::uint64_t>(StackFormat::kNative);
     const std::size_t count = std::min(pcs.size(), kMaxFrames);
@@ -2684,8 +2739,8 @@ class NullTracer {
   constexpr void begin_pause(PauseKind) noexcept {}
   constexpr void end_pause(PauseKind) noexcept {}
   constexpr void sample(StackId, SampleKind = SampleKind::kCpu) noexcept {}
-  constexpr StackId intern_script_stack(std::span<const ScriptFrame>) noexcept { return StackId::kNone; }
-  constexpr StackId intern_native_stack(std::span<const std::uint64_t>) noexcept { return StackId::kNone; }
+  constexpr StackId intern_script_stack(View<const ScriptFrame>) noexcept { return StackId::kNone; }
+  constexpr StackId intern_native_stack(View<const std::uint64_t>) noexcept { return StackId::kNone; }
   [[nodiscard]] constexpr bool active() const noexcept { return false; }
   [[nodiscard]] constexpr Resource current() const noexcept { return {}; }
   [[nodiscard]] constexpr std::size_t depth() const noexcept { return 0; }
@@ -2733,7 +2788,7 @@ class AnySink {
   }
   void define_stack(const StackInfo& stack) { sink_->define_stack(stack); }
   void synchronise(const ClockSnapshot& clock) { sink_->synchronise(clock); }
-  void take(std::span<const TraceEvent> events) { sink_->take(events); }
+  void take(View<const TraceEvent> events) { sink_->take(events); }
   void flush() { sink_->flush(); }
   void end(const TraceSummary& summary) { sink_->end(summary); }
   [[nodiscard]] std::string_view failure() const { return sink_->failure(); }
@@ -2750,7 +2805,7 @@ class AnySink {
     virtual void define_counter(CounterId, std::string_view, std::string_view) = 0;
     virtual void define_stack(const StackInfo&) = 0;
     virtual void synchronise(const ClockSnapshot&) = 0;
-    virtual void take(std::span<const TraceEvent>) = 0;
+    virtual void take(View<const TraceEvent>) = 0;
     virtual void flush() = 0;
     virtual void end(const TraceSummary&) = 0;
     virtual std::string_view failure() const = 0;
@@ -2769,7 +2824,7 @@ class AnySink {
     }
     void define_stack(const StackInfo& stack) override { sink().define_stack(stack); }
     void synchronise(const ClockSnapshot& clock) override { sink().synchronise(clock); }
-    void take(std::span<const TraceEvent> events) override { sink().take(events); }
+    void take(View<const TraceEvent> events) override { sink().take(events); }
     void flush() override { sink().flush(); }
     void end(const TraceSummary& summary) override { sink().end(summary); }
     std::string_view failure() const override {
@@ -3060,7 +3115,7 @@ class DrainBatch {
   void clear() noexcept { size_ = 0; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] bool full() const noexcept { return size_ == kEvents; }
-  [[nodiscard]] std::span<const TraceEvent> events() const noexcept { return {events_.data(), size_}; }
+  [[nodiscard]] View<const TraceEvent> events() const noexcept { return {events_.data(), size_}; }
 
  private:
   detail::Vector<TraceEvent> events_ = detail::Vector<TraceEvent>(kEvents);
@@ -3741,7 +3796,7 @@ class TraceStacks {
   [[nodiscard]] bool knows(StackId id) const noexcept { return by_id_.find(number(id)) != IdMap::kAbsent; }
 
   /// The frames of a stack that is known, innermost first, as indices for `frame`.
-  [[nodiscard]] std::span<const std::uint32_t> frames_of(StackId id) const noexcept {
+  [[nodiscard]] View<const std::uint32_t> frames_of(StackId id) const noexcept {
     const Range& range = stacks_[by_id_.find(number(id))];
     return {frame_ids_.data() + range.first, range.count};
   }
@@ -3976,7 +4031,7 @@ inline namespace THENCE_ABI {
 class StackResolver {
  public:
   /// The session's id of a lane's stack, and whether it is new: then `frames()` shows it until the next call.
-  std::pair<StackId, bool> resolve(std::span<const std::uint64_t> words, const StringDeduplicator& strings) {
+  std::pair<StackId, bool> resolve(View<const std::uint64_t> words, const StringDeduplicator& strings) {
     frames_.clear();
     key_.clear();
     if (words.size() < 2) return {StackId::kNone, false};
@@ -4011,7 +4066,7 @@ class StackResolver {
     const std::uint32_t id = keys_.intern(key_);
     return {static_cast<StackId>(id), id == next};
   }
-  [[nodiscard]] std::span<const FrameInfo> frames() const noexcept { return frames_; }
+  [[nodiscard]] View<const FrameInfo> frames() const noexcept { return frames_; }
 
  private:
   [[nodiscard]] static std::string_view literal(std::uint64_t pointer) noexcept {
@@ -4191,7 +4246,7 @@ class MappedFileStorage {
     if (base_ != nullptr) ::munmap(base_, bytes_);
   }
 
-  [[nodiscard]] std::span<Event> slots() noexcept {
+  [[nodiscard]] View<Event> slots() noexcept {
     return {reinterpret_cast<Event*>(base_ + detail::kFlightSlotsOffset), static_cast<std::size_t>(header().capacity)};
   }
   [[nodiscard]] RingControl& control() noexcept {
@@ -4794,7 +4849,7 @@ class BasicSession final : private ForkAware {
 
   void hand_over() {
     if (batch_.empty()) return;
-    const std::span<const TraceEvent> events = batch_.events();
+    const View<const TraceEvent> events = batch_.events();
     batch_.clear();  // first: there is room for the next one also where a sink throws
     each_sink([events](AnySink& sink) { sink.take(events); });
     arena_.clear();
@@ -5242,7 +5297,7 @@ class ByteBuffer {
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(end_ - data_); }
   [[nodiscard]] bool empty() const noexcept { return end_ == data_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return static_cast<std::size_t>(limit_ - data_); }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size()}; }
+  [[nodiscard]] View<const std::byte> bytes() const noexcept { return {data_, size()}; }
   [[nodiscard]] std::byte* data() noexcept { return data_; }
   /// Where the next byte goes.
   [[nodiscard]] std::byte* end() noexcept { return end_; }
@@ -5268,7 +5323,7 @@ class ByteBuffer {
     std::memcpy(to, bytes, count);
     end_ += count;
   }
-  void append(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
+  void append(View<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
   void append(std::string_view text) { append(text.data(), text.size()); }
   void push(std::byte byte) {
     *reserve(1) = byte;
@@ -5318,7 +5373,7 @@ inline namespace THENCE_ABI {
 /// Takes bytes in order. `write` takes all of them and returns true, or returns false; after a false, or where it throws,
 /// nothing more comes, so that what was written before remains readable.
 template <class S>
-concept ByteSink = requires(S& sink, std::span<const std::byte> bytes) {
+concept ByteSink = requires(S& sink, View<const std::byte> bytes) {
   { sink.write(bytes) } -> std::same_as<bool>;
 };
 
@@ -5331,24 +5386,24 @@ class ByteSinkRef {
     requires(!std::same_as<Sink, ByteSinkRef>)
   explicit ByteSinkRef(Sink& sink) noexcept
       : sink_(&sink),
-        write_([](void* to, std::span<const std::byte> bytes) -> bool { return static_cast<Sink*>(to)->write(bytes); }) {}
+        write_([](void* to, View<const std::byte> bytes) -> bool { return static_cast<Sink*>(to)->write(bytes); }) {}
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) { return write_(sink_, bytes); }
+  [[nodiscard]] bool write(View<const std::byte> bytes) { return write_(sink_, bytes); }
 
  private:
   void* sink_;
-  bool (*write_)(void* sink, std::span<const std::byte> bytes);
+  bool (*write_)(void* sink, View<const std::byte> bytes);
 };
 static_assert(ByteSink<ByteSinkRef>);
 
 /// Keeps everything in memory.
 class BufferSink {
  public:
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     text_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return true;
   }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+  [[nodiscard]] View<const std::byte> bytes() const noexcept {
     return {reinterpret_cast<const std::byte*>(text_.data()), text_.size()};
   }
   [[nodiscard]] std::string_view text() const noexcept { return text_; }
@@ -5362,7 +5417,7 @@ static_assert(ByteSink<BufferSink>);
 /// Takes everything and keeps nothing but how much there was: what an encoder itself costs.
 class NullByteSink {
  public:
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) noexcept {
+  [[nodiscard]] bool write(View<const std::byte> bytes) noexcept {
     bytes_ += bytes.size();
     return true;
   }
@@ -5382,7 +5437,7 @@ class SinkGate {
  public:
   explicit SinkGate(Sink& sink) noexcept : sink_(&sink) {}
 
-  bool write(std::span<const std::byte> bytes) {
+  bool write(View<const std::byte> bytes) {
     if (bytes.empty()) return !failed_;
     if (failed_) {
       refused_ += bytes.size();
@@ -5732,7 +5787,7 @@ class JsonEncoder {
   void synchronise(const ClockSnapshot& clocks) noexcept { last_clocks_ = clocks; }
   void flush() noexcept {}
 
-  void take(std::span<const TraceEvent> events) {
+  void take(View<const TraceEvent> events) {
     for (const TraceEvent& event : events) take_one(event);
   }
 
@@ -7984,15 +8039,15 @@ class ProtobufWriter {
     out_->advance(put_fixed64(put_varint(to, protobuf_tag(field, WireType::kFixed64)), value));
   }
   void real(std::uint32_t field, double value) { fixed64(field, std::bit_cast<std::uint64_t>(value)); }
-  void string(std::uint32_t field, std::string_view value) { bytes(field, std::as_bytes(std::span(value.data(), value.size()))); }
-  [[gnu::noinline]] void bytes(std::uint32_t field, std::span<const std::byte> value) {
+  void string(std::uint32_t field, std::string_view value) { bytes(field, {reinterpret_cast<const std::byte*>(value.data()), value.size()}); }
+  [[gnu::noinline]] void bytes(std::uint32_t field, View<const std::byte> value) {
     std::byte* to = out_->reserve(2 * kMaxVarintBytes + value.size());
     to = put_varint(put_varint(to, protobuf_tag(field, WireType::kBytes)), value.size());
     if (!value.empty()) std::memcpy(to, value.data(), value.size());
     out_->advance(to + value.size());
   }
   /// Fields that were encoded before, as they are.
-  void encoded(std::span<const std::byte> fields) { out_->append(fields); }
+  void encoded(View<const std::byte> fields) { out_->append(fields); }
 
   /// An open nested message: what is written while it lives is its content.
   class [[nodiscard]] Message {
@@ -8058,7 +8113,7 @@ inline namespace THENCE_ABI {
 
 /// Compresses a run of whole packets into one zlib stream, appended to `to`; false: it cannot, and the packets go out as
 /// they are. The host brings it (with zlib: compress2), so that nothing here needs the library.
-using PerfettoCompress = bool (*)(std::span<const std::byte> packets, ByteBuffer& to);
+using PerfettoCompress = bool (*)(View<const std::byte> packets, ByteBuffer& to);
 
 struct PerfettoWriterOptions {
   /// Bytes put together before the sink is called. Less: more calls of the sink. More: more is lost in a crash.
@@ -8718,7 +8773,7 @@ class PerfettoWriter {
   /// A run of compressed packets is a packet, too.
   void compress() {
     if (out_.empty()) return;
-    const std::span<const std::byte> run = take_out();
+    const View<const std::byte> run = take_out();
     compressed_.clear();
     if (!options_.compress(run, compressed_)) {
       gate_.write(run);
@@ -8734,8 +8789,8 @@ class PerfettoWriter {
   }
 
   /// All that there is. It lies in the buffer until the next packet; the room is there again also where the sink throws.
-  [[nodiscard]] std::span<const std::byte> take_out() noexcept {
-    const std::span<const std::byte> all = out_.bytes();
+  [[nodiscard]] View<const std::byte> take_out() noexcept {
+    const View<const std::byte> all = out_.bytes();
     passed_ += all.size();
     out_.clear();
     set_look();
@@ -8904,7 +8959,7 @@ class PerfettoEncoder {
     if (stats_due_) write_stats({});
   }
 
-  void take(std::span<const TraceEvent> events) {
+  void take(View<const TraceEvent> events) {
     start();
     for (std::size_t at = 0; at < events.size(); ++at) {
       if (events[at].kind == EventKind::kCounter) [[unlikely]] {
@@ -10163,7 +10218,7 @@ class PerfettoEncoder {
   }
   /// Takes the event at `at`, the counters before and after it that are of its moment, or the counters alone; returns the
   /// place of the last one taken.
-  std::size_t take_with_counters(std::span<const TraceEvent> events, std::size_t at) {
+  std::size_t take_with_counters(View<const TraceEvent> events, std::size_t at) {
     const TraceEvent& first = events[at];
     std::size_t carrier = at;
     while (carrier < events.size() && events[carrier].kind == EventKind::kCounter && together(first, events[carrier])) ++carrier;
@@ -10500,10 +10555,10 @@ inline namespace THENCE_ABI {
 ///   Errors    `take` returns false when it can take no more: it is not called again, and failure() says so
 class CallbackBytes {
  public:
-  explicit CallbackBytes(std::function<bool(std::span<const std::byte>)> take, std::string name = "callback")
+  explicit CallbackBytes(std::function<bool(View<const std::byte>)> take, std::string name = "callback")
       : take_(std::move(take)), name_(std::move(name)) {}
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!failure_.empty()) return false;
     if (take_(bytes)) {
       written_ += bytes.size();
@@ -10517,7 +10572,7 @@ class CallbackBytes {
   [[nodiscard]] std::uint64_t bytes_written() const noexcept { return written_; }
 
  private:
-  std::function<bool(std::span<const std::byte>)> take_;
+  std::function<bool(View<const std::byte>)> take_;
   std::string name_;
   std::string failure_;
   std::uint64_t written_ = 0;
@@ -10536,12 +10591,12 @@ enum class ChunkAnswer : std::uint8_t {
 ///   Errors    after kStop nothing more is offered, and failure() says so; std::bad_alloc
 class ChunkBytes {
  public:
-  using Take = std::function<ChunkAnswer(std::uint64_t number, std::span<const std::byte> chunk)>;
+  using Take = std::function<ChunkAnswer(std::uint64_t number, View<const std::byte> chunk)>;
 
   explicit ChunkBytes(Take take, std::string name = "callback", std::size_t max_waiting_bytes = std::size_t{8} << 20)
       : take_(std::move(take)), name_(std::move(name)), max_waiting_bytes_(max_waiting_bytes) {}
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!offer_waiting()) return false;
     if (nothing_waits() && offer(bytes)) return true;
     if (!failure_.empty()) return false;
@@ -10578,7 +10633,7 @@ class ChunkBytes {
     }
     return failure_.empty();
   }
-  bool offer(std::span<const std::byte> chunk) {
+  bool offer(View<const std::byte> chunk) {
     switch (take_(number_ + 1, chunk)) {
       case ChunkAnswer::kTaken:
         ++number_;
@@ -10644,7 +10699,7 @@ class FileBytes {
     if (owned_ && descriptor_ >= 0) ::close(descriptor_);
   }
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!failure_.empty()) return false;
     if (const std::size_t room = buffer_bytes_ - beyond_multiple(bytes_written()); bytes.size() >= room) {
       if (!buffer_.empty()) {
@@ -10674,7 +10729,7 @@ class FileBytes {
  private:
   [[nodiscard]] std::size_t beyond_multiple(std::uint64_t at) const noexcept { return static_cast<std::size_t>(at % buffer_bytes_); }
 
-  bool write_through(std::span<const std::byte> bytes) {
+  bool write_through(View<const std::byte> bytes) {
     while (!bytes.empty()) {
       const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
       if (count < 0) {
@@ -10735,7 +10790,7 @@ class RotatingFiles {
  public:
   RotatingFiles(std::string stem, const RotationOptions& options) : stem_(std::move(stem)), options_(options) { adopt(); }
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!failure_.empty()) return false;
     while (total() + bytes.size() > options_.max_total_bytes && !sealed_.empty()) remove_oldest();
     if (total() + bytes.size() > options_.max_total_bytes) {
@@ -10871,7 +10926,7 @@ class EncodingSink {
   }
   void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
   void synchronise(const ClockSnapshot& clock) { state_->encoder.synchronise(clock); }
-  void take(std::span<const TraceEvent> events) { state_->encoder.take(events); }
+  void take(View<const TraceEvent> events) { state_->encoder.take(events); }
   void flush() {
     state_->encoder.flush();
     static_cast<void>(state_->bytes.flush());
@@ -10966,7 +11021,7 @@ class BasicPerfettoFiles : public detail::EncodingSink<detail::RotatingState<Fil
     state_->reach(clock.boottime);
     state_->encoder.synchronise(clock);
   }
-  void take(std::span<const TraceEvent> events) {
+  void take(View<const TraceEvent> events) {
     // In pieces that are small beside a file.
     while (!events.empty()) {
       const std::size_t count = std::min<std::size_t>(events.size(), 64);
@@ -11042,7 +11097,7 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
   void synchronise(const ClockSnapshot& clock) {
     if (!state_->behind) state_->encoder.synchronise(clock);
   }
-  void take(std::span<const TraceEvent> events) {
+  void take(View<const TraceEvent> events) {
     State& state = *state_;
     static_cast<void>(state.bytes.flush());
     if (state.behind ? state.bytes.waiting_bytes() != 0 : state.bytes.full()) {
@@ -11081,7 +11136,7 @@ struct JsonFiles {
   struct Document {
     FileBytes bytes;
     std::string* failure;
-    [[nodiscard]] bool write(std::span<const std::byte> piece) { return noted(bytes.write(piece)); }
+    [[nodiscard]] bool write(View<const std::byte> piece) { return noted(bytes.write(piece)); }
     [[nodiscard]] bool finish() { return noted(bytes.flush()); }
     bool noted(bool good) {
       if (!good && failure->empty()) *failure = bytes.failure();

@@ -13,7 +13,7 @@
 
 namespace thence_test {
 
-inline bool zlib_compress(std::span<const std::byte> packets, thence::ByteBuffer& to) {
+inline bool zlib_compress(thence::View<const std::byte> packets, thence::ByteBuffer& to) {
   uLongf size = ::compressBound(static_cast<uLong>(packets.size()));
   std::byte* const at = to.reserve(size);
   if (::compress2(reinterpret_cast<Bytef*>(at), &size, reinterpret_cast<const Bytef*>(packets.data()),

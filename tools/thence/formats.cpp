@@ -394,7 +394,7 @@ void write_documents(const Feed& feed, const std::string& path, WriteResult& res
 }
 
 /// A PerfettoCompress.
-bool deflate(std::span<const std::byte> packets, ByteBuffer& to) {
+bool deflate(View<const std::byte> packets, ByteBuffer& to) {
   uLongf size = ::compressBound(static_cast<uLong>(packets.size()));
   std::byte* const at = to.reserve(size);
   const int result = ::compress2(reinterpret_cast<Bytef*>(at), &size, reinterpret_cast<const Bytef*>(packets.data()),

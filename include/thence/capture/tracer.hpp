@@ -21,7 +21,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -38,6 +37,7 @@
 #include "thence/core/sampling.hpp"
 #include "thence/core/source_site.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/view.hpp"
 #include "thence/storage/event_buffer.hpp"
 #include "thence/storage/ring_buffer.hpp"
 #include "thence/storage/stack_deduplicator.hpp"
@@ -308,7 +308,7 @@ class BasicTracer {
   // ---- stacks
 
   /// A script's stack, innermost frame first; its strings are copied where they are new. At most kMaxFrames frames.
-  StackId intern_script_stack(std::span<const ScriptFrame> frames) noexcept {
+  StackId intern_script_stack(View<const ScriptFrame> frames) noexcept {
     std::array<std::uint64_t, 1 + 2 * kMaxFrames> words;
     std::size_t count = 0;
     words[count++] = static_cast<std::uint64_t>(StackFormat::kScript);
@@ -320,7 +320,7 @@ class BasicTracer {
   }
 
   /// Program counters, innermost first; symbolised when the trace is written. At most kMaxFrames.
-  StackId intern_native_stack(std::span<const std::uint64_t> pcs) noexcept {
+  StackId intern_native_stack(View<const std::uint64_t> pcs) noexcept {
     std::array<std::uint64_t, 1 + kMaxFrames> words;
     words[0] = static_cast<std::uint64_t>(StackFormat::kNative);
     const std::size_t count = std::min(pcs.size(), kMaxFrames);
@@ -717,8 +717,8 @@ class NullTracer {
   constexpr void begin_pause(PauseKind) noexcept {}
   constexpr void end_pause(PauseKind) noexcept {}
   constexpr void sample(StackId, SampleKind = SampleKind::kCpu) noexcept {}
-  constexpr StackId intern_script_stack(std::span<const ScriptFrame>) noexcept { return StackId::kNone; }
-  constexpr StackId intern_native_stack(std::span<const std::uint64_t>) noexcept { return StackId::kNone; }
+  constexpr StackId intern_script_stack(View<const ScriptFrame>) noexcept { return StackId::kNone; }
+  constexpr StackId intern_native_stack(View<const std::uint64_t>) noexcept { return StackId::kNone; }
   [[nodiscard]] constexpr bool active() const noexcept { return false; }
   [[nodiscard]] constexpr Resource current() const noexcept { return {}; }
   [[nodiscard]] constexpr std::size_t depth() const noexcept { return 0; }

@@ -13,13 +13,13 @@
 
 #include <concepts>
 #include <cstdint>
-#include <span>
 #include <string_view>
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/time.hpp"
+#include "thence/core/view.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -139,7 +139,7 @@ struct FrameInfo {
 /// Innermost frame first.
 struct StackInfo {
   StackId id = StackId::kNone;
-  std::span<const FrameInfo> frames;
+  View<const FrameInfo> frames;
 };
 
 /// One moment read on several clocks, all in nanoseconds.
@@ -179,7 +179,7 @@ struct LaneSummary {
 
 /// thence's own cost and the session's losses; the last word of a trace.
 struct TraceSummary {
-  std::span<const LaneSummary> lanes;
+  View<const LaneSummary> lanes;
   std::uint64_t events = 0;
   std::uint64_t lost = 0;
   std::uint64_t late_events = 0;     ///< out of order, handed over all the same
@@ -194,7 +194,7 @@ struct TraceSummary {
 template <class S>
 concept EventSink = requires(S& sink, const TraceInfo& trace, const LaneInfo& lane, TypeId type, CounterId counter,
                              std::string_view text, const StackInfo& stack, const ClockSnapshot& clock,
-                             std::span<const TraceEvent> events, const TraceSummary& summary) {
+                             View<const TraceEvent> events, const TraceSummary& summary) {
   sink.begin(trace);
   sink.define_lane(lane);
   sink.define_type(type, text);
@@ -214,7 +214,7 @@ struct IgnoringSink {
   void define_counter(CounterId, std::string_view, std::string_view) {}
   void define_stack(const StackInfo&) {}
   void synchronise(const ClockSnapshot&) {}
-  void take(std::span<const TraceEvent>) {}
+  void take(View<const TraceEvent>) {}
   void flush() {}
   void end(const TraceSummary&) {}
 };

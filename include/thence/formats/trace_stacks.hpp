@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -17,6 +16,7 @@
 #include "thence/core/ids.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/formats/id_map.hpp"
 
 namespace thence {
@@ -130,7 +130,7 @@ class TraceStacks {
   [[nodiscard]] bool knows(StackId id) const noexcept { return by_id_.find(number(id)) != IdMap::kAbsent; }
 
   /// The frames of a stack that is known, innermost first, as indices for `frame`.
-  [[nodiscard]] std::span<const std::uint32_t> frames_of(StackId id) const noexcept {
+  [[nodiscard]] View<const std::uint32_t> frames_of(StackId id) const noexcept {
     const Range& range = stacks_[by_id_.find(number(id))];
     return {frame_ids_.data() + range.first, range.count};
   }

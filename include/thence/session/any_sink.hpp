@@ -8,12 +8,12 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string_view>
 #include <utility>
 
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/view.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -37,7 +37,7 @@ class AnySink {
   }
   void define_stack(const StackInfo& stack) { sink_->define_stack(stack); }
   void synchronise(const ClockSnapshot& clock) { sink_->synchronise(clock); }
-  void take(std::span<const TraceEvent> events) { sink_->take(events); }
+  void take(View<const TraceEvent> events) { sink_->take(events); }
   void flush() { sink_->flush(); }
   void end(const TraceSummary& summary) { sink_->end(summary); }
   [[nodiscard]] std::string_view failure() const { return sink_->failure(); }
@@ -54,7 +54,7 @@ class AnySink {
     virtual void define_counter(CounterId, std::string_view, std::string_view) = 0;
     virtual void define_stack(const StackInfo&) = 0;
     virtual void synchronise(const ClockSnapshot&) = 0;
-    virtual void take(std::span<const TraceEvent>) = 0;
+    virtual void take(View<const TraceEvent>) = 0;
     virtual void flush() = 0;
     virtual void end(const TraceSummary&) = 0;
     virtual std::string_view failure() const = 0;
@@ -73,7 +73,7 @@ class AnySink {
     }
     void define_stack(const StackInfo& stack) override { sink().define_stack(stack); }
     void synchronise(const ClockSnapshot& clock) override { sink().synchronise(clock); }
-    void take(std::span<const TraceEvent> events) override { sink().take(events); }
+    void take(View<const TraceEvent> events) override { sink().take(events); }
     void flush() override { sink().flush(); }
     void end(const TraceSummary& summary) override { sink().end(summary); }
     std::string_view failure() const override {

@@ -11,12 +11,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <string>
 #include <utility>
 
 #include "thence/config/version.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/wire/byte_buffer.hpp"
 
 namespace thence {
@@ -27,10 +27,10 @@ inline namespace THENCE_ABI {
 ///   Errors    `take` returns false when it can take no more: it is not called again, and failure() says so
 class CallbackBytes {
  public:
-  explicit CallbackBytes(std::function<bool(std::span<const std::byte>)> take, std::string name = "callback")
+  explicit CallbackBytes(std::function<bool(View<const std::byte>)> take, std::string name = "callback")
       : take_(std::move(take)), name_(std::move(name)) {}
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!failure_.empty()) return false;
     if (take_(bytes)) {
       written_ += bytes.size();
@@ -44,7 +44,7 @@ class CallbackBytes {
   [[nodiscard]] std::uint64_t bytes_written() const noexcept { return written_; }
 
  private:
-  std::function<bool(std::span<const std::byte>)> take_;
+  std::function<bool(View<const std::byte>)> take_;
   std::string name_;
   std::string failure_;
   std::uint64_t written_ = 0;
@@ -63,12 +63,12 @@ enum class ChunkAnswer : std::uint8_t {
 ///   Errors    after kStop nothing more is offered, and failure() says so; std::bad_alloc
 class ChunkBytes {
  public:
-  using Take = std::function<ChunkAnswer(std::uint64_t number, std::span<const std::byte> chunk)>;
+  using Take = std::function<ChunkAnswer(std::uint64_t number, View<const std::byte> chunk)>;
 
   explicit ChunkBytes(Take take, std::string name = "callback", std::size_t max_waiting_bytes = std::size_t{8} << 20)
       : take_(std::move(take)), name_(std::move(name)), max_waiting_bytes_(max_waiting_bytes) {}
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!offer_waiting()) return false;
     if (nothing_waits() && offer(bytes)) return true;
     if (!failure_.empty()) return false;
@@ -105,7 +105,7 @@ class ChunkBytes {
     }
     return failure_.empty();
   }
-  bool offer(std::span<const std::byte> chunk) {
+  bool offer(View<const std::byte> chunk) {
     switch (take_(number_ + 1, chunk)) {
       case ChunkAnswer::kTaken:
         ++number_;

@@ -12,12 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "thence/config/version.hpp"
+#include "thence/core/view.hpp"
 #include "thence/wire/byte_buffer.hpp"
 
 namespace thence {
@@ -55,7 +55,7 @@ class FileBytes {
     if (owned_ && descriptor_ >= 0) ::close(descriptor_);
   }
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!failure_.empty()) return false;
     if (const std::size_t room = buffer_bytes_ - beyond_multiple(bytes_written()); bytes.size() >= room) {
       if (!buffer_.empty()) {
@@ -85,7 +85,7 @@ class FileBytes {
  private:
   [[nodiscard]] std::size_t beyond_multiple(std::uint64_t at) const noexcept { return static_cast<std::size_t>(at % buffer_bytes_); }
 
-  bool write_through(std::span<const std::byte> bytes) {
+  bool write_through(View<const std::byte> bytes) {
     while (!bytes.empty()) {
       const ssize_t count = ::write(descriptor_, bytes.data(), bytes.size());
       if (count < 0) {

@@ -9,13 +9,13 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
-#include <span>
 #include <string>
 #include <string_view>
 
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/session/block_arena.hpp"
 #include "thence/storage/ring_buffer.hpp"
 
@@ -33,7 +33,7 @@ class DrainBatch {
   void clear() noexcept { size_ = 0; }
   [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
   [[nodiscard]] bool full() const noexcept { return size_ == kEvents; }
-  [[nodiscard]] std::span<const TraceEvent> events() const noexcept { return {events_.data(), size_}; }
+  [[nodiscard]] View<const TraceEvent> events() const noexcept { return {events_.data(), size_}; }
 
  private:
   detail::Vector<TraceEvent> events_ = detail::Vector<TraceEvent>(kEvents);

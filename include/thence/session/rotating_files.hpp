@@ -18,13 +18,13 @@
 #include <cstdio>
 #include <cstring>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "thence/config/version.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/session/file_bytes.hpp"
 
 namespace thence {
@@ -48,7 +48,7 @@ class RotatingFiles {
  public:
   RotatingFiles(std::string stem, const RotationOptions& options) : stem_(std::move(stem)), options_(options) { adopt(); }
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!failure_.empty()) return false;
     while (total() + bytes.size() > options_.max_total_bytes && !sealed_.empty()) remove_oldest();
     if (total() + bytes.size() > options_.max_total_bytes) {

@@ -30,7 +30,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -41,6 +40,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/session/any_sink.hpp"
 #include "thence/session/clock_sync.hpp"
 #include "thence/session/fork_guard.hpp"
@@ -543,7 +543,7 @@ class BasicSession final : private ForkAware {
 
   void hand_over() {
     if (batch_.empty()) return;
-    const std::span<const TraceEvent> events = batch_.events();
+    const View<const TraceEvent> events = batch_.events();
     batch_.clear();  // first: there is room for the next one also where a sink throws
     each_sink([events](AnySink& sink) { sink.take(events); });
     arena_.clear();

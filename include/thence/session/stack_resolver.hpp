@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/formats/trace_stacks.hpp"
 #include "thence/session/native_symbols.hpp"
 #include "thence/storage/stack_deduplicator.hpp"
@@ -27,7 +27,7 @@ inline namespace THENCE_ABI {
 class StackResolver {
  public:
   /// The session's id of a lane's stack, and whether it is new: then `frames()` shows it until the next call.
-  std::pair<StackId, bool> resolve(std::span<const std::uint64_t> words, const StringDeduplicator& strings) {
+  std::pair<StackId, bool> resolve(View<const std::uint64_t> words, const StringDeduplicator& strings) {
     frames_.clear();
     key_.clear();
     if (words.size() < 2) return {StackId::kNone, false};
@@ -62,7 +62,7 @@ class StackResolver {
     const std::uint32_t id = keys_.intern(key_);
     return {static_cast<StackId>(id), id == next};
   }
-  [[nodiscard]] std::span<const FrameInfo> frames() const noexcept { return frames_; }
+  [[nodiscard]] View<const FrameInfo> frames() const noexcept { return frames_; }
 
  private:
   [[nodiscard]] static std::string_view literal(std::uint64_t pointer) noexcept {

@@ -18,7 +18,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +25,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/formats/async_trace/json_encoder.hpp"
 #include "thence/formats/loss_by_lane.hpp"
 #include "thence/formats/perfetto/perfetto_encoder.hpp"
@@ -51,7 +51,7 @@ class EncodingSink {
   }
   void define_stack(const StackInfo& stack) { state_->encoder.define_stack(stack); }
   void synchronise(const ClockSnapshot& clock) { state_->encoder.synchronise(clock); }
-  void take(std::span<const TraceEvent> events) { state_->encoder.take(events); }
+  void take(View<const TraceEvent> events) { state_->encoder.take(events); }
   void flush() {
     state_->encoder.flush();
     static_cast<void>(state_->bytes.flush());
@@ -146,7 +146,7 @@ class BasicPerfettoFiles : public detail::EncodingSink<detail::RotatingState<Fil
     state_->reach(clock.boottime);
     state_->encoder.synchronise(clock);
   }
-  void take(std::span<const TraceEvent> events) {
+  void take(View<const TraceEvent> events) {
     // In pieces that are small beside a file.
     while (!events.empty()) {
       const std::size_t count = std::min<std::size_t>(events.size(), 64);
@@ -222,7 +222,7 @@ class BasicPerfettoChunks : public detail::EncodingSink<detail::ChunkState<Chunk
   void synchronise(const ClockSnapshot& clock) {
     if (!state_->behind) state_->encoder.synchronise(clock);
   }
-  void take(std::span<const TraceEvent> events) {
+  void take(View<const TraceEvent> events) {
     State& state = *state_;
     static_cast<void>(state.bytes.flush());
     if (state.behind ? state.bytes.waiting_bytes() != 0 : state.bytes.full()) {
@@ -261,7 +261,7 @@ struct JsonFiles {
   struct Document {
     FileBytes bytes;
     std::string* failure;
-    [[nodiscard]] bool write(std::span<const std::byte> piece) { return noted(bytes.write(piece)); }
+    [[nodiscard]] bool write(View<const std::byte> piece) { return noted(bytes.write(piece)); }
     [[nodiscard]] bool finish() { return noted(bytes.flush()); }
     bool noted(bool good) {
       if (!good && failure->empty()) *failure = bytes.failure();

@@ -29,7 +29,6 @@
 #include <cstring>
 #include <new>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -40,6 +39,7 @@
 #include "thence/core/event.hpp"
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
+#include "thence/core/view.hpp"
 #include "thence/storage/ring_storage.hpp"
 
 namespace thence {
@@ -171,7 +171,7 @@ class MappedFileStorage {
     if (base_ != nullptr) ::munmap(base_, bytes_);
   }
 
-  [[nodiscard]] std::span<Event> slots() noexcept {
+  [[nodiscard]] View<Event> slots() noexcept {
     return {reinterpret_cast<Event*>(base_ + detail::kFlightSlotsOffset), static_cast<std::size_t>(header().capacity)};
   }
   [[nodiscard]] RingControl& control() noexcept {

@@ -18,7 +18,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -26,6 +25,7 @@
 #include "thence/config/assert.hpp"
 #include "thence/config/platform.hpp"
 #include "thence/core/event.hpp"
+#include "thence/core/view.hpp"
 #include "thence/storage/event_buffer.hpp"
 #include "thence/storage/ring_storage.hpp"
 
@@ -179,7 +179,7 @@ class RingBuffer {
   struct Nothing {};
 
   void adopt() noexcept {
-    const std::span<Event> slots = main_.storage.slots();
+    const View<Event> slots = main_.storage.slots();
     slots_ = slots.data();
     mask_ = slots.size() - 1;
     kept_back_ = std::min<std::uint64_t>(16, slots.size() / 16);
@@ -238,7 +238,7 @@ class RingBuffer {
 
   void write_reserve(const Event& head, std::string_view a, std::string_view b, std::uint64_t slots) noexcept {
     RingControl& reserve = reserve_.storage.control();
-    const std::span<Event> room = reserve_.storage.slots();
+    const View<Event> room = reserve_.storage.slots();
     const std::uint64_t tail = reserve.tail.load(std::memory_order_relaxed);
     write(room.data(), room.size() - 1, tail, head, a, b);
     reserve.tail.store(tail + slots, std::memory_order_release);
@@ -309,7 +309,7 @@ class RingBuffer {
   template <class Take>
   static std::size_t drain_ring(Storage& storage, std::uint64_t end, Take& take) {
     RingControl& control = storage.control();
-    const std::span<Event> slots = storage.slots();
+    const View<Event> slots = storage.slots();
     const std::uint64_t mask = slots.size() - 1;
     std::uint64_t at = control.head.load(std::memory_order_relaxed);
     std::uint64_t release_at = at + kReleaseEvery;

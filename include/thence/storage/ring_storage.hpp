@@ -14,12 +14,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
-#include <span>
 #include <utility>
 
 #include "thence/config/platform.hpp"
 #include "thence/core/event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -45,7 +45,7 @@ struct RingControl {
 /// Owns the slots (a power of two of them) and the control block of one ring; both stay where they are for its life.
 template <class S>
 concept RingStorage = requires(S& storage) {
-  { storage.slots() } noexcept -> std::same_as<std::span<Event>>;
+  { storage.slots() } noexcept -> std::same_as<View<Event>>;
   { storage.control() } noexcept -> std::same_as<RingControl&>;
 };
 
@@ -68,7 +68,7 @@ class HeapStorage {
   HeapStorage& operator=(HeapStorage&&) = delete;
   ~HeapStorage() { detail::release(memory_, kCacheLine); }
 
-  [[nodiscard]] std::span<Event> slots() noexcept { return {slots_, capacity_}; }
+  [[nodiscard]] View<Event> slots() noexcept { return {slots_, capacity_}; }
   [[nodiscard]] RingControl& control() noexcept { return *control_; }
 
  private:
@@ -89,7 +89,7 @@ class StaticStorage {
   StaticStorage(const StaticStorage&) = delete;
   StaticStorage& operator=(const StaticStorage&) = delete;
 
-  [[nodiscard]] std::span<Event> slots() noexcept { return slots_; }
+  [[nodiscard]] View<Event> slots() noexcept { return slots_; }
   [[nodiscard]] RingControl& control() noexcept { return control_; }
 
  private:

@@ -15,7 +15,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -31,6 +30,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -94,12 +94,12 @@ class StackDeduplicator {
   StackDeduplicator& operator=(const StackDeduplicator&) = delete;
 
   /// The id of these frames; kNone for no frames, and when full.
-  Id intern(std::span<const Frame> frames) noexcept {
+  Id intern(View<const Frame> frames) noexcept {
     if (frames.empty()) return Id{};
     return intern(frames, Hash::hash(frames.data(), frames.size_bytes()));
   }
   /// For a caller that has the hash already: Hash::hash() of the frames, which are not empty.
-  Id intern(std::span<const Frame> frames, std::uint64_t hash) noexcept {
+  Id intern(View<const Frame> frames, std::uint64_t hash) noexcept {
     for (std::uint64_t at = hash & table_mask_;; at = (at + 1) & table_mask_) {
       const std::uint32_t index = table_[at];
       if (index == 0) return add(frames, hash, at);
@@ -112,7 +112,7 @@ class StackDeduplicator {
   }
 
   /// The frames of an id that intern() gave; none for kNone.
-  [[nodiscard]] std::span<const Frame> frames(Id id) const noexcept {
+  [[nodiscard]] View<const Frame> frames(Id id) const noexcept {
     const auto index = static_cast<std::uint64_t>(id);
     if (index == 0 || index > options_.max_stacks) return {};
     const Entry& entry = entries_[index];
@@ -134,7 +134,7 @@ class StackDeduplicator {
     std::uint32_t length = 0;
   };
 
-  [[gnu::noinline]] Id add(std::span<const Frame> frames, std::uint64_t hash, std::uint64_t at) noexcept {
+  [[gnu::noinline]] Id add(View<const Frame> frames, std::uint64_t hash, std::uint64_t at) noexcept {
     if (size_ == options_.max_stacks || frames.size() > options_.max_frames - used_frames_) {
       ++refused_;
       return Id{};
@@ -164,10 +164,10 @@ enum class StringId : std::uint32_t { kNone = 0 };
 using StringDeduplicator = StackDeduplicator<char, StringId>;
 
 [[nodiscard]] inline StringId intern(StringDeduplicator& strings, std::string_view text) noexcept {
-  return strings.intern(std::span<const char>{text.data(), text.size()});
+  return strings.intern(View<const char>{text.data(), text.size()});
 }
 [[nodiscard]] inline std::string_view text_of(const StringDeduplicator& strings, StringId id) noexcept {
-  const std::span<const char> text = strings.frames(id);
+  const View<const char> text = strings.frames(id);
   return {text.data(), text.size()};
 }
 

@@ -14,13 +14,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
 #include <string_view>
 #include <utility>
 
 #include "thence/config/assert.hpp"
 #include "thence/config/version.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -50,7 +50,7 @@ class ByteBuffer {
   [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(end_ - data_); }
   [[nodiscard]] bool empty() const noexcept { return end_ == data_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return static_cast<std::size_t>(limit_ - data_); }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size()}; }
+  [[nodiscard]] View<const std::byte> bytes() const noexcept { return {data_, size()}; }
   [[nodiscard]] std::byte* data() noexcept { return data_; }
   /// Where the next byte goes.
   [[nodiscard]] std::byte* end() noexcept { return end_; }
@@ -76,7 +76,7 @@ class ByteBuffer {
     std::memcpy(to, bytes, count);
     end_ += count;
   }
-  void append(std::span<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
+  void append(View<const std::byte> bytes) { append(bytes.data(), bytes.size()); }
   void append(std::string_view text) { append(text.data(), text.size()); }
   void push(std::byte byte) {
     *reserve(1) = byte;

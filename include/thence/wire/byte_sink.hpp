@@ -13,11 +13,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
 #include "thence/config/version.hpp"
+#include "thence/core/view.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -25,7 +25,7 @@ inline namespace THENCE_ABI {
 /// Takes bytes in order. `write` takes all of them and returns true, or returns false; after a false, or where it throws,
 /// nothing more comes, so that what was written before remains readable.
 template <class S>
-concept ByteSink = requires(S& sink, std::span<const std::byte> bytes) {
+concept ByteSink = requires(S& sink, View<const std::byte> bytes) {
   { sink.write(bytes) } -> std::same_as<bool>;
 };
 
@@ -38,24 +38,24 @@ class ByteSinkRef {
     requires(!std::same_as<Sink, ByteSinkRef>)
   explicit ByteSinkRef(Sink& sink) noexcept
       : sink_(&sink),
-        write_([](void* to, std::span<const std::byte> bytes) -> bool { return static_cast<Sink*>(to)->write(bytes); }) {}
+        write_([](void* to, View<const std::byte> bytes) -> bool { return static_cast<Sink*>(to)->write(bytes); }) {}
 
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) { return write_(sink_, bytes); }
+  [[nodiscard]] bool write(View<const std::byte> bytes) { return write_(sink_, bytes); }
 
  private:
   void* sink_;
-  bool (*write_)(void* sink, std::span<const std::byte> bytes);
+  bool (*write_)(void* sink, View<const std::byte> bytes);
 };
 static_assert(ByteSink<ByteSinkRef>);
 
 /// Keeps everything in memory.
 class BufferSink {
  public:
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) {
+  [[nodiscard]] bool write(View<const std::byte> bytes) {
     text_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     return true;
   }
-  [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+  [[nodiscard]] View<const std::byte> bytes() const noexcept {
     return {reinterpret_cast<const std::byte*>(text_.data()), text_.size()};
   }
   [[nodiscard]] std::string_view text() const noexcept { return text_; }
@@ -69,7 +69,7 @@ static_assert(ByteSink<BufferSink>);
 /// Takes everything and keeps nothing but how much there was: what an encoder itself costs.
 class NullByteSink {
  public:
-  [[nodiscard]] bool write(std::span<const std::byte> bytes) noexcept {
+  [[nodiscard]] bool write(View<const std::byte> bytes) noexcept {
     bytes_ += bytes.size();
     return true;
   }
@@ -89,7 +89,7 @@ class SinkGate {
  public:
   explicit SinkGate(Sink& sink) noexcept : sink_(&sink) {}
 
-  bool write(std::span<const std::byte> bytes) {
+  bool write(View<const std::byte> bytes) {
     if (bytes.empty()) return !failed_;
     if (failed_) {
       refused_ += bytes.size();

@@ -25,12 +25,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <span>
 #include <string_view>
 
 #include "thence/config/assert.hpp"
 #include "thence/config/platform.hpp"
 #include "thence/config/version.hpp"
+#include "thence/core/view.hpp"
 #include "thence/wire/byte_buffer.hpp"
 
 namespace thence {
@@ -163,15 +163,15 @@ class ProtobufWriter {
     out_->advance(put_fixed64(put_varint(to, protobuf_tag(field, WireType::kFixed64)), value));
   }
   void real(std::uint32_t field, double value) { fixed64(field, std::bit_cast<std::uint64_t>(value)); }
-  void string(std::uint32_t field, std::string_view value) { bytes(field, std::as_bytes(std::span(value.data(), value.size()))); }
-  [[gnu::noinline]] void bytes(std::uint32_t field, std::span<const std::byte> value) {
+  void string(std::uint32_t field, std::string_view value) { bytes(field, {reinterpret_cast<const std::byte*>(value.data()), value.size()}); }
+  [[gnu::noinline]] void bytes(std::uint32_t field, View<const std::byte> value) {
     std::byte* to = out_->reserve(2 * kMaxVarintBytes + value.size());
     to = put_varint(put_varint(to, protobuf_tag(field, WireType::kBytes)), value.size());
     if (!value.empty()) std::memcpy(to, value.data(), value.size());
     out_->advance(to + value.size());
   }
   /// Fields that were encoded before, as they are.
-  void encoded(std::span<const std::byte> fields) { out_->append(fields); }
+  void encoded(View<const std::byte> fields) { out_->append(fields); }
 
   /// An open nested message: what is written while it lives is its content.
   class [[nodiscard]] Message {

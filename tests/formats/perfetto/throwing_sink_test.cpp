@@ -27,7 +27,7 @@ TEST_CASE("a sink that throws has failed: it is asked once, and what it does not
   options.chunk_bytes = 256;
   const bool compresses = GENERATE(false, true);
   if (compresses) {
-    options.compress = [](std::span<const std::byte>, ByteBuffer&) { return false; };
+    options.compress = [](View<const std::byte>, ByteBuffer&) { return false; };
     options.compress_bytes = 256;
   }
   PerfettoWriter<Throwing> writer{sink, options};

@@ -19,7 +19,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -30,6 +29,7 @@
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/loss_by_lane.hpp"
 #include "thence/formats/trace_stacks.hpp"
@@ -105,7 +105,7 @@ class JsonEncoder {
   void synchronise(const ClockSnapshot& clocks) noexcept { last_clocks_ = clocks; }
   void flush() noexcept {}
 
-  void take(std::span<const TraceEvent> events) {
+  void take(View<const TraceEvent> events) {
     for (const TraceEvent& event : events) take_one(event);
   }
 

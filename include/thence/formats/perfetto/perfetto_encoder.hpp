@@ -25,7 +25,6 @@
 #include <initializer_list>
 #include <iterator>
 #include <limits>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -37,6 +36,7 @@
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/encoder/early_events.hpp"
 #include "thence/formats/perfetto/encoder/encoded_lane.hpp"
@@ -171,7 +171,7 @@ class PerfettoEncoder {
     if (stats_due_) write_stats({});
   }
 
-  void take(std::span<const TraceEvent> events) {
+  void take(View<const TraceEvent> events) {
     start();
     for (std::size_t at = 0; at < events.size(); ++at) {
       if (events[at].kind == EventKind::kCounter) [[unlikely]] {
@@ -1430,7 +1430,7 @@ class PerfettoEncoder {
   }
   /// Takes the event at `at`, the counters before and after it that are of its moment, or the counters alone; returns the
   /// place of the last one taken.
-  std::size_t take_with_counters(std::span<const TraceEvent> events, std::size_t at) {
+  std::size_t take_with_counters(View<const TraceEvent> events, std::size_t at) {
     const TraceEvent& first = events[at];
     std::size_t carrier = at;
     while (carrier < events.size() && events[carrier].kind == EventKind::kCounter && together(first, events[carrier])) ++carrier;

@@ -25,7 +25,6 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
-#include <span>
 #include <string_view>
 #include <utility>
 
@@ -34,6 +33,7 @@
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/encoder/written_sequence.hpp"
 #include "thence/formats/perfetto/fields.hpp"
@@ -48,7 +48,7 @@ inline namespace THENCE_ABI {
 
 /// Compresses a run of whole packets into one zlib stream, appended to `to`; false: it cannot, and the packets go out as
 /// they are. The host brings it (with zlib: compress2), so that nothing here needs the library.
-using PerfettoCompress = bool (*)(std::span<const std::byte> packets, ByteBuffer& to);
+using PerfettoCompress = bool (*)(View<const std::byte> packets, ByteBuffer& to);
 
 struct PerfettoWriterOptions {
   /// Bytes put together before the sink is called. Less: more calls of the sink. More: more is lost in a crash.
@@ -708,7 +708,7 @@ class PerfettoWriter {
   /// A run of compressed packets is a packet, too.
   void compress() {
     if (out_.empty()) return;
-    const std::span<const std::byte> run = take_out();
+    const View<const std::byte> run = take_out();
     compressed_.clear();
     if (!options_.compress(run, compressed_)) {
       gate_.write(run);
@@ -724,8 +724,8 @@ class PerfettoWriter {
   }
 
   /// All that there is. It lies in the buffer until the next packet; the room is there again also where the sink throws.
-  [[nodiscard]] std::span<const std::byte> take_out() noexcept {
-    const std::span<const std::byte> all = out_.bytes();
+  [[nodiscard]] View<const std::byte> take_out() noexcept {
+    const View<const std::byte> all = out_.bytes();
     passed_ += all.size();
     out_.clear();
     set_look();
