@@ -26,7 +26,9 @@ inline namespace THENCE_ABI {
 /// A source of ticks. `now` is called on hot paths, from any thread with its own copy of the clock.
 /// `nanoseconds_per_tick()`: 0 where the rate must be measured, else exact.
 template <class C>
-concept Clock = std::copyable<C> && requires(const C& clock) {
+concept Clock = requires(const C& clock, C& other) {
+  C(clock);
+  other = clock;
   { clock.now() } noexcept -> std::same_as<Ticks>;
   { clock.nanoseconds_per_tick() } noexcept -> std::same_as<std::uint64_t>;
   { clock.name() } noexcept -> std::convertible_to<std::string_view>;

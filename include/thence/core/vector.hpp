@@ -13,7 +13,6 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
-#include <type_traits>
 #include <utility>
 
 #include "thence/config/version.hpp"
@@ -103,7 +102,10 @@ class Vector {
   void insert(T* at, T value) {
     const auto index = at - data_;
     emplace_back(std::move(value));
-    for (T* to = end() - 1; to != data_ + index; --to) std::swap(to[-1], *to);
+    T added = std::move(back());
+    T* to = end() - 1;
+    for (; to != data_ + index; --to) *to = std::move(to[-1]);
+    *to = std::move(added);
   }
   void erase(T* first, T* last) noexcept {
     if (first == last) return;
@@ -122,7 +124,9 @@ class Vector {
     shrink(static_cast<std::size_t>(kept - data_));
   }
   void swap(Vector& other) noexcept {
-    std::swap(data_, other.data_);
+    T* const data = other.data_;  // std::swap makes a dozen classes for each T*
+    other.data_ = data_;
+    data_ = data;
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
   }
@@ -133,10 +137,10 @@ class Vector {
   void move_to(std::size_t capacity) {
     constexpr std::size_t kMost = static_cast<std::size_t>(-1) / 2 / sizeof(T);
     if (capacity > kMost) capacity = kMost;  // which no allocator has: it throws
-    if constexpr (std::is_trivially_copyable_v<T>) {
+    if constexpr (__is_trivially_copyable(T)) {  // the compilers' own: <type_traits> makes three classes of it for each T
       data_ = static_cast<T*>(reallocate(data_, size_ * sizeof(T), capacity * sizeof(T), alignof(T)));
     } else {
-      static_assert(std::is_nothrow_move_constructible_v<T>);
+      static_assert(noexcept(T(std::move(*data_))));
       T* const moved = static_cast<T*>(allocate(capacity * sizeof(T), alignof(T)));
       for (std::size_t at = 0; at != size_; ++at) {
         ::new (static_cast<void*>(moved + at)) T(std::move(data_[at]));
@@ -148,7 +152,7 @@ class Vector {
     capacity_ = capacity;
   }
   void shrink(std::size_t count) noexcept {
-    if constexpr (std::is_trivially_destructible_v<T>) {
+    if constexpr (__is_trivially_copyable(T)) {  // so nothing is done where it ends
       size_ = count;
     } else {
       while (size_ != count) pop_back();
