@@ -10793,9 +10793,11 @@ struct RotationOptions {
 ///   Threads   one
 ///   When full the oldest sealed file is deleted. Where a write does not fit even so, it is refused.
 ///   Errors    write(), flush() and seal() return false, then failure() says what; nothing is written after it
-class RotatingFiles {
+/// What a file is, is a parameter, so that this is compiled where it is used.
+template <class File>
+class BasicRotatingFiles {
  public:
-  RotatingFiles(std::string stem, const RotationOptions& options) : stem_(std::move(stem)), options_(options) { adopt(); }
+  BasicRotatingFiles(std::string stem, const RotationOptions& options) : stem_(std::move(stem)), options_(options) { adopt(); }
 
   [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!failure_.empty()) return false;
@@ -10890,13 +10892,14 @@ class RotatingFiles {
 
   std::string stem_;
   RotationOptions options_;
-  std::optional<FileBytes> active_;
+  std::optional<File> active_;
   detail::Vector<Sealed> sealed_;  // the oldest first
   std::string failure_;
   std::uint64_t last_ = 0;
   std::uint64_t written_ = 0;
   std::uint64_t deleted_ = 0;
 };
+using RotatingFiles = BasicRotatingFiles<FileBytes>;
 
 }  // namespace THENCE_ABI
 }  // namespace thence
