@@ -674,6 +674,9 @@ class View {
   std::size_t size_ = 0;
 };
 
+/// So many characters as a text. (Of a char* that is not const, std::string_view too asks whether it is an iterator.)
+[[nodiscard]] constexpr std::string_view text_at(const char* characters, std::size_t count) noexcept { return {characters, count}; }
+
 }  // namespace THENCE_ABI
 }  // namespace thence
 
@@ -1582,7 +1585,8 @@ namespace detail {
 inline void write_payload_slot(Event& slot, std::string_view a, std::string_view b) noexcept {
   slot = {Event::head_of(ResourceId::kNone, EventKind::kPayload), 0, 0, 0};
   char* const bytes = reinterpret_cast<char*>(&slot) + sizeof slot.head;
-  std::copy_n(b.data(), b.size(), std::copy_n(a.data(), a.size(), bytes));
+  if (!a.empty()) std::memcpy(bytes, a.data(), a.size());
+  if (!b.empty()) std::memcpy(bytes + a.size(), b.data(), b.size());
 }
 
 /// Calls put(slot) for each payload slot of a record whose payload is the bytes of `a`, then those of `b`.
@@ -1714,7 +1718,6 @@ class StaticStorage {
   RingControl control_{};
   alignas(kCacheLine) Event slots_[Capacity]{};
 };
-static_assert(RingStorage<StaticStorage<2>>);
 
 }  // namespace THENCE_ABI
 }  // namespace thence
@@ -2051,8 +2054,6 @@ class RingBuffer {
   [[no_unique_address]] std::conditional_t<Overflow::kHasReserve, Holder, Nothing> reserve_;
 };
 
-static_assert(EventBuffer<RingBuffer<DropNewest, HeapStorage>> && EventBuffer<RingBuffer<SpillOnce, HeapStorage>>);
-
 }  // namespace THENCE_ABI
 }  // namespace thence
 
@@ -2350,11 +2351,12 @@ class BasicTracer {
 
   /// Program counters, innermost first; symbolised when the trace is written. At most kMaxFrames.
   StackId intern_native_stack(View<const std::uint64_t> pcs) noexcept {
+    if (pcs.empty()) return StackId::kNone;
     std::array<std::uint64_t, 1 + kMaxFrames> words;
     words[0] = static_cast<std::uint64_t>(StackFormat::kNative);
     const std::size_t count = std::min(pcs.size(), kMaxFrames);
-    std::copy_n(pcs.begin(), count, words.begin() + 1);
-    return count == 0 ? StackId::kNone : stacks_.intern({words.data(), count + 1});
+    std::memcpy(words.data() + 1, pcs.data(), count * sizeof words[0]);
+    return stacks_.intern({words.data(), count + 1});
   }
 
   // ---- what is so now
@@ -2629,7 +2631,7 @@ class BasicTracer {
     for (Resource* at = innermost; at != current_; --at) {
       if (!(*at == resource)) continue;
       if (at != innermost || beyond_ != 0) ++misuse_.exits_crossed;
-      std::copy(at + 1, innermost + 1, at);
+      for (; at != innermost; ++at) *at = at[1];
       --innermost;
       return static_cast<bool>(resource);
     }
@@ -2663,7 +2665,7 @@ class BasicTracer {
   void record_number(Resource resource, std::string_view key, ValueKind kind, std::uint64_t bits) noexcept {
     char bytes[sizeof bits];
     __builtin_memcpy(bytes, &bits, sizeof bits);
-    record_annotation(resource, key, kind, {bytes, sizeof bytes});
+    record_annotation(resource, key, kind, text_at(bytes, sizeof bytes));
   }
 
   void record_counter(CounterId counter, ValueKind kind, std::uint64_t bits) noexcept {
@@ -3077,7 +3079,7 @@ class BlockArena {
     if (text.empty()) return {};
     auto* const kept = reinterpret_cast<char*>(take(text.size()));
     std::memcpy(kept, text.data(), text.size());
-    return {kept, text.size()};
+    return text_at(kept, text.size());
   }
   /// Forgets all that was taken; its memory is kept where that was one block.
   void clear() noexcept {
@@ -3279,9 +3281,9 @@ class LaneReader {
     if (!key.empty()) std::memcpy(text, key.data(), key.size());
     if (text_bytes != 0) {
       std::memcpy(text + key.size(), value.text.data(), text_bytes);
-      value.text = {text + key.size(), text_bytes};
+      value.text = text_at(text + key.size(), text_bytes);
     }
-    return new (memory) Annotation{{text, key.size()}, value};
+    return new (memory) Annotation{text_at(text, key.size()), value};
   }
 
   template <class Redact>
@@ -3988,7 +3990,7 @@ class NativeSymbols {
   /// The program itself has no name in the linker's list.
   [[nodiscard]] static std::string_view own_path(char (&path)[PATH_MAX]) {
     const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
-    return {path, length > 0 ? static_cast<std::size_t>(length) : 0};
+    return text_at(path, length > 0 ? static_cast<std::size_t>(length) : 0);
   }
 
   /// The GNU build id among the notes of a segment, in hexadecimal.
@@ -4037,11 +4039,15 @@ inline namespace THENCE_ABI {
 ///   Cost      resolve: symbol look-ups and a string a stack; called on first sight only
 class StackResolver {
  public:
+  struct Resolved {
+    StackId id = StackId::kNone;
+    bool is_new = false;
+  };
   /// The session's id of a lane's stack, and whether it is new: then `frames()` shows it until the next call.
-  std::pair<StackId, bool> resolve(View<const std::uint64_t> words, const StringDeduplicator& strings) {
+  Resolved resolve(View<const std::uint64_t> words, const StringDeduplicator& strings) {
     frames_.clear();
     key_.clear();
-    if (words.size() < 2) return {StackId::kNone, false};
+    if (words.size() < 2) return {};
     switch (static_cast<StackFormat>(words[0])) {
       case StackFormat::kNative:
         for (const std::uint64_t pc : words.subspan(1)) add_native(pc);
@@ -4058,7 +4064,7 @@ class StackResolver {
         }
         break;
       case StackFormat::kSource: {
-        if (words.size() < 4) return {StackId::kNone, false};
+        if (words.size() < 4) return {};
         FrameInfo frame;
         frame.kind = FrameKind::kSource;
         frame.file = literal(words[1]);
@@ -4246,7 +4252,7 @@ class MappedFileStorage {
   MappedFileStorage& operator=(MappedFileStorage&& other) noexcept {
     std::swap(base_, other.base_);
     std::swap(bytes_, other.bytes_);
-    std::swap(path_, other.path_);
+    path_.swap(other.path_);
     return *this;
   }
   ~MappedFileStorage() {
@@ -4775,11 +4781,11 @@ class BasicSession final : private ForkAware {
   StackId session_stack(detail::LaneState<Policies>& lane, StackId stack) {
     const auto index = static_cast<std::size_t>(stack);
     if (index < lane.stacks.size() && lane.stacks[index] != StackId::kNone) return lane.stacks[index];
-    const std::pair<StackId, bool> known = resolver_.resolve(lane.tracer.stacks().frames(stack), lane.tracer.strings());
-    if (known.second) each_sink([&](AnySink& sink) { sink.define_stack(StackInfo{known.first, resolver_.frames()}); });
+    const StackResolver::Resolved known = resolver_.resolve(lane.tracer.stacks().frames(stack), lane.tracer.strings());
+    if (known.is_new) each_sink([&](AnySink& sink) { sink.define_stack(StackInfo{known.id, resolver_.frames()}); });
     if (index >= lane.stacks.size()) lane.stacks.resize(index + 1, StackId::kNone);
-    lane.stacks[index] = known.first;
-    return known.first;
+    lane.stacks[index] = known.id;
+    return known.id;
   }
 
   /// Hands on all events up to `horizon`, in order of time; at equal times the lane attached first comes first.
@@ -6514,8 +6520,8 @@ class JsonEncoder {
   }
   void append_number(std::uint64_t value) {
     char digits[20];
-    const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-    line_.append(digits, end);
+    const char* const end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+    line_.append(digits, static_cast<std::size_t>(end - digits));
   }
   template <class Json>
   void write_frame_details(Json& json, StackId id) {
@@ -6570,7 +6576,7 @@ class JsonEncoder {
   void typed(Json& json, const Note& note, N value) {
     char digits[32];
     const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-    json.value(std::string_view(digits, static_cast<std::size_t>(end - digits)));
+    json.value(text_at(digits, static_cast<std::size_t>(end - digits)));
     json.member("valueType", word(note.kind));
     if constexpr (std::same_as<N, double>) {
       if (!__builtin_isfinite(value)) return;  // JSON has no such number: the string says it
@@ -6591,7 +6597,7 @@ class JsonEncoder {
     }
     std::array<char, 16> salt{};
     for (std::size_t at = 0; at < salt.size(); ++at) salt[at] = "0123456789abcdef"[salt_ >> (60 - 4 * at) & 15];
-    json.member("salt", std::string_view(salt.data(), salt.size()));
+    json.member("salt", text_at(salt.data(), salt.size()));
     json.member("processId", process_id_);
     json.member("processName", std::string_view(process_name_));
     json.member("clock", std::string_view(clock_));
@@ -7105,7 +7111,7 @@ void write_extension_descriptor(Writer& writer) {
     const auto field = writer.message(file_descriptor::kExtension);
     char name[64] = "thence_";
     key.name.copy(name + 7, sizeof name - 7);
-    writer.string(field_descriptor::kName, {name, 7 + key.name.size()});
+    writer.string(field_descriptor::kName, text_at(name, 7 + key.name.size()));
     writer.string(field_descriptor::kExtendee, ".perfetto.protos.TrackEvent");
     writer.varint(field_descriptor::kNumber, field_of(static_cast<Key>(at)));
     writer.varint(field_descriptor::kLabel, field_descriptor::kOptional);
@@ -7323,7 +7329,7 @@ class RunMap {
     const std::uint64_t key = key_of(id);
     by_key_.insert(key, page);
     if (!free_.empty()) free_.pop_back();
-    pages_[page].places.fill(kAbsent);
+    for (std::uint32_t& place : pages_[page].places) place = kAbsent;
     recent_[key % kRecent] = {key, page};
     return page;
   }
@@ -11508,7 +11514,6 @@ class FlightRecorder {
 
   alignas(kCacheLine) [[no_unique_address]] Storage storage_;
 };
-static_assert(EventBuffer<FlightRecorder<HeapStorage>>);
 
 }  // namespace THENCE_ABI
 }  // namespace thence

@@ -13,6 +13,8 @@
 using namespace thence;
 using namespace thence_test;
 
+static_assert(EventBuffer<FlightRecorder<HeapStorage>>);
+
 namespace {
 template <class Storage>
 using Recorder = FlightRecorder<Storage>;

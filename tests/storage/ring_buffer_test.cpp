@@ -10,6 +10,10 @@
 using namespace thence;
 using namespace thence_test;
 
+// Here, and not in the headers, so that who only includes those compiles no ring.
+static_assert(EventBuffer<RingBuffer<DropNewest, HeapStorage>> && EventBuffer<RingBuffer<SpillOnce, HeapStorage>>);
+static_assert(RingStorage<StaticStorage<2>>);
+
 namespace {
 template <class Storage>
 using Dropping = RingBuffer<DropNewest, Storage>;

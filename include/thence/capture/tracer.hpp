@@ -21,6 +21,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 #include <type_traits>
 #include <utility>
@@ -321,11 +322,12 @@ class BasicTracer {
 
   /// Program counters, innermost first; symbolised when the trace is written. At most kMaxFrames.
   StackId intern_native_stack(View<const std::uint64_t> pcs) noexcept {
+    if (pcs.empty()) return StackId::kNone;
     std::array<std::uint64_t, 1 + kMaxFrames> words;
     words[0] = static_cast<std::uint64_t>(StackFormat::kNative);
     const std::size_t count = std::min(pcs.size(), kMaxFrames);
-    std::copy_n(pcs.begin(), count, words.begin() + 1);
-    return count == 0 ? StackId::kNone : stacks_.intern({words.data(), count + 1});
+    std::memcpy(words.data() + 1, pcs.data(), count * sizeof words[0]);
+    return stacks_.intern({words.data(), count + 1});
   }
 
   // ---- what is so now
@@ -600,7 +602,7 @@ class BasicTracer {
     for (Resource* at = innermost; at != current_; --at) {
       if (!(*at == resource)) continue;
       if (at != innermost || beyond_ != 0) ++misuse_.exits_crossed;
-      std::copy(at + 1, innermost + 1, at);
+      for (; at != innermost; ++at) *at = at[1];
       --innermost;
       return static_cast<bool>(resource);
     }
@@ -634,7 +636,7 @@ class BasicTracer {
   void record_number(Resource resource, std::string_view key, ValueKind kind, std::uint64_t bits) noexcept {
     char bytes[sizeof bits];
     __builtin_memcpy(bytes, &bits, sizeof bits);
-    record_annotation(resource, key, kind, {bytes, sizeof bytes});
+    record_annotation(resource, key, kind, text_at(bytes, sizeof bytes));
   }
 
   void record_counter(CounterId counter, ValueKind kind, std::uint64_t bits) noexcept {

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 #include <type_traits>
 
 #include "thence/config/version.hpp"
@@ -55,6 +56,9 @@ class View {
   T* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// So many characters as a text. (Of a char* that is not const, std::string_view too asks whether it is an iterator.)
+[[nodiscard]] constexpr std::string_view text_at(const char* characters, std::size_t count) noexcept { return {characters, count}; }
 
 }  // namespace THENCE_ABI
 }  // namespace thence

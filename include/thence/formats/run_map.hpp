@@ -89,7 +89,7 @@ class RunMap {
     const std::uint64_t key = key_of(id);
     by_key_.insert(key, page);
     if (!free_.empty()) free_.pop_back();
-    pages_[page].places.fill(kAbsent);
+    for (std::uint32_t& place : pages_[page].places) place = kAbsent;
     recent_[key % kRecent] = {key, page};
     return page;
   }

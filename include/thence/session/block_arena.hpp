@@ -10,6 +10,7 @@
 
 #include "thence/config/version.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 
 namespace thence {
 inline namespace THENCE_ABI {
@@ -33,7 +34,7 @@ class BlockArena {
     if (text.empty()) return {};
     auto* const kept = reinterpret_cast<char*>(take(text.size()));
     std::memcpy(kept, text.data(), text.size());
-    return {kept, text.size()};
+    return text_at(kept, text.size());
   }
   /// Forgets all that was taken; its memory is kept where that was one block.
   void clear() noexcept {

@@ -190,9 +190,9 @@ class LaneReader {
     if (!key.empty()) std::memcpy(text, key.data(), key.size());
     if (text_bytes != 0) {
       std::memcpy(text + key.size(), value.text.data(), text_bytes);
-      value.text = {text + key.size(), text_bytes};
+      value.text = text_at(text + key.size(), text_bytes);
     }
-    return new (memory) Annotation{{text, key.size()}, value};
+    return new (memory) Annotation{text_at(text, key.size()), value};
   }
 
   template <class Redact>

@@ -28,6 +28,7 @@
 
 #include "thence/config/version.hpp"
 #include "thence/core/vector.hpp"
+#include "thence/core/view.hpp"
 #include "thence/formats/id_map.hpp"
 #include "thence/session/block_arena.hpp"
 
@@ -148,7 +149,7 @@ class NativeSymbols {
   /// The program itself has no name in the linker's list.
   [[nodiscard]] static std::string_view own_path(char (&path)[PATH_MAX]) {
     const ssize_t length = ::readlink("/proc/self/exe", path, sizeof path);
-    return {path, length > 0 ? static_cast<std::size_t>(length) : 0};
+    return text_at(path, length > 0 ? static_cast<std::size_t>(length) : 0);
   }
 
   /// The GNU build id among the notes of a segment, in hexadecimal.

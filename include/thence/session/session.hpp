@@ -462,11 +462,11 @@ class BasicSession final : private ForkAware {
   StackId session_stack(detail::LaneState<Policies>& lane, StackId stack) {
     const auto index = static_cast<std::size_t>(stack);
     if (index < lane.stacks.size() && lane.stacks[index] != StackId::kNone) return lane.stacks[index];
-    const std::pair<StackId, bool> known = resolver_.resolve(lane.tracer.stacks().frames(stack), lane.tracer.strings());
-    if (known.second) each_sink([&](AnySink& sink) { sink.define_stack(StackInfo{known.first, resolver_.frames()}); });
+    const StackResolver::Resolved known = resolver_.resolve(lane.tracer.stacks().frames(stack), lane.tracer.strings());
+    if (known.is_new) each_sink([&](AnySink& sink) { sink.define_stack(StackInfo{known.id, resolver_.frames()}); });
     if (index >= lane.stacks.size()) lane.stacks.resize(index + 1, StackId::kNone);
-    lane.stacks[index] = known.first;
-    return known.first;
+    lane.stacks[index] = known.id;
+    return known.id;
   }
 
   /// Hands on all events up to `horizon`, in order of time; at equal times the lane attached first comes first.

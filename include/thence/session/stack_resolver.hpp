@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "thence/capture/stack_words.hpp"
 #include "thence/config/version.hpp"
@@ -26,11 +25,15 @@ inline namespace THENCE_ABI {
 ///   Cost      resolve: symbol look-ups and a string a stack; called on first sight only
 class StackResolver {
  public:
+  struct Resolved {
+    StackId id = StackId::kNone;
+    bool is_new = false;
+  };
   /// The session's id of a lane's stack, and whether it is new: then `frames()` shows it until the next call.
-  std::pair<StackId, bool> resolve(View<const std::uint64_t> words, const StringDeduplicator& strings) {
+  Resolved resolve(View<const std::uint64_t> words, const StringDeduplicator& strings) {
     frames_.clear();
     key_.clear();
-    if (words.size() < 2) return {StackId::kNone, false};
+    if (words.size() < 2) return {};
     switch (static_cast<StackFormat>(words[0])) {
       case StackFormat::kNative:
         for (const std::uint64_t pc : words.subspan(1)) add_native(pc);
@@ -47,7 +50,7 @@ class StackResolver {
         }
         break;
       case StackFormat::kSource: {
-        if (words.size() < 4) return {StackId::kNone, false};
+        if (words.size() < 4) return {};
         FrameInfo frame;
         frame.kind = FrameKind::kSource;
         frame.file = literal(words[1]);

@@ -98,7 +98,8 @@ namespace detail {
 inline void write_payload_slot(Event& slot, std::string_view a, std::string_view b) noexcept {
   slot = {Event::head_of(ResourceId::kNone, EventKind::kPayload), 0, 0, 0};
   char* const bytes = reinterpret_cast<char*>(&slot) + sizeof slot.head;
-  std::copy_n(b.data(), b.size(), std::copy_n(a.data(), a.size(), bytes));
+  if (!a.empty()) std::memcpy(bytes, a.data(), a.size());
+  if (!b.empty()) std::memcpy(bytes + a.size(), b.data(), b.size());
 }
 
 /// Calls put(slot) for each payload slot of a record whose payload is the bytes of `a`, then those of `b`.

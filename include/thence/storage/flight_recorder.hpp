@@ -325,7 +325,6 @@ class FlightRecorder {
 
   alignas(kCacheLine) [[no_unique_address]] Storage storage_;
 };
-static_assert(EventBuffer<FlightRecorder<HeapStorage>>);
 
 }  // namespace THENCE_ABI
 }  // namespace thence

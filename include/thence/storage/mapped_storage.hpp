@@ -164,7 +164,7 @@ class MappedFileStorage {
   MappedFileStorage& operator=(MappedFileStorage&& other) noexcept {
     std::swap(base_, other.base_);
     std::swap(bytes_, other.bytes_);
-    std::swap(path_, other.path_);
+    path_.swap(other.path_);
     return *this;
   }
   ~MappedFileStorage() {

@@ -348,7 +348,5 @@ class RingBuffer {
   [[no_unique_address]] std::conditional_t<Overflow::kHasReserve, Holder, Nothing> reserve_;
 };
 
-static_assert(EventBuffer<RingBuffer<DropNewest, HeapStorage>> && EventBuffer<RingBuffer<SpillOnce, HeapStorage>>);
-
 }  // namespace THENCE_ABI
 }  // namespace thence

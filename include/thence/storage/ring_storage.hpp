@@ -96,7 +96,6 @@ class StaticStorage {
   RingControl control_{};
   alignas(kCacheLine) Event slots_[Capacity]{};
 };
-static_assert(RingStorage<StaticStorage<2>>);
 
 }  // namespace THENCE_ABI
 }  // namespace thence

@@ -825,8 +825,8 @@ class JsonEncoder {
   }
   void append_number(std::uint64_t value) {
     char digits[20];
-    const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-    line_.append(digits, end);
+    const char* const end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+    line_.append(digits, static_cast<std::size_t>(end - digits));
   }
   template <class Json>
   void write_frame_details(Json& json, StackId id) {
@@ -881,7 +881,7 @@ class JsonEncoder {
   void typed(Json& json, const Note& note, N value) {
     char digits[32];
     const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-    json.value(std::string_view(digits, static_cast<std::size_t>(end - digits)));
+    json.value(text_at(digits, static_cast<std::size_t>(end - digits)));
     json.member("valueType", word(note.kind));
     if constexpr (std::same_as<N, double>) {
       if (!__builtin_isfinite(value)) return;  // JSON has no such number: the string says it
@@ -902,7 +902,7 @@ class JsonEncoder {
     }
     std::array<char, 16> salt{};
     for (std::size_t at = 0; at < salt.size(); ++at) salt[at] = "0123456789abcdef"[salt_ >> (60 - 4 * at) & 15];
-    json.member("salt", std::string_view(salt.data(), salt.size()));
+    json.member("salt", text_at(salt.data(), salt.size()));
     json.member("processId", process_id_);
     json.member("processName", std::string_view(process_name_));
     json.member("clock", std::string_view(clock_));

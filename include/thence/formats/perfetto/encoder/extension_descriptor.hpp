@@ -8,6 +8,7 @@
 
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
+#include "thence/core/view.hpp"
 #include "thence/formats/perfetto/fields.hpp"
 #include "thence/formats/perfetto/keys.hpp"
 #include "thence/formats/words.hpp"
@@ -46,7 +47,7 @@ void write_extension_descriptor(Writer& writer) {
     const auto field = writer.message(file_descriptor::kExtension);
     char name[64] = "thence_";
     key.name.copy(name + 7, sizeof name - 7);
-    writer.string(field_descriptor::kName, {name, 7 + key.name.size()});
+    writer.string(field_descriptor::kName, text_at(name, 7 + key.name.size()));
     writer.string(field_descriptor::kExtendee, ".perfetto.protos.TrackEvent");
     writer.varint(field_descriptor::kNumber, field_of(static_cast<Key>(at)));
     writer.varint(field_descriptor::kLabel, field_descriptor::kOptional);
