@@ -22,6 +22,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
@@ -1513,7 +1514,7 @@ class PerfettoEncoder {
       plan_.count = place + 1;
     }
     while (plan_.count != 0 && (plan_.mask >> (plan_.count - 1) & 1) == 0) --plan_.count;
-    std::copy_n(left, left_count, riding_);
+    std::memcpy(riding_, left, left_count * sizeof *left);
     riding_count_ = left_count;
   }
   [[gnu::always_inline]] inline void put_riders(Packet& packet) {
