@@ -54,7 +54,7 @@ class Bridge::Target {
   void settle(Outcome outcome, Settle&& settle_promise) {
     settled_ = true;
     trace_.settle(resource_, outcome);
-    const Trace::Scope scope(trace_, resource_, trace_.is_light() ? trace_.what_runs() : thence::Cause::settled(operation_));
+    const Trace::Scope scope = Trace::Scope::of_result(trace_, resource_, operation_);
     engine_.enter(request_,
                   [&] { settle_promise(engine_.isolate()->GetCurrentContext(), resolver_.Get(engine_.isolate())); });
   }
@@ -73,7 +73,7 @@ v8::Local<v8::Promise> Bridge::to_js(Request& request, Resource operation, kj::P
   const auto resolver = trace_.make_resolver(engine_.isolate()->GetCurrentContext(), made);
   auto owned = kj::heap<Target>(engine_, trace_, request.number(), operation, resolver, made);
   Target& target = *owned;
-  request.add_task((trace_.is_light() ? kj::mv(promise) : trace_.follow(kj::mv(promise), operation))
+  request.add_task(trace_.follow_to_script(kj::mv(promise), operation)
                        .then([&target](MakeValue&& make) { target.fulfil(make); },
                              [&target](kj::Exception&& exception) { target.reject(exception); })
                        .attach(kj::mv(owned)));

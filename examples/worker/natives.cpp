@@ -4,8 +4,8 @@
 #include <kj/debug.h>
 #include <sys/random.h>
 
-#include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "log.hpp"
@@ -16,13 +16,11 @@ namespace worker {
 
 namespace {
 
-/// The arguments of one call, read with the conversions that the prelude relies on.
+/// The arguments of one call that only computes, read with the conversions that the prelude relies on.
 class Call {
  public:
   Call(Runtime& host, const v8::FunctionCallbackInfo<v8::Value>& args)
       : runtime(host), args_(args) {}
-  /// What it begins, ends and settles is the running script's.
-  void acts() { caller_.emplace(runtime.trace(), isolate()); }
 
   Runtime& runtime;
 
@@ -46,6 +44,17 @@ class Call {
     return result;
   }
 
+  void returns(v8::Local<v8::Value> value) const { args_.GetReturnValue().Set(value); }
+
+ private:
+  const v8::FunctionCallbackInfo<v8::Value>& args_;
+};
+
+/// A call that begins, ends or settles something: on behalf of the request whose script runs.
+class Action : public Call {
+ public:
+  Action(Runtime& host, const v8::FunctionCallbackInfo<v8::Value>& args) : Call(host, args), caller_(host.trace(), args.GetIsolate()) {}
+
   Trace trace() const { return runtime.trace(); }
   /// The operation that this call begins, with the one thing about it that everybody wants to see.
   Resource begin(ResourceType type, std::string_view key, std::string_view value) {
@@ -56,14 +65,9 @@ class Call {
     return begin(type, key, std::string_view(value.begin(), value.size()));
   }
 
-  void returns(v8::Local<v8::Value> value) const { args_.GetReturnValue().Set(value); }
-
-  /// The request that is asking, by its number and, where it has not ended, itself.
-  std::uint32_t request_number() const {
-    return caller_ ? Engine::request_in(caller_->value()) : runtime.engine().current_request();
-  }
+  /// The request that is asking, where it has not ended.
   Request* find_request() {
-    if (request_ == nullptr) request_ = runtime.find_request(request_number());
+    if (request_ == nullptr) request_ = runtime.find_request(Engine::request_in(caller_.value()));
     return request_;
   }
   /// Throws where it has ended: its I/O went with it.
@@ -77,8 +81,7 @@ class Call {
   }
 
  private:
-  const v8::FunctionCallbackInfo<v8::Value>& args_;
-  std::optional<Trace::Caller> caller_;
+  const Trace::Caller caller_;
   Request* request_ = nullptr;
 };
 
@@ -94,7 +97,8 @@ v8::Local<v8::Array> header_array(Engine& engine, kj::ArrayPtr<const kj::String>
 class ObjectBuilder {
  public:
   explicit ObjectBuilder(Engine& engine) : engine_(engine), object_(v8::Object::New(engine.isolate())) {}
-  ObjectBuilder& set(const char* name, v8::Local<v8::Value> value) {
+  // Else the compiler inlines it or not by the size of the rest of this file, with tracing or without.
+  [[gnu::always_inline]] ObjectBuilder& set(const char* name, v8::Local<v8::Value> value) {
     object_->Set(engine_.isolate()->GetCurrentContext(), engine_.string(name), value).Check();
     return *this;
   }
@@ -111,7 +115,7 @@ MakeValue undefined(Engine& engine) {
 
 // ---- fetch and bodies --------------------------------------------------------------------------------
 
-void fetch(Call& call) {  // (method, url, host, path, headers, body) -> promise of {status, status_text, headers, body}
+void fetch(Action& call) {  // (method, url, host, path, headers, body) -> promise of {status, status_text, headers, body}
   Request& request = call.request();
   OutboundRequest out;
   const kj::String method = call.text(0);
@@ -141,7 +145,7 @@ void fetch(Call& call) {  // (method, url, host, path, headers, body) -> promise
   call.returns(call.runtime.bridge().to_js(request, resource, kj::mv(fetched)));
 }
 
-void read_body(Call& call) {  // (handle) -> promise of an ArrayBuffer
+void read_body(Action& call) {  // (handle) -> promise of an ArrayBuffer
   Request& request = call.request();
   const std::uint32_t handle = call.uint32(0);
   Resource resource;
@@ -166,28 +170,28 @@ void read_body(Call& call) {  // (handle) -> promise of an ArrayBuffer
       })));
 }
 
-void drop_body(Call& call) { call.request().drop_body(call.uint32(0)); }  // (handle)
+void drop_body(Action& call) { call.request().drop_body(call.uint32(0)); }  // (handle)
 
 // ---- timers and microtasks ---------------------------------------------------------------------------
 
-void set_timer(Call& call) {  // (callback, milliseconds, repeat, arguments) -> id
+void set_timer(Action& call) {  // (callback, milliseconds, repeat, arguments) -> id
   const std::uint32_t id = call.request().timers().set(call[0].As<v8::Function>(), call.number(1), call[2]->IsTrue(),
                                                        call[3].As<v8::Array>());
   call.returns(v8::Integer::NewFromUnsigned(call.isolate(), id));
 }
 
-void clear_timer(Call& call) {  // (id)
+void clear_timer(Action& call) {  // (id)
   Request* request = call.find_request();
   if (request != nullptr) request->timers().clear(call.uint32(0));
 }
 
-void queue_microtask(Call& call) {  // (callback)
+void queue_microtask(Action& call) {  // (callback)
   call.runtime.queue_microtask(call.request(), call[0].As<v8::Function>());
 }
 
 // ---- caches.default ----------------------------------------------------------------------------------
 
-void cache_get(Call& call) {  // (url) -> promise of {status, status_text, headers, body}, or undefined
+void cache_get(Action& call) {  // (url) -> promise of {status, status_text, headers, body}, or undefined
   Runtime& runtime = call.runtime;
   Engine& engine = runtime.engine();
   std::string key = call.std_string(0);
@@ -214,7 +218,7 @@ void cache_get(Call& call) {  // (url) -> promise of {status, status_text, heade
       })));
 }
 
-void cache_put(Call& call) {  // (url, status, status_text, headers, body) -> promise of nothing
+void cache_put(Action& call) {  // (url, status, status_text, headers, body) -> promise of nothing
   Runtime& runtime = call.runtime;
   StoredResponse stored;
   stored.status = call.uint32(1);
@@ -234,7 +238,7 @@ void cache_put(Call& call) {  // (url, status, status_text, headers, body) -> pr
       })));
 }
 
-void cache_delete(Call& call) {  // (url) -> promise of whether it was there
+void cache_delete(Action& call) {  // (url) -> promise of whether it was there
   Runtime& runtime = call.runtime;
   std::string key = call.std_string(0);
   const Resource resource = call.begin(ResourceType::kOther, "cache_delete", key);
@@ -248,7 +252,7 @@ void cache_delete(Call& call) {  // (url) -> promise of whether it was there
 
 // ---- env.KV ------------------------------------------------------------------------------------------
 
-void kv_get(Call& call) {  // (key) -> promise of an ArrayBuffer or null
+void kv_get(Action& call) {  // (key) -> promise of an ArrayBuffer or null
   Engine& engine = call.runtime.engine();
   const Trace trace = call.trace();
   kj::String key = call.text(0);
@@ -268,7 +272,7 @@ void kv_get(Call& call) {  // (key) -> promise of an ArrayBuffer or null
   call.returns(call.runtime.bridge().to_js(call.request(), resource, kj::mv(value)));
 }
 
-void kv_put(Call& call) {  // (key, bytes, seconds to live; 0: for ever) -> promise of nothing
+void kv_put(Action& call) {  // (key, bytes, seconds to live; 0: for ever) -> promise of nothing
   Engine& engine = call.runtime.engine();
   kj::String key = call.text(0);
   kj::Array<kj::byte> bytes = call.bytes(1);
@@ -279,7 +283,7 @@ void kv_put(Call& call) {  // (key, bytes, seconds to live; 0: for ever) -> prom
   call.returns(call.runtime.bridge().to_js(call.request(), resource, kj::mv(done)));
 }
 
-void kv_delete(Call& call) {  // (key) -> promise of nothing
+void kv_delete(Action& call) {  // (key) -> promise of nothing
   Engine& engine = call.runtime.engine();
   const Trace trace = call.trace();
   kj::String key = call.text(0);
@@ -291,7 +295,7 @@ void kv_delete(Call& call) {  // (key) -> promise of nothing
   call.returns(call.runtime.bridge().to_js(call.request(), resource, kj::mv(done)));
 }
 
-void kv_list(Call& call) {  // (prefix, limit, after) -> promise of an array of names
+void kv_list(Action& call) {  // (prefix, limit, after) -> promise of an array of names
   Engine& engine = call.runtime.engine();
   const Trace trace = call.trace();
   kj::String prefix = call.text(0);
@@ -313,10 +317,10 @@ void kv_list(Call& call) {  // (prefix, limit, after) -> promise of an array of 
 
 // ---- the rest ----------------------------------------------------------------------------------------
 
-void wait_until(Call& call) { call.runtime.wait_until(call.request(), call[0].As<v8::Promise>()); }  // (promise)
+void wait_until(Action& call) { call.runtime.wait_until(call.request(), call[0].As<v8::Promise>()); }  // (promise)
 
 void write_log(Call& call) {  // (level, text)
-  log(call.request_number(), call.text(0), call.text(1));
+  log(call.runtime.engine().current_request(), call.text(0), call.text(1));
 }
 
 void utf8_encode(Call& call) {  // (string) -> ArrayBuffer
@@ -341,21 +345,21 @@ void random_bytes(Call& call) {  // (count) -> ArrayBuffer
   call.returns(call.runtime.engine().array_buffer(bytes));
 }
 
-void fulfilled(Call& call) {  // (id, value)
+void fulfilled(Action& call) {  // (id, value)
   call.runtime.bridge().fulfilled(static_cast<std::uint64_t>(call.number(0)), call[1]);
 }
-void rejected(Call& call) {  // (id, reason)
+void rejected(Action& call) {  // (id, reason)
   call.runtime.bridge().rejected(static_cast<std::uint64_t>(call.number(0)), call[1]);
 }
 
-enum class Native { kComputes, kActs };
+template <class CallOfIt>
+std::type_identity<CallOfIt> argument_of(void (*)(CallOfIt&));
 
 /// From V8 to the function above. What it throws becomes a TypeError: no C++ exception passes through V8.
-template <auto kFunction, Native kNative>
+template <auto kFunction>
 void enter_native(const v8::FunctionCallbackInfo<v8::Value>& args) {
   Runtime& runtime = *static_cast<Runtime*>(args.Data().As<v8::External>()->Value());
-  Call call(runtime, args);
-  if constexpr (kNative == Native::kActs) call.acts();
+  typename decltype(argument_of(kFunction))::type call(runtime, args);
   auto thrown = kj::runCatchingExceptions([&] { kFunction(call); });
   if (const auto* exception = if_some(thrown)) {
     args.GetIsolate()->ThrowException(v8::Exception::TypeError(runtime.engine().string(exception->getDescription())));
@@ -373,26 +377,26 @@ v8::Local<v8::Object> make_natives(Runtime& runtime) {
   const auto add = [&](const char* name, v8::FunctionCallback callback) {
     natives.set(name, v8::Function::New(context, callback, data, 0, v8::ConstructorBehavior::kThrow).ToLocalChecked());
   };
-  add("fetch", &enter_native<&fetch, Native::kActs>);
-  add("read_body", &enter_native<&read_body, Native::kActs>);
-  add("drop_body", &enter_native<&drop_body, Native::kActs>);
-  add("set_timer", &enter_native<&set_timer, Native::kActs>);
-  add("clear_timer", &enter_native<&clear_timer, Native::kActs>);
-  add("queue_microtask", &enter_native<&queue_microtask, Native::kActs>);
-  add("cache_get", &enter_native<&cache_get, Native::kActs>);
-  add("cache_put", &enter_native<&cache_put, Native::kActs>);
-  add("cache_delete", &enter_native<&cache_delete, Native::kActs>);
-  add("kv_get", &enter_native<&kv_get, Native::kActs>);
-  add("kv_put", &enter_native<&kv_put, Native::kActs>);
-  add("kv_delete", &enter_native<&kv_delete, Native::kActs>);
-  add("kv_list", &enter_native<&kv_list, Native::kActs>);
-  add("wait_until", &enter_native<&wait_until, Native::kActs>);
-  add("log", &enter_native<&write_log, Native::kComputes>);
-  add("utf8_encode", &enter_native<&utf8_encode, Native::kComputes>);
-  add("utf8_decode", &enter_native<&utf8_decode, Native::kComputes>);
-  add("random_bytes", &enter_native<&random_bytes, Native::kComputes>);
-  add("fulfilled", &enter_native<&fulfilled, Native::kActs>);
-  add("rejected", &enter_native<&rejected, Native::kActs>);
+  add("fetch", &enter_native<&fetch>);
+  add("read_body", &enter_native<&read_body>);
+  add("drop_body", &enter_native<&drop_body>);
+  add("set_timer", &enter_native<&set_timer>);
+  add("clear_timer", &enter_native<&clear_timer>);
+  add("queue_microtask", &enter_native<&queue_microtask>);
+  add("cache_get", &enter_native<&cache_get>);
+  add("cache_put", &enter_native<&cache_put>);
+  add("cache_delete", &enter_native<&cache_delete>);
+  add("kv_get", &enter_native<&kv_get>);
+  add("kv_put", &enter_native<&kv_put>);
+  add("kv_delete", &enter_native<&kv_delete>);
+  add("kv_list", &enter_native<&kv_list>);
+  add("wait_until", &enter_native<&wait_until>);
+  add("log", &enter_native<&write_log>);
+  add("utf8_encode", &enter_native<&utf8_encode>);
+  add("utf8_decode", &enter_native<&utf8_decode>);
+  add("random_bytes", &enter_native<&random_bytes>);
+  add("fulfilled", &enter_native<&fulfilled>);
+  add("rejected", &enter_native<&rejected>);
   return natives.done();
 }
 

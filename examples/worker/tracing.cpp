@@ -159,9 +159,11 @@ void Tracing::destroy(Resource resource) { tracer().destroy(resource); }
 void Tracing::link(Resource cause, Resource effect, thence::LinkKind kind) { tracer().link(cause, effect, kind); }
 void Tracing::enter(Resource resource, thence::Cause cause) { tracer().enter(resource, cause); }
 void Tracing::exit(Resource resource) { tracer().exit(resource); }
-thence::Cause Tracing::what_runs() {
+void Tracing::enter_with_result(Resource resource, Resource operation) {
   const Resource running = tracer().current();
-  return running ? thence::Cause{thence::CauseKind::kScheduled, running.id} : thence::Cause::external();
+  const thence::Cause by_what_runs =
+      running ? thence::Cause{thence::CauseKind::kScheduled, running.id} : thence::Cause::external();
+  tracer().enter(resource, resource == operation ? by_what_runs : thence::Cause::settled(operation));
 }
 
 v8::Local<v8::Value> Tracing::host_value(v8::Local<v8::Context> context) { return light_->host_value(context); }

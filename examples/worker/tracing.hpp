@@ -74,7 +74,7 @@ class Tracing {
   void link(Resource cause, Resource effect, thence::LinkKind kind);
   void enter(Resource resource, thence::Cause cause);
   void exit(Resource resource);
-  thence::Cause what_runs();
+  void enter_with_result(Resource resource, Resource operation);
   /// Whether a request runs that is not traced.
   bool runs_untraced() { return tracer().current().root == thence::RootId::kUntraced; }
   template <class T>
@@ -165,8 +165,6 @@ class Trace {
   void same(Resource one, Resource other) const {
     if (*this) tracing_->link(one, other, thence::LinkKind::kBridge);
   }
-  /// What the running code makes ready is made ready by: a traced invocation, or the outside world.
-  thence::Cause what_runs() const { return *this ? tracing_->what_runs() : thence::Cause{}; }
   Resource resource_of(v8::Local<v8::Promise> promise) const {
     return *this ? tracing_->resource_of(promise) : Resource{};
   }
@@ -184,6 +182,12 @@ class Trace {
   template <class T>
   kj::Promise<T> follow(kj::Promise<T> promise, Resource resource) const {
     if (!*this || !resource) return promise;
+    return tracing_->follow(kj::mv(promise), resource, {.source = thence::kj_adapter::Source::kOutside});
+  }
+  /// The same for what the script gets; in light mode the bridge itself says when it ends.
+  template <class T>
+  kj::Promise<T> follow_to_script(kj::Promise<T> promise, Resource resource) const {
+    if (!*this || is_light() || !resource) return promise;
     return tracing_->follow(kj::mv(promise), resource, {.source = thence::kj_adapter::Source::kOutside});
   }
   /// What consumes this promise is no part of the request, nor of any other.
@@ -208,6 +212,8 @@ class Trace {
         : tracing_(trace ? trace.tracing_ : nullptr), resource_(resource) {
       if (tracing_ != nullptr) tracing_->enter(resource, cause);
     }
+    /// The script gets the result of `operation`, which is the resource itself where it is not followed.
+    static Scope of_result(Trace trace, Resource resource, Resource operation) { return {trace, resource, operation}; }
     ~Scope() {
       if (tracing_ != nullptr) tracing_->exit(resource_);
     }
@@ -215,6 +221,10 @@ class Trace {
     Scope& operator=(const Scope&) = delete;
 
    private:
+    Scope(Trace trace, Resource resource, Resource operation) : tracing_(trace ? trace.tracing_ : nullptr), resource_(resource) {
+      if (tracing_ != nullptr) tracing_->enter_with_result(resource, operation);
+    }
+
     Tracing* tracing_;
     Resource resource_;
   };
