@@ -62,7 +62,7 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
   if (watchdog_) watchdog_->start();
 
   kj::Maybe<ScriptError> error;
-  bool stopped = false;
+  bool stopped = false, in_microtasks = false;
   {
     const v8::TryCatch caught(isolate_);
     const Trace::Carry carry(trace_, isolate_, context, whose);
@@ -74,7 +74,7 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
     const v8::TryCatch caught(isolate_);
     const Trace::Microtasks each_its_own(trace_, isolate_, context, whose);
     isolate_->PerformMicrotaskCheckpoint();
-    stopped = caught.HasTerminated();
+    stopped = in_microtasks = caught.HasTerminated();
   }
 
   if (watchdog_) watchdog_->finish();
@@ -86,7 +86,7 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
   if (!rejections_.empty()) report_rejections();
   set_current_request(0);
   entered_ = false;
-  if (stopped && on_stopped) on_stopped(request);
+  if (stopped && on_stopped) on_stopped(request, in_microtasks);
   return error;
 }
 

@@ -58,8 +58,8 @@ class Engine {
   std::function<void(std::uint32_t request, kj::String text)> on_unhandled_rejection;
   /// Called as V8 tells of rejections, each a first or a changed word on one promise.
   std::function<void(const v8::PromiseRejectMessage& message)> on_rejection;
-  /// Called when an entry was stopped at the limit; what it had queued will never run.
-  std::function<void(std::uint32_t request)> on_stopped;
+  /// Called when an entry was stopped at the limit. Where that was among its microtasks, V8 has dropped those that were left.
+  std::function<void(std::uint32_t request, bool in_microtasks)> on_stopped;
 
   /// Lets V8 do its own background work (finalisers, WebAssembly); called now and then from the event loop.
   void run_platform_tasks();

@@ -3,6 +3,9 @@
 
 #include <kj/debug.h>
 
+#include <iterator>
+#include <utility>
+
 #include "log.hpp"
 #include "natives.hpp"
 #include "versions.hpp"
@@ -34,8 +37,8 @@ Runtime::Runtime(const Options& options, Engine& engine, Providers providers, co
   engine_.on_unhandled_rejection = [](std::uint32_t request, const kj::String& text) {
     log(request, "unhandled rejection", text);
   };
-  engine_.on_stopped = [this](std::uint32_t number) {
-    microtasks_.clear();  // V8 dropped its queue
+  engine_.on_stopped = [this](std::uint32_t number, bool in_microtasks) {
+    if (in_microtasks) drop_microtasks();  // as V8 did with its queue
     const auto found = requests_.find(number);
     if (found == requests_.end()) {
       log(0, "error", "the script ran longer than the limit and was stopped");
@@ -223,21 +226,33 @@ Request* Runtime::find_request(std::uint32_t number) {
 }
 
 void Runtime::queue_microtask(Request& request, v8::Local<v8::Function> callback) {
-  microtasks_.push_back({.request = request.number(),
-                         .callback = v8::Global<v8::Function>(engine_.isolate(), callback),
-                         .resource = trace_.begin(ResourceType::kMicrotask)});
-  engine_.isolate()->EnqueueMicrotask(&run_microtask, this);
+  Microtask& task = microtasks_.emplace_back(Microtask{.runtime = *this,
+                                                       .request = request.number(),
+                                                       .callback = v8::Global<v8::Function>(engine_.isolate(), callback),
+                                                       .resource = trace_.begin(ResourceType::kMicrotask)});
+  task.place = std::prev(microtasks_.end());
+  engine_.isolate()->EnqueueMicrotask(&run_microtask, &task);
 }
 
-void Runtime::run_microtask(void* runtime) {
-  Runtime& self = *static_cast<Runtime*>(runtime);
+void Runtime::drop_microtasks() {
+  for (const Microtask& task : microtasks_) {
+    trace_.settle(task.resource, Outcome::kCancelled);
+    trace_.destroy(task.resource);
+  }
+  microtasks_.clear();
+}
+
+void Runtime::run_microtask(void* microtask) {
+  Runtime& self = static_cast<Microtask*>(microtask)->runtime;
   v8::Isolate* isolate = self.engine_.isolate();
   const v8::HandleScope handles(isolate);
   const v8::Local<v8::Context> context = self.engine_.context();
   const v8::Context::Scope context_scope(context);
-  const Microtask task = std::move(self.microtasks_.front());
-  self.microtasks_.pop_front();
+  std::list<Microtask> running;
+  running.splice(running.end(), self.microtasks_, static_cast<Microtask*>(microtask)->place);
+  const Microtask& task = running.front();
   self.trace_.settle(task.resource, Outcome::kFulfilled);
+  KJ_DEFER(self.trace_.destroy(task.resource));
   const Trace::Scope scope(self.trace_, task.resource);
   const Trace::Carry carry(self.trace_, isolate, context, self.engine_.value_of(task.request));
   const v8::TryCatch caught(isolate);

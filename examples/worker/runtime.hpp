@@ -12,6 +12,7 @@
 #include <kj/compat/http.h>
 
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <unordered_map>
 
@@ -85,14 +86,17 @@ class Runtime final : private kj::TaskSet::ErrorHandler {
 
  private:
   struct Microtask {
+    Runtime& runtime;
     std::uint32_t request;
     v8::Global<v8::Function> callback;
     Resource resource;
+    std::list<Microtask>::iterator place{};
   };
   void install_web_api(const Options& options);
   void retire_if_over(Request& request);
   void retire(std::uint32_t number);
-  static void run_microtask(void* runtime);
+  static void run_microtask(void* microtask);
+  void drop_microtasks();
   v8::Local<v8::Value> native_function(const char* name);
   Answer read_answer(Request& request, v8::Local<v8::Value> value);
   kj::Promise<void> platform_tasks();
@@ -108,7 +112,7 @@ class Runtime final : private kj::TaskSet::ErrorHandler {
   Outbound outbound_;
   v8::Global<v8::Object> natives_;
   v8::Global<v8::Object> handler_;
-  std::deque<Microtask> microtasks_;  // in the order in which V8 will run them
+  std::list<Microtask> microtasks_;  // that V8 will run; it knows each by its address
   std::uint32_t next_request_ = 1;
   Request top_level_;
   std::unordered_map<std::uint32_t, kj::Own<Request>> requests_;

@@ -194,6 +194,19 @@ std::string a_run(std::uint64_t salt, std::string_view process, std::size_t* beg
   return {reinterpret_cast<const char*>(all.data()), all.size()};
 }
 
+/// Without what a trace says of itself a second time.
+std::vector<std::string> once(const std::vector<std::string>& all) {
+  std::vector<std::string> lines;
+  for (const std::string& line : all) {
+    if (lines.empty() || line.rfind("begin", 0) != 0 || lines.back().rfind("begin", 0) != 0) {
+      lines.push_back(line);
+    } else {
+      lines.back() = line;
+    }
+  }
+  return lines;
+}
+
 }  // namespace
 
 TEST_CASE("files that were joined each tell whose they are") {
@@ -203,6 +216,14 @@ TEST_CASE("files that were joined each tell whose they are") {
   const std::vector<std::string>& lines = outline.lines;
   CHECK(std::find(lines.begin(), lines.end(), "begin one") != lines.end());
   CHECK(std::find(lines.begin(), lines.end(), "begin two") != lines.end());
+}
+
+TEST_CASE("traces without a salt that were joined are told apart: each ends with its totals") {
+  Outline outline;
+  PerfettoReader<Outline> reader(outline);
+  REQUIRE(read_all(reader, a_run(0, "one") + a_run(0, "two")));
+  const std::vector<std::string> lines = once(outline.lines);
+  CHECK(lines == std::vector<std::string>{"begin one", "lane loop", "exit 2000", "end", "begin two", "lane loop", "exit 2000", "end"});
 }
 
 TEST_CASE("events of others between ours, more than may be held, are a trace of their own, behind which ours goes on") {
@@ -218,11 +239,7 @@ TEST_CASE("events of others between ours, more than may be held, are a trace of 
   PerfettoReader<Outline> reader(outline, options);
   CHECK(read_all(reader, ours.substr(0, begun) + others + ours.substr(begun)));
   CHECK(reader.unmatched_ends() == 0);
-  std::vector<std::string> lines;
-  for (const std::string& line : outline.lines) {  // what a trace says of itself a second time apart
-    if (lines.empty() || line.rfind("begin", 0) != 0 || lines.back().rfind("begin", 0) != 0) lines.push_back(line);
-    else lines.back() = line;
-  }
+  const std::vector<std::string> lines = once(outline.lines);
   INFO([&] {
     std::string all;
     for (const std::string& line : lines) all += line + "\n";

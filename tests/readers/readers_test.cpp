@@ -510,6 +510,19 @@ TEST_CASE("each trace of a joined file defines the stacks that its events bear, 
         std::vector<std::string>{"begin", "ours", "begin", "theirs", "begin", "ours", "ours, later", "begin", "theirs", "theirs"});
 }
 
+TEST_CASE("a sequence that another writes on after one of ours is theirs") {
+  std::string file = packet(number(10, 2) + number(13, 1) + bytes(12, named(1, 1, "thence") + named(2, 1, "thence.lane")));
+  file += event(2, 90, number(9, 3) + number(3, 1) + number(10, 1) + number(11, 5) + number(1003, 1) + bytes(1035, "loop"));
+  file += packet(number(10, 2) + number(13, 1) + bytes(12, named(2, 7, "theirs")));
+  file += event(2, 200, number(9, 1) + number(10, 7) + number(11, 600)) + event(2, 300, number(9, 2) + number(11, 600));
+  ModelBuilder builder;
+  PerfettoReader<ModelBuilder> reader(builder);
+  CHECK(read_all(reader, file));
+  const TraceModel model = builder.build();
+  REQUIRE(model.resources() == 1);
+  CHECK(model.type_name(0) == "theirs");
+}
+
 TEST_CASE("a counter that bears no value is no sample of 0: it is counted") {
   const std::string file = event(5, 1, number(9, 4) + number(11, 9), 0) + event(5, 2, number(9, 4) + number(11, 9) + number(30, 7), 0);
   ModelBuilder builder;

@@ -185,6 +185,10 @@ class Trouble(unittest.TestCase):
         for path in ("/loop", "/loop-later", "/microtask-loop"):
             with self.subTest(path):
                 self.expect_500(path, "ran longer than the limit")
+        with self.subTest("what it has queued runs in the next request"):
+            self.expect_500("/loop-and-microtask", "ran longer than the limit")
+            self.assertEqual(self.worker.text("/microtask-throws"), "answered")
+            self.assertEqual(self.worker.text("/ok"), "ok")
 
     def test_a_client_that_leaves_cancels_its_request(self):
         with socket.create_connection(("127.0.0.1", self.worker.port)) as client:

@@ -20,6 +20,7 @@ export default {
       case '/timer-throws': setTimeout(() => explode(), 0); await sleep(20); return new Response('answered');
       case '/microtask-throws': queueMicrotask(() => explode()); await sleep(1); return new Response('answered');
       case '/loop': for (;;);
+      case '/loop-and-microtask': queueMicrotask(() => {}); for (;;);
       case '/loop-later': await sleep(1); for (;;);
       case '/microtask-loop': { const again = () => Promise.resolve().then(again); again(); return new Response('never sent'); }
       case '/no-response': return 42;

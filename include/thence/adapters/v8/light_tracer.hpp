@@ -39,7 +39,8 @@ namespace thence {
 inline namespace THENCE_ABI {
 namespace v8_adapter {
 
-/// Where the mark of a resource, an object of ours, is in V8's continuation data. `data` is what V8 has now.
+/// Where the mark of a resource, an object of ours, is in V8's continuation data. `data` is what V8 has now. A mark may be given again,
+/// and is not to be changed.
 template <class P>
 concept ContinuationPolicy =
     requires(P& policy, ::v8::Isolate* isolate, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data,

@@ -105,6 +105,7 @@ class BasicPromiseTracer {
     if (isolate_ == nullptr) return;
     flush();
     ::v8::HandleScope handles(isolate_);
+    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
     for (std::size_t i = 0; i < followed_.size(); ++i) {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));

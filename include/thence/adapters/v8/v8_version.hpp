@@ -101,7 +101,7 @@ inline void set_continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
 /// inline functions read an object's type.
 [[nodiscard]] inline bool have_one_shape([[maybe_unused]] ::v8::Local<::v8::Value> one,
                                          [[maybe_unused]] ::v8::Local<::v8::Value> other) noexcept {
-#ifndef V8_ENABLE_DIRECT_HANDLE
+#if !defined(V8_ENABLE_DIRECT_HANDLE) && !defined(V8_ENABLE_DIRECT_LOCAL) && !defined(V8_ENABLE_CONSERVATIVE_STACK_SCANNING)
   using In = ::v8::internal::Internals;
   using Address = ::v8::internal::Address;
   using Map = std::conditional_t<::v8::internal::kApiTaggedSize == sizeof(std::uint32_t), std::uint32_t, Address>;

@@ -70,7 +70,7 @@ class OwnRecords {
     if (reader.damaged()) return reader.expected();
     // One of ours is made of the salt by a bijection. It comes again, for readers that come late.
     const std::uint64_t salt = unmix64(high) ^ 1;
-    if (mix64(salt ^ 1) != high || mix64(salt ^ 2) != low || (open_ && salt == salt_)) return {};
+    if (mix64(salt ^ 1) != high || mix64(salt ^ 2) != low || (open_ && !summed_up_ && salt == salt_)) return {};
     TraceInfo info;
     info.salt = salt;
     begin(info);
@@ -128,7 +128,7 @@ class OwnRecords {
   };
 
   void begin(const TraceInfo& info) {
-    if (info.salt != salt_ && salt_ != 0) {
+    if ((info.salt != salt_ && salt_ != 0) || summed_up_) {
       end();
       // Of another trace: an invocation or a resource that is open stays open; what is held back by a track is forgotten.
       for (Track& track : tracks_) {
@@ -138,6 +138,7 @@ class OwnRecords {
       }
     }
     salt_ = info.salt;
+    summed_up_ = false;
     if (open_) return out_.begin_again(info);
     open_ = true;
     info_told_ = false;
@@ -437,7 +438,7 @@ class OwnRecords {
         info.clock = event.text(Key::kClock);
         info.overflow_policy = event.text(Key::kOverflow);
         info.sampling = event.text(Key::kSampling);
-        if (info_told_ && open_ && info.salt == salt_) break;  // again, for readers that come late
+        if (info_told_ && open_ && !summed_up_ && info.salt == salt_) break;  // again, for readers that come late
         begin(info);
         info_told_ = true;
         break;
@@ -477,6 +478,7 @@ class OwnRecords {
       lane_summaries_.push_back(lane);
       return;
     }
+    summed_up_ = true;
     totals_.events = event.uint(Key::kEvents);
     totals_.lost = event.uint(Key::kLost);
     totals_.late_events = event.uint(Key::kLateEvents);
@@ -494,6 +496,7 @@ class OwnRecords {
   std::uint32_t cut_key_;
   bool open_ = false;
   bool info_told_ = false;
+  bool summed_up_ = false;
   std::uint64_t salt_ = 0;
   std::vector<LaneSummary> lane_summaries_;
   TraceSummary totals_;

@@ -85,6 +85,7 @@ struct Sequence {
 
   /// The writer starts again: nothing of before holds.
   void clear() {
+    ours = false;
     default_track = default_clock = 0;
     extra_counters.clear();
     names.clear();
