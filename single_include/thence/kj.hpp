@@ -269,7 +269,6 @@ class Turn {
   }
   /// The invocation of a consumer that came when its promise was ready already, and so has a turn of its own: this one.
   void open(TracerT& tracer, const Watched::Entry& entry) {
-    if (is_nobodys_anyway(tracer, entry)) return;
     Invocation& opened = take(tracer);
     opened.begin(entry);
     opened.start_->armBreadthFirst();
@@ -494,30 +493,19 @@ class Turn {
     }
     return spent;
   }
-  /// It ends a trace, and nothing is left open that could take what comes after it for its own: no marks are needed to prevent that.
-  [[nodiscard]] bool is_nobodys_anyway(TracerT& tracer, const Watched::Entry& entry) const noexcept {
-    return entry.resource == Resource{} && innermost_ == nullptr && tracer.current() == Resource{};
-  }
   void enter(Invocation& at) {
     Watched& promise = *at.promise_;
     const Watched::Entry entry = promise.become_ready();
     untaken_ = &promise;
     at.promise_ = nullptr;
     --waiting_;
-    if (running_ != nullptr) {
-      const bool ends_all = entry.resource == Resource{} && running_->outer_ == nullptr;
-      if (running_->tracer_ == at.tracer_ && !ends_all && !running_->has_share()) {
-        running_->end(entry.now);
-        running_->enter(entry);
-        if (&at != firing_) recycle(at);
-        return;
-      }
-      close(*running_, entry.now);
-    }
-    if (is_nobodys_anyway(*at.tracer_, entry)) {
+    if (running_ != nullptr && running_->tracer_ == at.tracer_ && !running_->has_share()) {
+      running_->end(entry.now);
+      running_->enter(entry);
       if (&at != firing_) recycle(at);
       return;
     }
+    if (running_ != nullptr) close(*running_, entry.now);
     at.begin(entry);
     if (head_of(*loop_) != nullptr) at.start_->armBreadthFirst();
     running_ = &at;

@@ -7857,14 +7857,17 @@ class PerfettoWriter;
 namespace perfetto {
 
 enum class Dictionary : unsigned {
-  kNames, kCategories, kAnnotationKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks, kEnd
+  kNames, kCategories, kAnnotationKeys, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks, kEnd
 };
 
-/// A sequence of packets, which a writer opens and keeps.
+/// A sequence of packets, which a writer opens and keeps. For that writer's calls alone.
 ///   Threads   the writer's.
 ///   Lifetime  the writer's.
 class WrittenSequence {
  public:
+  WrittenSequence(const WrittenSequence&) = delete;
+  WrittenSequence& operator=(const WrittenSequence&) = delete;
+
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
   /// How many times it has started. Where that has changed, what was described on it is to be described again.
   [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
@@ -7872,6 +7875,8 @@ class WrittenSequence {
  private:
   template <ByteSink Sink>
   friend class thence::PerfettoWriter;
+
+  WrittenSequence() = default;
 
   std::uint32_t id_ = 0;
   std::uint32_t generation_ = 0;  // 0: nothing sent yet
@@ -7891,6 +7896,8 @@ class WrittenSequence {
   std::uint64_t default_track_ = 0;
   std::uint64_t cleared_at_ = 0;
   std::uint64_t good_until_ = 0;  // byte of the file at which it starts anew
+  WrittenSequence* sooner_ = nullptr;  // in the writer's list of those that are good yet
+  WrittenSequence* later_ = nullptr;
   detail::Vector<std::uint64_t> counters_;  // extra_counter_track_uuids
   // For each dictionary and index, the generation in which it was last sent.
   std::array<detail::Vector<std::uint32_t>, static_cast<unsigned>(Dictionary::kEnd)> sent_;
@@ -7980,7 +7987,7 @@ inline constexpr std::uint64_t kShortVarint = 1 << 14;
   return {(value + (value & 0x3f80)) | more << 7, 1 + more};
 }
 
-/// The same, with the bit in each byte that says that more follow.
+/// As spread_varint(), with the bit in each byte that says that more follow.
 [[nodiscard]] [[gnu::always_inline]] inline std::uint64_t spread_long_varint(std::uint64_t value) noexcept {
   constexpr std::uint64_t kMore = 0x8080'8080'8080'8080u;
   if constexpr ((kIsX86_64 || kIsArm64) && std::endian::native == std::endian::little) {
@@ -8187,7 +8194,7 @@ class PerfettoWriter {
 
   /// A new sequence whose events lie on `default_track` unless they say otherwise (0: they always say).
   [[nodiscard]] Sequence& open_sequence(std::uint64_t default_track) {
-    Sequence& sequence = *sequences_.emplace_back(std::make_unique<Sequence>());
+    Sequence& sequence = *sequences_.emplace_back(std::unique_ptr<Sequence>(new Sequence));
     sequence.id_ = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size() - 1);
     sequence.default_track_ = default_track;
     std::byte* to = sequence.head_.data();
@@ -8246,11 +8253,13 @@ class PerfettoWriter {
   /// A packet whose content `fill(ProtobufWriter&)` writes; with a sequence id and no time.
   template <class Fill>
   void packet(const Sequence& sequence, Fill&& fill) {
+    WholeOrNothing whole{*this};
     {
       const auto message = writer_.message(perfetto::trace::kPacket);
       writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id_);
       fill(writer_);
     }
+    whole.kept = true;
     packet_done();
   }
   void track_descriptor(const Sequence& sequence, std::uint64_t uuid, auto&& fill) {
@@ -8455,6 +8464,18 @@ class PerfettoWriter {
   [[nodiscard]] std::size_t waiting() const noexcept { return out_.size(); }
 
  private:
+  /// Takes back what there is of a packet where filling it throws.
+  struct WholeOrNothing {
+    explicit WholeOrNothing(PerfettoWriter& of) noexcept : writer(of), size(of.out_.size()) {}
+    ~WholeOrNothing() {
+      if (kept) return;
+      writer.out_.advance(writer.out_.data() + size);
+      writer.set_look();
+    }
+    PerfettoWriter& writer;
+    std::size_t size;
+    bool kept = false;
+  };
   /// Bytes at which the buffer is flushed. So many that there is no room beyond them are std::bad_alloc.
   [[nodiscard]] static std::size_t chunk_of(const Options& options) noexcept {
     return std::min(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes, ~std::size_t{0} / 2);
@@ -8488,29 +8509,37 @@ class PerfettoWriter {
   /// Bytes of packets, between two of them.
   [[nodiscard]] std::uint64_t total() const noexcept { return passed_ + out_.size(); }
   void clear_from(Sequence& sequence) noexcept {
+    forget_due(sequence);
     sequence.cleared_at_ = total();
     sequence.good_until_ = total() + std::min(~std::uint64_t{0} - total(), options_.clear_after_bytes);
-    sequence.due_ = total() >= sequence.good_until_;
-    next_due_ = std::min(next_due_, sequence.good_until_);
+    sequence.due_ = false;
+    // All are good for as long: who starts last is due last.
+    sequence.sooner_ = last_due_;
+    (last_due_ != nullptr ? last_due_->later_ : first_due_) = &sequence;
+    last_due_ = &sequence;
+    look_for_due();
+  }
+  void forget_due(Sequence& sequence) noexcept {
+    if (sequence.sooner_ == nullptr && first_due_ != &sequence) return;
+    (sequence.sooner_ != nullptr ? sequence.sooner_->later_ : first_due_) = sequence.later_;
+    (sequence.later_ != nullptr ? sequence.later_->sooner_ : last_due_) = sequence.sooner_;
+    sequence.sooner_ = sequence.later_ = nullptr;
+  }
+  void look_for_due() noexcept {
+    while (first_due_ != nullptr && total() >= first_due_->good_until_) {
+      first_due_->due_ = true;
+      forget_due(*first_due_);
+    }
     set_look();
   }
-  /// To be called where `passed_`, `next_due_` or the buffer's memory has changed.
+  /// To be called where `passed_`, `first_due_` or the buffer's memory has changed.
   void set_look() noexcept {
-    look_at_ = out_.data() + static_cast<std::size_t>(std::min<std::uint64_t>(chunk_, next_due_ - std::min(next_due_, passed_)));
+    const std::uint64_t due = first_due_ == nullptr ? ~std::uint64_t{0} : first_due_->good_until_;
+    look_at_ = out_.data() + static_cast<std::size_t>(std::min<std::uint64_t>(chunk_, due - std::min(due, passed_)));
   }
   /// After a packet that ends at look_at_ or beyond: finds the sequences that are to start anew, and flushes a full buffer.
   [[gnu::noinline]] void look() {
-    if (total() >= next_due_) {
-      next_due_ = ~std::uint64_t{0};
-      for (auto& sequence : sequences_) {
-        if (total() >= sequence->good_until_) {
-          sequence->due_ = true;
-        } else {
-          next_due_ = std::min(next_due_, sequence->good_until_);
-        }
-      }
-      set_look();
-    }
+    look_for_due();
     if (out_.size() >= chunk_) flush();
   }
 
@@ -8825,7 +8854,8 @@ class PerfettoWriter {
   ByteBuffer framed_;
   std::size_t chunk_;          // flushed at this size
   std::byte* look_at_ = out_.data() + chunk_;   // where the next packet ends, or later, after which there is something to do
-  std::uint64_t next_due_ = ~std::uint64_t{0};  // byte of the file at which the next sequence starts anew
+  Sequence* first_due_ = nullptr;  // of the sequences that are good yet, by when they start anew
+  Sequence* last_due_ = nullptr;
   std::size_t closed_in_place_ = kClosedInPlace;  // packets of this size; none while there is something in `interned_`
   std::uint64_t passed_ = 0;   // bytes of packets that have left `out_`
   std::uint64_t now_ = 0;
@@ -17464,6 +17494,7 @@ struct Sequence {
 
   /// The writer starts again: nothing of before holds.
   void clear() {
+    ours = false;
     default_track = default_clock = 0;
     extra_counters.clear();
     names.clear();
@@ -18800,7 +18831,7 @@ class OwnRecords {
     if (reader.damaged()) return reader.expected();
     // One of ours is made of the salt by a bijection. It comes again, for readers that come late.
     const std::uint64_t salt = unmix64(high) ^ 1;
-    if (mix64(salt ^ 1) != high || mix64(salt ^ 2) != low || (open_ && salt == salt_)) return {};
+    if (mix64(salt ^ 1) != high || mix64(salt ^ 2) != low || (open_ && !summed_up_ && salt == salt_)) return {};
     TraceInfo info;
     info.salt = salt;
     begin(info);
@@ -18858,7 +18889,7 @@ class OwnRecords {
   };
 
   void begin(const TraceInfo& info) {
-    if (info.salt != salt_ && salt_ != 0) {
+    if ((info.salt != salt_ && salt_ != 0) || summed_up_) {
       end();
       // Of another trace: an invocation or a resource that is open stays open; what is held back by a track is forgotten.
       for (Track& track : tracks_) {
@@ -18868,6 +18899,7 @@ class OwnRecords {
       }
     }
     salt_ = info.salt;
+    summed_up_ = false;
     if (open_) return out_.begin_again(info);
     open_ = true;
     info_told_ = false;
@@ -19167,7 +19199,7 @@ class OwnRecords {
         info.clock = event.text(Key::kClock);
         info.overflow_policy = event.text(Key::kOverflow);
         info.sampling = event.text(Key::kSampling);
-        if (info_told_ && open_ && info.salt == salt_) break;  // again, for readers that come late
+        if (info_told_ && open_ && !summed_up_ && info.salt == salt_) break;  // again, for readers that come late
         begin(info);
         info_told_ = true;
         break;
@@ -19207,6 +19239,7 @@ class OwnRecords {
       lane_summaries_.push_back(lane);
       return;
     }
+    summed_up_ = true;
     totals_.events = event.uint(Key::kEvents);
     totals_.lost = event.uint(Key::kLost);
     totals_.late_events = event.uint(Key::kLateEvents);
@@ -19224,6 +19257,7 @@ class OwnRecords {
   std::uint32_t cut_key_;
   bool open_ = false;
   bool info_told_ = false;
+  bool summed_up_ = false;
   std::uint64_t salt_ = 0;
   std::vector<LaneSummary> lane_summaries_;
   TraceSummary totals_;

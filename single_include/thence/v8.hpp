@@ -122,7 +122,7 @@ inline void set_continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
 /// inline functions read an object's type.
 [[nodiscard]] inline bool have_one_shape([[maybe_unused]] ::v8::Local<::v8::Value> one,
                                          [[maybe_unused]] ::v8::Local<::v8::Value> other) noexcept {
-#ifndef V8_ENABLE_DIRECT_HANDLE
+#if !defined(V8_ENABLE_DIRECT_HANDLE) && !defined(V8_ENABLE_DIRECT_LOCAL) && !defined(V8_ENABLE_CONSERVATIVE_STACK_SCANNING)
   using In = ::v8::internal::Internals;
   using Address = ::v8::internal::Address;
   using Map = std::conditional_t<::v8::internal::kApiTaggedSize == sizeof(std::uint32_t), std::uint32_t, Address>;
@@ -1824,6 +1824,7 @@ class BasicPromiseTracer {
     if (isolate_ == nullptr) return;
     flush();
     ::v8::HandleScope handles(isolate_);
+    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
     for (std::size_t i = 0; i < followed_.size(); ++i) {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
@@ -2644,7 +2645,8 @@ namespace thence {
 inline namespace THENCE_ABI {
 namespace v8_adapter {
 
-/// Where the mark of a resource, an object of ours, is in V8's continuation data. `data` is what V8 has now.
+/// Where the mark of a resource, an object of ours, is in V8's continuation data. `data` is what V8 has now. A mark may be given again,
+/// and is not to be changed.
 template <class P>
 concept ContinuationPolicy =
     requires(P& policy, ::v8::Isolate* isolate, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> data,

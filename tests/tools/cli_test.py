@@ -501,6 +501,20 @@ class Command(unittest.TestCase):
             jsonschema.Draft202012Validator(schema).validate(event)
         self.assertEqual([e["time"] for e in events if "time" in e], [2000, 2100, 2200, 2400])
 
+    def test_cat_tells_the_traces_of_a_joined_file_apart(self):
+        other = json.loads(json.dumps(DOCUMENT).replace("load @ app.js:7:3", "store @ db.js:1:1"))
+        both = ""
+        with open("both.pftrace", "wb") as joined:
+            for name, document in (("alone-1", DOCUMENT), ("alone-2", other)):
+                with open(f"{name}.json", "w", encoding="utf-8") as file:
+                    json.dump(document, file)
+                thence("convert", f"{name}.json", f"{name}.pftrace")
+                both += thence("cat", "--absolute", f"{name}.pftrace")[0]
+                with open(f"{name}.pftrace", "rb") as file:
+                    joined.write(file.read())
+        self.assertIn("at=store db.js:1", both)
+        self.assertEqual(thence("cat", "--absolute", "both.pftrace")[0], both)
+
     def test_cat_follows_a_growing_file_until_interrupted(self):
         whole = open("requests.pftrace", "rb").read()
         with open("growing.pftrace", "wb") as file:

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "formats.hpp"
 #include "options.hpp"
@@ -36,12 +37,19 @@ struct Options {
 volatile sig_atomic_t interrupted = 0;
 void interrupt(int) { interrupted = 1; }
 
+constexpr std::size_t kMostStackBytes = std::size_t{1} << 30;
+
 /// Events as text.
 class TextEvents {
  public:
-  TextEvents(Output& out, bool absolute, bool colour) : out_(&out), absolute_(absolute), colour_(colour), stacks_(std::size_t{1} << 30) {}
+  TextEvents(Output& out, bool absolute, bool colour) : out_(&out), absolute_(absolute), colour_(colour), stacks_(kMostStackBytes) {}
 
-  void begin(const TraceInfo&) {}
+  /// A further trace of a joined file numbers its lanes and stacks anew.
+  void begin(const TraceInfo&) {
+    if (!std::exchange(ended_, false)) return;
+    names_ = {};
+    stacks_ = TraceStacks(kMostStackBytes);
+  }
   void define_lane(const LaneInfo& lane) { names_.define_lane(lane); }
   void define_type(TypeId type, std::string_view name) { names_.define_type(type, name); }
   void define_counter(CounterId counter, std::string_view name, std::string_view unit) { names_.define_counter(counter, name, unit); }
@@ -51,7 +59,7 @@ class TextEvents {
     for (const TraceEvent& event : events) line(event);
   }
   void flush() {}
-  void end(const TraceSummary&) {}
+  void end(const TraceSummary&) { ended_ = true; }
   [[nodiscard]] bool failed() const noexcept { return failed_; }
 
  private:
@@ -177,6 +185,7 @@ class TextEvents {
   bool colour_;
   bool started_ = false;
   bool failed_ = false;
+  bool ended_ = false;
   std::uint64_t first_ = 0;
   TraceNames names_;
   TraceStacks stacks_;

@@ -91,7 +91,7 @@ inline constexpr std::uint64_t kShortVarint = 1 << 14;
   return {(value + (value & 0x3f80)) | more << 7, 1 + more};
 }
 
-/// The same, with the bit in each byte that says that more follow.
+/// As spread_varint(), with the bit in each byte that says that more follow.
 [[nodiscard]] [[gnu::always_inline]] inline std::uint64_t spread_long_varint(std::uint64_t value) noexcept {
   constexpr std::uint64_t kMore = 0x8080'8080'8080'8080u;
   if constexpr ((kIsX86_64 || kIsArm64) && std::endian::native == std::endian::little) {

@@ -109,7 +109,7 @@ class PerfettoWriter {
 
   /// A new sequence whose events lie on `default_track` unless they say otherwise (0: they always say).
   [[nodiscard]] Sequence& open_sequence(std::uint64_t default_track) {
-    Sequence& sequence = *sequences_.emplace_back(std::make_unique<Sequence>());
+    Sequence& sequence = *sequences_.emplace_back(std::unique_ptr<Sequence>(new Sequence));
     sequence.id_ = options_.first_sequence + static_cast<std::uint32_t>(sequences_.size() - 1);
     sequence.default_track_ = default_track;
     std::byte* to = sequence.head_.data();
@@ -168,11 +168,13 @@ class PerfettoWriter {
   /// A packet whose content `fill(ProtobufWriter&)` writes; with a sequence id and no time.
   template <class Fill>
   void packet(const Sequence& sequence, Fill&& fill) {
+    WholeOrNothing whole{*this};
     {
       const auto message = writer_.message(perfetto::trace::kPacket);
       writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id_);
       fill(writer_);
     }
+    whole.kept = true;
     packet_done();
   }
   void track_descriptor(const Sequence& sequence, std::uint64_t uuid, auto&& fill) {
@@ -377,6 +379,18 @@ class PerfettoWriter {
   [[nodiscard]] std::size_t waiting() const noexcept { return out_.size(); }
 
  private:
+  /// Takes back what there is of a packet where filling it throws.
+  struct WholeOrNothing {
+    explicit WholeOrNothing(PerfettoWriter& of) noexcept : writer(of), size(of.out_.size()) {}
+    ~WholeOrNothing() {
+      if (kept) return;
+      writer.out_.advance(writer.out_.data() + size);
+      writer.set_look();
+    }
+    PerfettoWriter& writer;
+    std::size_t size;
+    bool kept = false;
+  };
   /// Bytes at which the buffer is flushed. So many that there is no room beyond them are std::bad_alloc.
   [[nodiscard]] static std::size_t chunk_of(const Options& options) noexcept {
     return std::min(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes, ~std::size_t{0} / 2);
@@ -410,29 +424,37 @@ class PerfettoWriter {
   /// Bytes of packets, between two of them.
   [[nodiscard]] std::uint64_t total() const noexcept { return passed_ + out_.size(); }
   void clear_from(Sequence& sequence) noexcept {
+    forget_due(sequence);
     sequence.cleared_at_ = total();
     sequence.good_until_ = total() + std::min(~std::uint64_t{0} - total(), options_.clear_after_bytes);
-    sequence.due_ = total() >= sequence.good_until_;
-    next_due_ = std::min(next_due_, sequence.good_until_);
+    sequence.due_ = false;
+    // All are good for as long: who starts last is due last.
+    sequence.sooner_ = last_due_;
+    (last_due_ != nullptr ? last_due_->later_ : first_due_) = &sequence;
+    last_due_ = &sequence;
+    look_for_due();
+  }
+  void forget_due(Sequence& sequence) noexcept {
+    if (sequence.sooner_ == nullptr && first_due_ != &sequence) return;
+    (sequence.sooner_ != nullptr ? sequence.sooner_->later_ : first_due_) = sequence.later_;
+    (sequence.later_ != nullptr ? sequence.later_->sooner_ : last_due_) = sequence.sooner_;
+    sequence.sooner_ = sequence.later_ = nullptr;
+  }
+  void look_for_due() noexcept {
+    while (first_due_ != nullptr && total() >= first_due_->good_until_) {
+      first_due_->due_ = true;
+      forget_due(*first_due_);
+    }
     set_look();
   }
-  /// To be called where `passed_`, `next_due_` or the buffer's memory has changed.
+  /// To be called where `passed_`, `first_due_` or the buffer's memory has changed.
   void set_look() noexcept {
-    look_at_ = out_.data() + static_cast<std::size_t>(std::min<std::uint64_t>(chunk_, next_due_ - std::min(next_due_, passed_)));
+    const std::uint64_t due = first_due_ == nullptr ? ~std::uint64_t{0} : first_due_->good_until_;
+    look_at_ = out_.data() + static_cast<std::size_t>(std::min<std::uint64_t>(chunk_, due - std::min(due, passed_)));
   }
   /// After a packet that ends at look_at_ or beyond: finds the sequences that are to start anew, and flushes a full buffer.
   [[gnu::noinline]] void look() {
-    if (total() >= next_due_) {
-      next_due_ = ~std::uint64_t{0};
-      for (auto& sequence : sequences_) {
-        if (total() >= sequence->good_until_) {
-          sequence->due_ = true;
-        } else {
-          next_due_ = std::min(next_due_, sequence->good_until_);
-        }
-      }
-      set_look();
-    }
+    look_for_due();
     if (out_.size() >= chunk_) flush();
   }
 
@@ -747,7 +769,8 @@ class PerfettoWriter {
   ByteBuffer framed_;
   std::size_t chunk_;          // flushed at this size
   std::byte* look_at_ = out_.data() + chunk_;   // where the next packet ends, or later, after which there is something to do
-  std::uint64_t next_due_ = ~std::uint64_t{0};  // byte of the file at which the next sequence starts anew
+  Sequence* first_due_ = nullptr;  // of the sequences that are good yet, by when they start anew
+  Sequence* last_due_ = nullptr;
   std::size_t closed_in_place_ = kClosedInPlace;  // packets of this size; none while there is something in `interned_`
   std::uint64_t passed_ = 0;   // bytes of packets that have left `out_`
   std::uint64_t now_ = 0;

@@ -20,14 +20,17 @@ class PerfettoWriter;
 namespace perfetto {
 
 enum class Dictionary : unsigned {
-  kNames, kCategories, kAnnotationKeys, kValues, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks, kEnd
+  kNames, kCategories, kAnnotationKeys, kFunctions, kSources, kMappingPaths, kBuildIds, kMappings, kFrames, kCallstacks, kEnd
 };
 
-/// A sequence of packets, which a writer opens and keeps.
+/// A sequence of packets, which a writer opens and keeps. For that writer's calls alone.
 ///   Threads   the writer's.
 ///   Lifetime  the writer's.
 class WrittenSequence {
  public:
+  WrittenSequence(const WrittenSequence&) = delete;
+  WrittenSequence& operator=(const WrittenSequence&) = delete;
+
   [[nodiscard]] std::uint32_t id() const noexcept { return id_; }
   /// How many times it has started. Where that has changed, what was described on it is to be described again.
   [[nodiscard]] std::uint32_t generation() const noexcept { return generation_; }
@@ -35,6 +38,8 @@ class WrittenSequence {
  private:
   template <ByteSink Sink>
   friend class thence::PerfettoWriter;
+
+  WrittenSequence() = default;
 
   std::uint32_t id_ = 0;
   std::uint32_t generation_ = 0;  // 0: nothing sent yet
@@ -54,6 +59,8 @@ class WrittenSequence {
   std::uint64_t default_track_ = 0;
   std::uint64_t cleared_at_ = 0;
   std::uint64_t good_until_ = 0;  // byte of the file at which it starts anew
+  WrittenSequence* sooner_ = nullptr;  // in the writer's list of those that are good yet
+  WrittenSequence* later_ = nullptr;
   detail::Vector<std::uint64_t> counters_;  // extra_counter_track_uuids
   // For each dictionary and index, the generation in which it was last sent.
   std::array<detail::Vector<std::uint32_t>, static_cast<unsigned>(Dictionary::kEnd)> sent_;
