@@ -182,7 +182,7 @@ Answer Runtime::read_answer(Request& request, v8::Local<v8::Value> value) {
 
 void Runtime::response_done(Request& request, Outcome outcome) {
   request.response_done();
-  trace_.settle(request.root(), outcome);
+  trace_.settle_root(request.root(), outcome);
   if (!request.is_over()) {
     request.add_task(providers_.timer.afterDelay(kWaitUntilLimit).then([this, number = request.number()] {
       log(number, "warn", "waitUntil() took longer than 30 s after the response; what was left is cancelled");

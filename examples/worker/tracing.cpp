@@ -125,6 +125,11 @@ Resource Tracing::begin_root(bool asked, thence::SourceSite site) {
   return root;
 }
 
+void Tracing::settle_root(Resource root, Outcome outcome) {
+  if (!is_light()) return tracer().settle(root, outcome);
+  tracer().settle(root, outcome, thence::Actor::kUnknown);  // the answer's way from the script to the client is not followed
+}
+
 void Tracing::finish_root(Resource root) {
   if (promises_) promises_->flush();
   tracer().destroy(root);

@@ -19,6 +19,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "options.hpp"
 #include "thence/adapters/kj/event_port.hpp"
@@ -60,6 +61,7 @@ class Tracing {
   // ---- what Trace asks for; out of line, so that its callers carry no more of it than the branch
 
   Resource begin_root(bool asked, thence::SourceSite site);
+  void settle_root(Resource root, Outcome outcome);
   void finish_root(Resource root);
   Resource begin(ResourceType type);
   Resource begin(ResourceType type, std::string_view key, std::string_view value);
@@ -80,6 +82,38 @@ class Tracing {
   template <class T>
   [[gnu::noinline]] kj::Promise<T> follow(kj::Promise<T> promise, Resource resource, thence::kj_adapter::WatchOptions options) {
     return thence::kj_adapter::watched(tracer(), kj::mv(promise), resource, options);
+  }
+  /// Settles the resource as the promise ends, and destroys it with what comes back.
+  template <class T>
+  [[gnu::noinline]] kj::Promise<T> end_with(kj::Promise<T> promise, Resource resource) {
+    struct Ending {
+      Ending(Tracing& of, Resource ends) : tracing(of), resource(ends) {}
+      ~Ending() noexcept(false) {
+        if (!settled) tracing.settle(resource, Outcome::kCancelled);
+        tracing.destroy(resource);
+      }
+      void settle(Outcome outcome) {
+        settled = true;
+        tracing.settle(resource, outcome);
+      }
+      Tracing& tracing;
+      Resource resource;
+      bool settled = false;
+    };
+    auto owned = kj::heap<Ending>(*this, resource);
+    Ending& ending = *owned;
+    auto failed = [&ending](kj::Exception&& exception) -> kj::Promise<T> {
+      ending.settle(Outcome::kRejected);
+      return kj::mv(exception);
+    };
+    if constexpr (std::is_void_v<T>) {
+      return promise.then([&ending]() -> kj::Promise<void> { return ending.settle(Outcome::kFulfilled), kj::READY_NOW; }, kj::mv(failed))
+          .attach(kj::mv(owned));
+    } else {
+      return promise
+          .then([&ending](T&& value) -> kj::Promise<T> { return ending.settle(Outcome::kFulfilled), kj::mv(value); }, kj::mv(failed))
+          .attach(kj::mv(owned));
+    }
   }
   template <class T>
   [[gnu::noinline]] thence::kj_adapter::TracedFulfillerPair<T> promise_and_fulfiller(ResourceType type, thence::SourceSite site) {
@@ -124,6 +158,10 @@ class Trace {
 
   Resource begin_root(bool asked, thence::SourceSite site = thence::SourceSite::current()) const {
     return *this ? tracing_->begin_root(asked, site) : Resource{};
+  }
+  /// The response is out, or will never be.
+  void settle_root(Resource root, Outcome outcome) const {
+    if (*this) tracing_->settle_root(root, outcome);
   }
   /// The response is out and all that the script wanted to wait for is done.
   void finish_root(Resource root) const {
@@ -175,13 +213,14 @@ class Trace {
 
   // ---- KJ's promises
 
-  // Of a request that is not traced nothing is followed: each way into the script says on whose behalf (Scope, Carry), and what is
-  // begun elsewhere is begun as a part of something.
+  // Of a request that is not traced nothing is followed, and in light mode no promise: each way into the script says on whose behalf
+  // (Scope, Carry), and what is begun elsewhere is begun as a part of something.
 
-  /// The promise's end is the resource's, and whatever consumes it runs in the resource's invocation.
+  /// The promise's end is the resource's, and whatever consumes it runs in the resource's invocation (but in light mode).
   template <class T>
   kj::Promise<T> follow(kj::Promise<T> promise, Resource resource) const {
     if (!*this || !resource) return promise;
+    if (is_light()) return tracing_->end_with(kj::mv(promise), resource);
     return tracing_->follow(kj::mv(promise), resource, {.source = thence::kj_adapter::Source::kOutside});
   }
   /// The same for what the script gets; in light mode the bridge itself says when it ends.
@@ -193,7 +232,7 @@ class Trace {
   /// What consumes this promise is no part of the request, nor of any other.
   template <class T>
   kj::Promise<T> end_of_request(kj::Promise<T> promise, Resource root) const {
-    if (!*this || !root) return promise;
+    if (!*this || is_light() || !root) return promise;
     return tracing_->follow(kj::mv(promise), {thence::ResourceId::kNone, thence::RootId::kUntraced}, {.ends_trace = true});
   }
   /// A promise that the script fulfils. In light mode it is no resource.

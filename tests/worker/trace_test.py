@@ -246,7 +246,7 @@ class EachOperation(unittest.TestCase):
 
     def test_a_microtask_is_a_resource_that_runs(self):
         t = self.traces["microtask"]
-        self.assertEqual(len(t.one("microtask")["invocations"]), 1)
+        self.assertEqual((len(t.one("microtask")["invocations"]), t.one("microtask")["destroyed"]), (1, True))
 
     def test_the_request_body_is_read_as_an_operation(self):
         t = self.traces["body"]
@@ -337,6 +337,7 @@ class Requests(unittest.TestCase):
         for trace in traces:
             root = trace.one("root")
             self.assertEqual(trace.note(root, "tracing"), "light")
+            self.assertEqual((root["outcome"], root["settledBy"]), ("fulfilled", "unknown"))
             if "timers" in trace.note(root, "url"):
                 continue
             mark = re.search(r"/everything/(\d+)$", trace.note(root, "url"))[1]
@@ -411,7 +412,8 @@ class Requests(unittest.TestCase):
             forgotten, refused = recording.end()
         self.assertEqual((forgotten.one("root")["outcome"], forgotten.one("timer")["outcome"], forgotten.one("fetch")["outcome"]),
                          ("fulfilled", "cancelled", "cancelled"))
-        self.assertEqual(refused.one("fetch")["outcome"], "rejected")
+        self.assertEqual((refused.one("fetch")["outcome"], refused.one("socket-connect")["outcome"]), ("rejected", "rejected"))
+        self.assertEqual({r["destroyed"] for t in (forgotten, refused) for r in t.resources}, {True})
 
     def test_in_light_mode_too_only_those_who_ask_are_traced(self):
         with Recording("--trace-mode", "light", "--trace-when", "header") as recording:
