@@ -102,16 +102,14 @@ class Tracing {
     };
     auto owned = kj::heap<Ending>(*this, resource);
     Ending& ending = *owned;
-    auto failed = [&ending](kj::Exception&& exception) -> kj::Promise<T> {
+    auto failed = [&ending](kj::Exception&& exception) -> T {
       ending.settle(Outcome::kRejected);
-      return kj::mv(exception);
+      kj::throwFatalException(kj::mv(exception));
     };
     if constexpr (std::is_void_v<T>) {
-      return promise.then([&ending]() -> kj::Promise<void> { return ending.settle(Outcome::kFulfilled), kj::READY_NOW; }, kj::mv(failed))
-          .attach(kj::mv(owned));
+      return promise.then([&ending] { ending.settle(Outcome::kFulfilled); }, kj::mv(failed)).attach(kj::mv(owned));
     } else {
-      return promise
-          .then([&ending](T&& value) -> kj::Promise<T> { return ending.settle(Outcome::kFulfilled), kj::mv(value); }, kj::mv(failed))
+      return promise.then([&ending](T&& value) { return ending.settle(Outcome::kFulfilled), kj::mv(value); }, kj::mv(failed))
           .attach(kj::mv(owned));
     }
   }

@@ -3,10 +3,8 @@
 // fields written one by one, with varints of the smallest size.
 #include "thence/formats/perfetto/perfetto_writer.hpp"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <random>
 #include <string>
 #include <string_view>
@@ -146,35 +144,6 @@ TEST_CASE("an event has the bytes of its fields written one by one, whatever the
       }
       REQUIRE(sink.text() == expected.text());
     }
-  }
-}
-
-TEST_CASE("a packet that cannot be filled is taken back, and what comes after it is whole") {
-  for (const std::size_t fits : {10u, 100'000u}) {  // with room, and where the buffer has moved
-    BufferSink sink;
-    PerfettoWriter<BufferSink> writer{sink, {}};
-    BufferSink plain_sink;
-    PerfettoWriter<BufferSink> plain{plain_sink, {}};
-    auto& sequence = writer.open_sequence(7);
-    auto& plain_sequence = plain.open_sequence(7);
-    writer.prepare(sequence);
-    plain.prepare(plain_sequence);
-    const std::string text(fits, 't');
-    CHECK_THROWS_AS(writer.packet(sequence, [&](ProtobufWriter& packet) {
-      packet.string(fields::trace_packet::kTrackEvent, text);
-      throw std::bad_alloc();
-    }), std::bad_alloc);
-    for (std::uint64_t time = 0; time != 100'000; ++time) {
-      writer.prepare(sequence);
-      writer.event(sequence, time, 1, 5).end();
-      plain.prepare(plain_sequence);
-      plain.event(plain_sequence, time, 1, 5).end();
-    }
-    CHECK(writer.waiting() < 1'000'000);
-    writer.flush();
-    plain.flush();
-    const auto bytes = sink.bytes(), plain_bytes = plain_sink.bytes();
-    CHECK(std::equal(bytes.begin(), bytes.end(), plain_bytes.begin(), plain_bytes.end()));
   }
 }
 
