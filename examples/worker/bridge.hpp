@@ -64,6 +64,7 @@ class Bridge {
     Waiter(kj::Own<kj::PromiseFulfiller<T>> fulfiller, Read read)
         : fulfiller_(kj::mv(fulfiller)), read_(kj::mv(read)) {}
     void fulfilled(v8::Local<v8::Value> value) override {
+      if (!fulfiller_->isWaiting()) return;  // what the value names stays the request's, and ends with it
       fulfiller_->rejectIfThrows([&] { fulfiller_->fulfill(read_(value)); });
     }
     void rejected(kj::Exception reason) override { fulfiller_->reject(kj::mv(reason)); }

@@ -19,8 +19,7 @@ namespace {
 /// The arguments of one call that only computes, read with the conversions that the prelude relies on.
 class Call {
  public:
-  Call(Runtime& host, const v8::FunctionCallbackInfo<v8::Value>& args)
-      : runtime(host), args_(args) {}
+  Call(Runtime& host, const v8::FunctionCallbackInfo<v8::Value>& args) : runtime(host), args_(args) {}
 
   Runtime& runtime;
 
