@@ -369,6 +369,26 @@ TEST_CASE("a context may be collected while it is followed") {
   }
 }
 
+TEST_CASE("to unfollow the last context that there is ends its callback, whatever else was followed and is gone") {
+  Program program;
+  {
+    const v8::HandleScope handles(program.isolate());
+    program.follow(v8::Context::New(program.isolate()));
+  }
+  program.run("gc()");
+  program.run("gc()");
+  program.expose(program.context, "unfollow", [](const v8::FunctionCallbackInfo<v8::Value>& info) {
+    auto& self = *static_cast<Program*>(info.Data().As<v8::External>()->Value());
+    CHECK(self.tracer().depth() == 2);
+    self.promises->unfollow(self.context);
+    CHECK(self.tracer().depth() == 1);
+  });
+  const thence::CallbackScope scope{program.tracer(), program.tracer().begin_root()};
+  program.run("(async () => { await null; unfollow() })()");
+  program.microtasks();
+  CHECK(program.tracer().depth() == 1);
+}
+
 TEST_CASE("two isolates on one thread share its tracer and keep apart") {
   for (const v8a::Hooks hooks : kBothWays) {
     Program outer{hooks};
