@@ -224,8 +224,8 @@ class Trace {
   /// The same for what the script gets; in light mode the bridge itself says when it ends.
   template <class T>
   kj::Promise<T> follow_to_script(kj::Promise<T> promise, Resource resource) const {
-    if (!*this || is_light() || !resource) return promise;
-    return tracing_->follow(kj::mv(promise), resource, {.source = thence::kj_adapter::Source::kOutside});
+    if (is_light()) return promise;
+    return follow(kj::mv(promise), resource);
   }
   /// What consumes this promise is no part of the request, nor of any other.
   template <class T>

@@ -6878,7 +6878,7 @@ class WrittenSequence;
 
 /// An invocation or a pause that has a slice on a lane.
 struct RunSlice {
-  RunSlice() noexcept {}  // as OpenResource's
+  RunSlice() noexcept {}  // a compiler clears an aggregate by `rep stos`, which takes longer than all it is for
 
   std::uint64_t resource = 0;
   std::uint64_t root = 0;
@@ -7844,7 +7844,7 @@ class WakeTable {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
-// ==== thence/formats/perfetto/encoder/written_sequence.hpp ====
+// ==== thence/formats/perfetto/written_sequence.hpp ====
 // written_sequence.hpp: what a writer of Perfetto packets keeps of one of its sequences.
 // Layer: formats (includes wire/ and core/ only).
 
@@ -7987,9 +7987,10 @@ inline constexpr std::uint64_t kShortVarint = 1 << 14;
   return {(value + (value & 0x3f80)) | more << 7, 1 + more};
 }
 
+/// The bit in each byte of a varint but the last.
+inline constexpr std::uint64_t kMoreFollow = 0x8080'8080'8080'8080u;
 /// As spread_varint(), with the bit in each byte that says that more follow.
 [[nodiscard]] [[gnu::always_inline]] inline std::uint64_t spread_long_varint(std::uint64_t value) noexcept {
-  constexpr std::uint64_t kMore = 0x8080'8080'8080'8080u;
   if constexpr ((kIsX86_64 || kIsArm64) && std::endian::native == std::endian::little) {
     // In half the instructions: byte n is the upper half of the bytes n - 1 and n, moved up by n bits.
     using Bytes = std::uint8_t __attribute__((vector_size(16)));
@@ -7999,9 +8000,9 @@ inline constexpr std::uint64_t kShortVarint = 1 << 14;
     const Bytes pairs = __builtin_shufflevector(Bytes(bytes << 8), Bytes(bytes), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     const Pairs moved = Pairs(pairs) * Pairs{1, 2, 4, 8, 16, 32, 64, 128};
     const Bytes upper = __builtin_shufflevector(Bytes(moved), Bytes(moved), 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-    return (Words(upper) | kMore)[0];
+    return (Words(upper) | kMoreFollow)[0];
   } else {
-    return spread_varint(value) | kMore;
+    return spread_varint(value) | kMoreFollow;
   }
 }
 
@@ -8016,7 +8017,7 @@ inline constexpr std::uint64_t kShortVarint = 1 << 14;
   }
   const std::uint64_t low = spread_varint(value);
   const unsigned last = static_cast<unsigned>(std::bit_width(low | 1) - 1) & ~7u;  // where the last byte lies
-  put_little(to, low | (0x8080'8080'8080'8080u & ((std::uint64_t{1} << last) - 1)));
+  put_little(to, low | (kMoreFollow & ((std::uint64_t{1} << last) - 1)));
   return to + last / 8 + 1;
 }
 
@@ -17426,6 +17427,47 @@ class NumberSet {
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/formats/perfetto/reader/stack_numbers.hpp ====
+// stack_numbers.hpp: the call stacks of a file, each once, whichever of its writers' dictionaries it stands in.
+// Layer: formats (includes wire/ and core/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace perfetto {
+
+/// Call stacks numbered from 1 by what their frames are, innermost first, in the order in which they come.
+///   Threads   one.
+///   Cost      O(frames) expected.
+///   When full it grows.
+///   Errors    std::bad_alloc.
+class StackNumbers {
+ public:
+  static constexpr std::uint32_t kNone = 0;
+
+  [[nodiscard]] std::uint32_t number_of(std::span<const StoredFrame> frames) {
+    scratch_.clear();
+    for (const StoredFrame& frame : frames) {
+      const std::uint64_t words[] = {std::uint64_t{frame.function} << 32 | frame.file, std::uint64_t{frame.build_id} << 32 | frame.line,
+                                     std::uint64_t{frame.column} << 32 | static_cast<std::uint8_t>(frame.kind), frame.pc, frame.relative_pc};
+      scratch_.append(reinterpret_cast<const char*>(words), sizeof words);
+    }
+    const std::uint32_t place = texts_.number_of(scratch_);
+    if (place == stacks_.size()) stacks_.emplace_back(frames.begin(), frames.end());
+    return place + 1;
+  }
+  /// Of a number that was given.
+  [[nodiscard]] std::span<const StoredFrame> operator[](std::uint32_t number) const noexcept { return stacks_[number - 1]; }
+
+ private:
+  TextNumbers texts_;
+  std::vector<std::vector<StoredFrame>> stacks_;
+  std::string scratch_;
+};
+
+}  // namespace perfetto
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/formats/perfetto/reader/sequence.hpp ====
 // sequence.hpp: what a reader keeps of each writer's stream of packets: its dictionaries, its defaults and its clock.
 // Layer: formats (includes wire/ and core/ only).
@@ -17554,35 +17596,6 @@ class SequenceTable {
   std::vector<Sequence> sequences_;
   IdMap by_id_;
   std::uint32_t last_ = 0;
-};
-
-/// Call stacks numbered from 1 by what their frames are, innermost first, in the order in which they come.
-///   Threads   one.
-///   Cost      O(frames) expected.
-///   When full it grows.
-///   Errors    std::bad_alloc.
-class StackNumbers {
- public:
-  static constexpr std::uint32_t kNone = 0;
-
-  [[nodiscard]] std::uint32_t number_of(std::span<const StoredFrame> frames) {
-    scratch_.clear();
-    for (const StoredFrame& frame : frames) {
-      const std::uint64_t words[] = {std::uint64_t{frame.function} << 32 | frame.file, std::uint64_t{frame.build_id} << 32 | frame.line,
-                                     std::uint64_t{frame.column} << 32 | static_cast<std::uint8_t>(frame.kind), frame.pc, frame.relative_pc};
-      scratch_.append(reinterpret_cast<const char*>(words), sizeof words);
-    }
-    const std::uint32_t place = texts_.number_of(scratch_);
-    if (place == stacks_.size()) stacks_.emplace_back(frames.begin(), frames.end());
-    return place + 1;
-  }
-  /// Of a number that was given.
-  [[nodiscard]] std::span<const StoredFrame> operator[](std::uint32_t number) const noexcept { return stacks_[number - 1]; }
-
- private:
-  TextNumbers texts_;
-  std::vector<std::vector<StoredFrame>> stacks_;
-  std::string scratch_;
 };
 
 /// Reads InternedData into a sequence's dictionaries. `read` and each `read_...` return what was expected where the bytes are damaged,

@@ -1805,7 +1805,7 @@ class BasicPromiseTracer {
     if (!prepare()) return false;
     if (hooks_ == Hooks::kContext || stacks_.mode() == StackMode::kFingerprint) stacks_.calibrate(own_context_.Get(isolate_));
     if (!take_slot() && hooks_ == Hooks::kIsolate) return false;
-    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+    drop_collected();
     hear_microtasks(true);
     followed_.emplace_back(isolate_, context);
     followed_.back().SetWeak();
@@ -1824,7 +1824,7 @@ class BasicPromiseTracer {
     if (isolate_ == nullptr) return;
     flush();
     ::v8::HandleScope handles(isolate_);
-    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+    drop_collected();
     for (std::size_t i = 0; i < followed_.size(); ++i) {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
@@ -2519,6 +2519,9 @@ class BasicPromiseTracer {
     return false;
   }
 
+  void drop_collected() noexcept {
+    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+  }
   void hear_microtasks(bool hear) noexcept {
     if (hear == hears_microtasks_) return;
     hears_microtasks_ = hear;
@@ -2863,15 +2866,13 @@ class BasicLightTracer {
     const std::uint64_t id = number(resource.id);
     void* const high = as_pointer(id >> kHalfBits | number(resource.root) << kIdBitsInHigh);
     ::v8::Local<::v8::Object> blank = blank_.Get(isolate_);
-    if (blank.IsEmpty()) {
+    const bool is_new = blank.IsEmpty();
+    if (is_new) {
       if (!kind_.Get(isolate_)->InstanceTemplate()->NewInstance(context).ToLocal(&blank)) return {};
-      blank->SetAlignedPointerInInternalField(kMarkHigh, high);
       blank_.Reset(isolate_, blank);
       blank_.SetWeak();  // it keeps its context
-    } else if (high != blank_high_) {
-      blank->SetAlignedPointerInInternalField(kMarkHigh, high);
     }
-    blank_high_ = high;
+    if (is_new || high != blank_high_) blank->SetAlignedPointerInInternalField(kMarkHigh, blank_high_ = high);
     if (host != host_in(blank)) blank->SetInternalField(kMarkHost, host);
     const ::v8::Local<::v8::Object> mark = blank->Clone();
     mark->SetAlignedPointerInInternalField(kMarkLow, as_pointer(id & kLow));
@@ -2919,8 +2920,8 @@ class BasicLightTracer {
   ::v8::Global<::v8::FunctionTemplate> kind_;
   ::v8::Global<::v8::Object> blank_;  // what marks are copied from
   void* blank_high_ = nullptr;        // its kMarkHigh
-  ::v8::Global<::v8::Object> anonymous_;  // the last mark without a resource, and its root
-  RootId anonymous_root_ = RootId::kNone;
+  ::v8::Global<::v8::Object> anonymous_;  // the last mark without a resource
+  RootId anonymous_root_ = RootId::kNone;  // its root
   ResourceId drains_ = ResourceId::kNone;  // in whose callback the microtasks run
   LightCounts counts_;
 };

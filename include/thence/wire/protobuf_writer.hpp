@@ -91,9 +91,10 @@ inline constexpr std::uint64_t kShortVarint = 1 << 14;
   return {(value + (value & 0x3f80)) | more << 7, 1 + more};
 }
 
+/// The bit in each byte of a varint but the last.
+inline constexpr std::uint64_t kMoreFollow = 0x8080'8080'8080'8080u;
 /// As spread_varint(), with the bit in each byte that says that more follow.
 [[nodiscard]] [[gnu::always_inline]] inline std::uint64_t spread_long_varint(std::uint64_t value) noexcept {
-  constexpr std::uint64_t kMore = 0x8080'8080'8080'8080u;
   if constexpr ((kIsX86_64 || kIsArm64) && std::endian::native == std::endian::little) {
     // In half the instructions: byte n is the upper half of the bytes n - 1 and n, moved up by n bits.
     using Bytes = std::uint8_t __attribute__((vector_size(16)));
@@ -103,9 +104,9 @@ inline constexpr std::uint64_t kShortVarint = 1 << 14;
     const Bytes pairs = __builtin_shufflevector(Bytes(bytes << 8), Bytes(bytes), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
     const Pairs moved = Pairs(pairs) * Pairs{1, 2, 4, 8, 16, 32, 64, 128};
     const Bytes upper = __builtin_shufflevector(Bytes(moved), Bytes(moved), 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
-    return (Words(upper) | kMore)[0];
+    return (Words(upper) | kMoreFollow)[0];
   } else {
-    return spread_varint(value) | kMore;
+    return spread_varint(value) | kMoreFollow;
   }
 }
 
@@ -120,7 +121,7 @@ inline constexpr std::uint64_t kShortVarint = 1 << 14;
   }
   const std::uint64_t low = spread_varint(value);
   const unsigned last = static_cast<unsigned>(std::bit_width(low | 1) - 1) & ~7u;  // where the last byte lies
-  put_little(to, low | (0x8080'8080'8080'8080u & ((std::uint64_t{1} << last) - 1)));
+  put_little(to, low | (kMoreFollow & ((std::uint64_t{1} << last) - 1)));
   return to + last / 8 + 1;
 }
 

@@ -257,15 +257,13 @@ class BasicLightTracer {
     const std::uint64_t id = number(resource.id);
     void* const high = as_pointer(id >> kHalfBits | number(resource.root) << kIdBitsInHigh);
     ::v8::Local<::v8::Object> blank = blank_.Get(isolate_);
-    if (blank.IsEmpty()) {
+    const bool is_new = blank.IsEmpty();
+    if (is_new) {
       if (!kind_.Get(isolate_)->InstanceTemplate()->NewInstance(context).ToLocal(&blank)) return {};
-      blank->SetAlignedPointerInInternalField(kMarkHigh, high);
       blank_.Reset(isolate_, blank);
       blank_.SetWeak();  // it keeps its context
-    } else if (high != blank_high_) {
-      blank->SetAlignedPointerInInternalField(kMarkHigh, high);
     }
-    blank_high_ = high;
+    if (is_new || high != blank_high_) blank->SetAlignedPointerInInternalField(kMarkHigh, blank_high_ = high);
     if (host != host_in(blank)) blank->SetInternalField(kMarkHost, host);
     const ::v8::Local<::v8::Object> mark = blank->Clone();
     mark->SetAlignedPointerInInternalField(kMarkLow, as_pointer(id & kLow));
@@ -313,8 +311,8 @@ class BasicLightTracer {
   ::v8::Global<::v8::FunctionTemplate> kind_;
   ::v8::Global<::v8::Object> blank_;  // what marks are copied from
   void* blank_high_ = nullptr;        // its kMarkHigh
-  ::v8::Global<::v8::Object> anonymous_;  // the last mark without a resource, and its root
-  RootId anonymous_root_ = RootId::kNone;
+  ::v8::Global<::v8::Object> anonymous_;  // the last mark without a resource
+  RootId anonymous_root_ = RootId::kNone;  // its root
   ResourceId drains_ = ResourceId::kNone;  // in whose callback the microtasks run
   LightCounts counts_;
 };

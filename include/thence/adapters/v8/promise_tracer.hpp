@@ -86,7 +86,7 @@ class BasicPromiseTracer {
     if (!prepare()) return false;
     if (hooks_ == Hooks::kContext || stacks_.mode() == StackMode::kFingerprint) stacks_.calibrate(own_context_.Get(isolate_));
     if (!take_slot() && hooks_ == Hooks::kIsolate) return false;
-    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+    drop_collected();
     hear_microtasks(true);
     followed_.emplace_back(isolate_, context);
     followed_.back().SetWeak();
@@ -105,7 +105,7 @@ class BasicPromiseTracer {
     if (isolate_ == nullptr) return;
     flush();
     ::v8::HandleScope handles(isolate_);
-    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+    drop_collected();
     for (std::size_t i = 0; i < followed_.size(); ++i) {
       if (!(followed_[i] == context)) continue;
       followed_.erase(followed_.begin() + static_cast<std::ptrdiff_t>(i));
@@ -800,6 +800,9 @@ class BasicPromiseTracer {
     return false;
   }
 
+  void drop_collected() noexcept {
+    std::erase_if(followed_, [](const auto& one) { return one.IsEmpty(); });
+  }
   void hear_microtasks(bool hear) noexcept {
     if (hear == hears_microtasks_) return;
     hears_microtasks_ = hear;

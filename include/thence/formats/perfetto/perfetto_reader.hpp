@@ -44,6 +44,7 @@
 #include "thence/formats/perfetto/reader/own_records.hpp"
 #include "thence/formats/perfetto/reader/packet_stream.hpp"
 #include "thence/formats/perfetto/reader/sequence.hpp"
+#include "thence/formats/perfetto/reader/stack_numbers.hpp"
 #include "thence/formats/perfetto/reader/trace_output.hpp"
 #include "thence/formats/perfetto/reader/track_table.hpp"
 #include "thence/formats/trace_reader.hpp"

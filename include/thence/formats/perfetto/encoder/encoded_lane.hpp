@@ -21,7 +21,7 @@ class WrittenSequence;
 
 /// An invocation or a pause that has a slice on a lane.
 struct RunSlice {
-  RunSlice() noexcept {}  // as OpenResource's
+  RunSlice() noexcept {}  // a compiler clears an aggregate by `rep stos`, which takes longer than all it is for
 
   std::uint64_t resource = 0;
   std::uint64_t root = 0;

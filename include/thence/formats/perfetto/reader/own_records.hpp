@@ -20,6 +20,7 @@
 #include "thence/formats/perfetto/keys.hpp"
 #include "thence/formats/perfetto/reader/event_fields.hpp"
 #include "thence/formats/perfetto/reader/sequence.hpp"
+#include "thence/formats/perfetto/reader/stack_numbers.hpp"
 #include "thence/formats/perfetto/reader/trace_output.hpp"
 #include "thence/formats/perfetto/reader/track_table.hpp"
 #include "thence/formats/trace_reader.hpp"

@@ -17,6 +17,7 @@
 #include "thence/formats/id_map.hpp"
 #include "thence/formats/perfetto/fields.hpp"
 #include "thence/formats/perfetto/reader/iid_table.hpp"
+#include "thence/formats/perfetto/reader/stack_numbers.hpp"
 #include "thence/formats/trace_reader.hpp"
 #include "thence/formats/trace_stacks.hpp"
 #include "thence/wire/protobuf_reader.hpp"
@@ -145,35 +146,6 @@ class SequenceTable {
   std::vector<Sequence> sequences_;
   IdMap by_id_;
   std::uint32_t last_ = 0;
-};
-
-/// Call stacks numbered from 1 by what their frames are, innermost first, in the order in which they come.
-///   Threads   one.
-///   Cost      O(frames) expected.
-///   When full it grows.
-///   Errors    std::bad_alloc.
-class StackNumbers {
- public:
-  static constexpr std::uint32_t kNone = 0;
-
-  [[nodiscard]] std::uint32_t number_of(std::span<const StoredFrame> frames) {
-    scratch_.clear();
-    for (const StoredFrame& frame : frames) {
-      const std::uint64_t words[] = {std::uint64_t{frame.function} << 32 | frame.file, std::uint64_t{frame.build_id} << 32 | frame.line,
-                                     std::uint64_t{frame.column} << 32 | static_cast<std::uint8_t>(frame.kind), frame.pc, frame.relative_pc};
-      scratch_.append(reinterpret_cast<const char*>(words), sizeof words);
-    }
-    const std::uint32_t place = texts_.number_of(scratch_);
-    if (place == stacks_.size()) stacks_.emplace_back(frames.begin(), frames.end());
-    return place + 1;
-  }
-  /// Of a number that was given.
-  [[nodiscard]] std::span<const StoredFrame> operator[](std::uint32_t number) const noexcept { return stacks_[number - 1]; }
-
- private:
-  TextNumbers texts_;
-  std::vector<std::vector<StoredFrame>> stacks_;
-  std::string scratch_;
 };
 
 /// Reads InternedData into a sequence's dictionaries. `read` and each `read_...` return what was expected where the bytes are damaged,
