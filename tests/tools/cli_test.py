@@ -601,16 +601,19 @@ class Command(unittest.TestCase):
 
     # ---- completion and manual
 
+    def help_on(self, heading, *command):
+        return re.split(f"^{heading}:$", thence(*command, "--help")[0], flags=re.M | re.I)[1]  # in capitals since CLI11 2.6
+
     def options(self):
-        commands = re.findall(r"^  (\w+)  ", thence("--help")[0].split("Subcommands:")[1], re.M)
-        return {command: sorted(set(re.findall(r"--[a-z0-9-]+", thence(command, "--help")[0].split("Options:")[1]))) for command in commands}
+        commands = re.findall(r"^  (\w+)  ", self.help_on("Subcommands"), re.M)
+        return {command: sorted(set(re.findall(r"--[a-z0-9-]+", self.help_on("Options", command)))) for command in commands}
 
     def test_the_manual_has_every_option_of_every_subcommand(self):
         page = thence("man")[0].replace("\\-", "-")
         for command, options in self.options().items():
             section = page.split(f".SS thence {command}")[1].split(".SS")[0].split(".SH")[0]
             for option in options:
-                if option != "--help" and re.search(rf"^  (-\w,)?{option}\b", thence(command, "--help")[0], re.M):
+                if option != "--help" and re.search(rf"^  (-\w,)? *{option}\b", thence(command, "--help")[0], re.M):
                     self.assertIn(option, section, command)
         for code in (0, 1, 64, 65, 66, 69, 70, 74):
             self.assertIn(f".B {code}\n", page)
