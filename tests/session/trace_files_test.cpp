@@ -120,7 +120,7 @@ TEST_CASE("a file has the bytes that were written, and once it is closed no spac
     REQUIRE(::stat(path.c_str(), &status) == 0);
     CHECK(status.st_size == static_cast<off_t>(size));
     CHECK(static_cast<std::size_t>(status.st_blocks) * 512 <= size + 64 * 1024);
-    CHECK(contents(path) == std::string(size, 't'));
+    CHECK((contents(path) == std::string(size, 't')));
   }
   ::unlink(path.c_str());
 }
@@ -149,7 +149,7 @@ TEST_CASE("a copy of a process that ends does not cut off what the other one goe
     ::close(turns[0]);
     ::close(turns[1]);
   }
-  CHECK(contents(path) == text + text);
+  CHECK((contents(path) == text + text));
   ::unlink(path.c_str());
 }
 

@@ -158,11 +158,12 @@ TEST_CASE("a track's description has the bytes of its fields written one by one,
     PerfettoWriter<BufferSink> writer{sink, options};
     auto& sequence = writer.open_sequence(7);
     writer.prepare(sequence);
-    for (std::size_t size = 0; size != 300; ++size) {
-      // The largest numbers, too: then a short name makes as long a packet as it can.
-      const std::uint64_t uuid = size % 2 == 0 ? ~std::uint64_t{0} : any_number(random);
-      const std::uint64_t parent = size % 2 == 0 ? ~std::uint64_t{0} : any_number(random);
-      const auto name = std::string_view(text).substr(0, size % 100 == 99 ? text.size() : size);
+    for (std::size_t round = 0; round != 600; ++round) {
+      // Each size also with the largest numbers, with which a packet is as long as it can be.
+      const std::size_t size = round / 2;
+      const std::uint64_t uuid = round % 2 == 0 ? ~std::uint64_t{0} : any_number(random);
+      const std::uint64_t parent = round % 2 == 0 ? ~std::uint64_t{0} : any_number(random);
+      const auto name = std::string_view(text).substr(0, size == 299 ? text.size() : size);
       ByteBuffer expected;
       ProtobufWriter wanted{expected};
       {
