@@ -6,9 +6,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -98,6 +101,56 @@ TEST_CASE("file, descriptor and callback get the same kind of bytes") {
   CHECK(pieces[0] == '\x0a');
   std::fclose(file);
   ::unlink("by_name.pftrace");
+}
+
+TEST_CASE("a file has the bytes that were written, and once it is closed no space beyond them") {
+  const std::string path = "set_aside.bytes";
+  const std::string text(50'000, 't');
+  for (const std::size_t size : {1'000u, 262'144u, 300'001u, 1'300'000u}) {
+    struct stat status {};
+    {
+      FileBytes file(path);
+      for (std::size_t at = 0; at < size; at += text.size()) {
+        REQUIRE(file.write(std::as_bytes(std::span(text).first(std::min(text.size(), size - at)))));
+      }
+      REQUIRE(file.flush());
+      REQUIRE(::stat(path.c_str(), &status) == 0);
+      CHECK(status.st_size == static_cast<off_t>(size));
+    }
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    CHECK(status.st_size == static_cast<off_t>(size));
+    CHECK(static_cast<std::size_t>(status.st_blocks) * 512 <= size + 64 * 1024);
+    CHECK((contents(path) == std::string(size, 't')));
+  }
+  ::unlink(path.c_str());
+}
+
+TEST_CASE("a copy of a process that ends does not cut off what the other one goes on to write") {
+  const std::string path = "forked.bytes";
+  const std::string text(300'000, 't');
+  {
+    FileBytes file(path);
+    REQUIRE(file.write(std::as_bytes(std::span(text))));
+    REQUIRE(file.flush());
+    std::optional<FileBytes> other(std::move(file));
+    int turns[2];
+    REQUIRE(::pipe(turns) == 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      char turn = 0;
+      static_cast<void>(::read(turns[0], &turn, 1) == 1);
+      other.reset();
+      ::_exit(0);
+    }
+    REQUIRE(other->write(std::as_bytes(std::span(text))));
+    REQUIRE(other->flush());
+    REQUIRE(::write(turns[1], "x", 1) == 1);
+    REQUIRE(::waitpid(child, nullptr, 0) == child);
+    ::close(turns[0]);
+    ::close(turns[1]);
+  }
+  CHECK((contents(path) == text + text));
+  ::unlink(path.c_str());
 }
 
 TEST_CASE("a callback that takes no more is not called again, and the host is told") {

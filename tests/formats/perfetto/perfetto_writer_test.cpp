@@ -147,6 +147,40 @@ TEST_CASE("an event has the bytes of its fields written one by one, whatever the
   }
 }
 
+TEST_CASE("a track's description has the bytes of its fields written one by one, whatever their sizes") {
+  std::mt19937_64 random{27};
+  const std::string text(5000, 't');
+  for (const std::uint32_t first_sequence : {2u, 127u, 128u, 4'000'000'000u}) {
+    BufferSink sink;
+    PerfettoWriterOptions options;
+    options.first_sequence = first_sequence;
+    options.chunk_bytes = 1;
+    PerfettoWriter<BufferSink> writer{sink, options};
+    auto& sequence = writer.open_sequence(7);
+    writer.prepare(sequence);
+    for (std::size_t round = 0; round != 600; ++round) {
+      // Each size also with the largest numbers, with which a packet is as long as it can be.
+      const std::size_t size = round / 2;
+      const std::uint64_t uuid = round % 2 == 0 ? ~std::uint64_t{0} : any_number(random);
+      const std::uint64_t parent = round % 2 == 0 ? ~std::uint64_t{0} : any_number(random);
+      const auto name = std::string_view(text).substr(0, size == 299 ? text.size() : size);
+      ByteBuffer expected;
+      ProtobufWriter wanted{expected};
+      {
+        const auto packet = wanted.message(fields::trace::kPacket);
+        wanted.varint(fields::trace_packet::kTrustedPacketSequenceId, first_sequence);
+        const auto descriptor = wanted.message(fields::trace_packet::kTrackDescriptor);
+        wanted.varint(fields::track_descriptor::kUuid, uuid);
+        wanted.varint(fields::track_descriptor::kParentUuid, parent);
+        wanted.string(fields::track_descriptor::kName, name);
+      }
+      sink.clear();
+      writer.track_descriptor(sequence, uuid, parent, name);
+      REQUIRE(sink.text() == expected.text());
+    }
+  }
+}
+
 TEST_CASE("a sequence starts anew with the first packet after its share of the file, wherever the buffer is flushed") {
   std::mt19937_64 random{26};
   for (const std::size_t chunk_bytes : {1u, 300u, 1000u, 100'000u}) {

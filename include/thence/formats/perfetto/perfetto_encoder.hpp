@@ -386,10 +386,7 @@ class PerfettoEncoder {
     perfetto::PooledTrack& track = tracks_.track(resource.track);
     if (track.generation != async_->generation()) {
       track.generation = async_->generation();
-      writer_.track_descriptor(*async_, track.uuid, [&](ProtobufWriter& writer) {
-        writer.varint(perfetto::track_descriptor::kParentUuid, slot.main.uuid);
-        writer.string(perfetto::track_descriptor::kName, name_text(track.name));
-      });
+      writer_.track_descriptor(*async_, track.uuid, slot.main.uuid, name_text(track.name));
     }
     return track.uuid;
   }

@@ -85,6 +85,8 @@ class PerfettoWriter {
   static constexpr std::size_t kEventRoom = 1024, kRoom = 4 * kEventRoom;
   /// The longest text whose annotation has a length of one byte, as has that of the text.
   static constexpr std::size_t kShortText = 0x7f - 4;
+  /// The longest name of a track whose descriptor, with its sequence's number and two uuids, has lengths of one byte.
+  static constexpr std::size_t kShortName = 0x7f - (1 + 5) - (2 + 1) - 2 * (1 + kMaxVarintBytes) - 2;
   /// A packet's tag and length, and the longest one whose lengths take a byte each.
   static constexpr std::size_t kPacketHead = 2, kClosedInPlace = 0x7f;
 
@@ -183,6 +185,30 @@ class PerfettoWriter {
       writer.varint(perfetto::track_descriptor::kUuid, uuid);
       fill(writer);
     });
+  }
+  /// The same for a track that has a parent and a name, as each has that resources lie on: written where it lies.
+  void track_descriptor(const Sequence& sequence, std::uint64_t uuid, std::uint64_t parent, std::string_view name) {
+    using namespace perfetto;
+    if (name.size() > kShortName) [[unlikely]] {
+      return track_descriptor(sequence, uuid, [&](ProtobufWriter& writer) {
+        writer.varint(track_descriptor::kParentUuid, parent);
+        writer.string(track_descriptor::kName, name);
+      });
+    }
+    std::byte* const packet = out_.end() + kPacketHead;
+    packet[-2] = static_cast<std::byte>(protobuf_tag(trace::kPacket, WireType::kBytes));
+    std::byte* to = put_varint(packet, protobuf_tag(trace_packet::kTrustedPacketSequenceId, WireType::kVarint));
+    to = put_varint(to, sequence.id_);
+    std::byte* const descriptor = put_varint(to, protobuf_tag(trace_packet::kTrackDescriptor, WireType::kBytes)) + 1;
+    to = put_wide_varint(put_varint(descriptor, protobuf_tag(track_descriptor::kUuid, WireType::kVarint)), uuid);
+    to = put_wide_varint(put_varint(to, protobuf_tag(track_descriptor::kParentUuid, WireType::kVarint)), parent);
+    to = put_varint(to, protobuf_tag(track_descriptor::kName, WireType::kBytes));
+    *to = static_cast<std::byte>(name.size());
+    to = copy_short(to + 1, name);
+    descriptor[-1] = static_cast<std::byte>(to - descriptor);
+    packet[-1] = static_cast<std::byte>(to - packet);
+    out_.advance(to);
+    packet_done();
   }
   void clock_snapshot(const Sequence& sequence, const ClockSnapshot& clocks) {
     using namespace perfetto;
@@ -351,7 +377,13 @@ class PerfettoWriter {
       put_little(event - 4, static_cast<std::uint16_t>(since + (since & 0x3f80) + 0x80));
       event[1] = static_cast<std::byte>(type);
     } else {
-      event = put_time(sequence, start + sequence.head_size_, time, since) + 2;
+      event = start + sequence.head_size_ + 3;
+      if (since < 0x80) {
+        sequence.last_time_ = time;
+        event[-3] = static_cast<std::byte>(since);
+      } else {
+        event = put_time(sequence, event - 3, time, since) + 2;
+      }
       put_event_head(event - 2, type);
     }
     std::byte* const to = track >> 56 != 0 ? put_wide_varint(event + 3, track)
