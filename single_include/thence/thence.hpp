@@ -10769,6 +10769,7 @@ class FileBytes {
         buffer_bytes_(other.buffer_bytes_),
         written_(other.written_),
         set_aside_(other.set_aside_),
+        opened_by_(other.opened_by_),
         buffer_(std::move(other.buffer_)) {}
   FileBytes& operator=(FileBytes&&) = delete;
   ~FileBytes() {
@@ -10821,11 +10822,12 @@ class FileBytes {
     set_aside_ = found ? to : ~std::uint64_t{0};
   }
 
-  /// Only where the file ends with what was written here: nothing is cut off that another process has added to it.
+  /// Only by the process that opened the file, not by a copy of it that ends, and where the file ends with what was written here:
+  /// nothing is cut off that another process has added to it.
   void give_back() noexcept {
     const auto end = static_cast<off_t>(written_);
     struct stat status {};
-    if (set_aside_ <= written_ || ::fstat(descriptor_, &status) != 0 || status.st_size != end) return;
+    if (set_aside_ <= written_ || opened_by_ != ::getpid() || ::fstat(descriptor_, &status) != 0 || status.st_size != end) return;
     static_cast<void>(!::ftruncate(descriptor_, end));
   }
 
@@ -10855,6 +10857,7 @@ class FileBytes {
   std::size_t buffer_bytes_;
   std::uint64_t written_ = 0;
   std::uint64_t set_aside_ = 0;  // up to this byte
+  pid_t opened_by_ = ::getpid();
   ByteBuffer buffer_;
 };
 
