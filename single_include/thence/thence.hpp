@@ -3798,8 +3798,8 @@ class TraceStacks {
       frame_ids_.push_back(intern(stored));
     }
     bytes_ += cost;
-    by_id_.insert(number(stack.id), static_cast<std::uint32_t>(stacks_.size()));
     stacks_.push_back({first, stack.frames.size()});
+    by_id_.insert(number(stack.id), static_cast<std::uint32_t>(stacks_.size() - 1));
   }
 
   [[nodiscard]] bool knows(StackId id) const noexcept { return by_id_.find(number(id)) != IdMap::kAbsent; }
@@ -3835,8 +3835,8 @@ class TraceStacks {
       if (frames_[at] == frame) return at;
     }
     const auto index = static_cast<std::uint32_t>(frames_.size());
+    frame_next_.resize(frames_.size() + 1, IdMap::kAbsent);
     frames_.push_back(frame);
-    frame_next_.push_back(IdMap::kAbsent);
     if (first == IdMap::kAbsent) {
       by_frame_.insert(hash, index);
     } else {
@@ -6950,6 +6950,8 @@ struct EncodedLane {
   bool parked = false;
   bool announce = true;
   std::uint64_t lost = 0;
+  LossRange not_taken;  // as taking it threw, which is to be told yet
+  LossRange not_taken_in_all;
   std::string name;
   detail::Vector<RunSlice> stack;
   detail::Vector<LaneCounter> counters;
@@ -7177,10 +7179,15 @@ class KeptAnnotations {
       case ValueKind::kDouble: head.bits = std::bit_cast<std::uint64_t>(value.real); break;
       case ValueKind::kBool: head.bits = value.boolean ? 1 : 0; break;
     }
-    if (out.size() + sizeof head + head.key_size + text.size() > max_bytes_) return false;
-    out.append(&head, sizeof head);
-    out.append(annotation.key.data(), head.key_size);
-    out.append(text);
+    const std::size_t size = sizeof head + head.key_size + text.size();
+    if (out.size() + size > max_bytes_) return false;
+    std::byte* to = out.reserve(size);
+    std::memcpy(to, &head, sizeof head);
+    to += sizeof head;
+    if (head.key_size != 0) std::memcpy(to, annotation.key.data(), head.key_size);
+    to += head.key_size;
+    if (!text.empty()) std::memcpy(to, text.data(), text.size());
+    out.advance(to + text.size());
     return true;
   }
 
@@ -7320,8 +7327,8 @@ class RunMap {
     std::uint32_t page = 0;
     if (free_.empty()) {
       page = static_cast<std::uint32_t>(pages_.size());
+      used_.resize(page + 1);
       pages_.emplace_back();
-      used_.push_back(0);
       free_.reserve(pages_.capacity());  // so that erase never allocates
     } else {
       page = free_.back();
@@ -7439,13 +7446,14 @@ class OpenResources {
   /// The place of a new resource.
   [[nodiscard]] std::uint32_t add(ResourceId id, std::uint32_t root) {
     std::uint32_t place = free_;
-    if (place != kNone) {
-      free_ = resources_[place].next;
-      if (free_ != kNone) prefetch(&resources_[free_]);
-    } else {
+    if (place == kNone) {
       place = static_cast<std::uint32_t>(resources_.size());
       resources_.emplace_back();
+      free_ = place;
     }
+    by_id_.insert(number(id), place);
+    free_ = resources_[place].next;
+    if (free_ != kNone) prefetch(&resources_[free_]);
     OpenResource& resource = resources_[place];
     ::new (&resource) OpenResource;  // in place: a copy would wait for bytes that were stored one by one
     resource.id = number(id);
@@ -7453,7 +7461,6 @@ class OpenResources {
     resource.next = roots_[root].first;
     if (resource.next != kNone) resources_[resource.next].previous = place;
     roots_[root].first = place;
-    by_id_.insert(number(id), place);
     return place;
   }
   void remove(std::uint32_t place) {
@@ -7541,7 +7548,7 @@ namespace perfetto {
 ///   Threads   one.
 ///   Cost      O(1).
 ///   When full it grows.
-///   Errors    std::bad_alloc.
+///   Errors    std::bad_alloc: then nothing was added.
 class Quarantine {
  public:
   struct Entry {
@@ -7549,6 +7556,8 @@ class Quarantine {
     std::uint64_t deadline = 0;
     std::uint32_t place = 0;
   };
+
+  Quarantine() { entries_.reserve(64); }  // so that the first one is added without memory
 
   /// Whether the first deadline lies before `now`.
   [[nodiscard]] bool due(std::uint64_t now) const noexcept { return next_ < now; }
@@ -7825,6 +7834,7 @@ class WakeTable {
     wakes_[place].root = root;
     return wakes_[place];
   }
+  [[nodiscard]] std::size_t place_of(const Wake& wake) const noexcept { return static_cast<std::size_t>(&wake - wakes_.data()); }
   /// What was there is good until the next `put`.
   void free(std::size_t place) noexcept {
     resources_[place] = 0;
@@ -8043,38 +8053,42 @@ inline std::byte* put_long_varint(std::byte* to, std::uint64_t value) noexcept {
 ///   Threads   one.
 ///   Cost      O(bytes); closing a message of 128 bytes or more moves it once, by the size of its length.
 ///   When full the buffer grows.
-///   Errors    those of ByteBuffer.
+///   Errors    those of ByteBuffer. Closing a message never asks for memory: each field leaves room for the lengths of 16
+///             messages that it lies in, of up to 32 GB.
 ///   Lifetime  the buffer outlives the writer and its messages; messages close in reverse order.
 class ProtobufWriter {
  public:
   explicit ProtobufWriter(ByteBuffer& out) noexcept : out_(&out) {}
 
   [[gnu::noinline]] void varint(std::uint32_t field, std::uint64_t value) {
-    std::byte* to = out_->reserve(2 * kMaxVarintBytes);
+    std::byte* to = out_->reserve(2 * kMaxVarintBytes + kLengths);
     out_->advance(put_roomy_varint(put_varint(to, protobuf_tag(field, WireType::kVarint)), value));
   }
   void int64(std::uint32_t field, std::int64_t value) { varint(field, static_cast<std::uint64_t>(value)); }
   void boolean(std::uint32_t field, bool value) { varint(field, value ? 1u : 0u); }
   [[gnu::noinline]] void fixed64(std::uint32_t field, std::uint64_t value) {
-    std::byte* to = out_->reserve(kMaxVarintBytes + 8);
+    std::byte* to = out_->reserve(kMaxVarintBytes + 8 + kLengths);
     out_->advance(put_fixed64(put_varint(to, protobuf_tag(field, WireType::kFixed64)), value));
   }
   void real(std::uint32_t field, double value) { fixed64(field, std::bit_cast<std::uint64_t>(value)); }
   void string(std::uint32_t field, std::string_view value) { bytes(field, {reinterpret_cast<const std::byte*>(value.data()), value.size()}); }
   [[gnu::noinline]] void bytes(std::uint32_t field, View<const std::byte> value) {
-    std::byte* to = out_->reserve(2 * kMaxVarintBytes + value.size());
+    std::byte* to = out_->reserve(2 * kMaxVarintBytes + value.size() + kLengths);
     to = put_varint(put_varint(to, protobuf_tag(field, WireType::kBytes)), value.size());
     if (!value.empty()) std::memcpy(to, value.data(), value.size());
     out_->advance(to + value.size());
   }
   /// Fields that were encoded before, as they are.
-  void encoded(View<const std::byte> fields) { out_->append(fields); }
+  void encoded(View<const std::byte> fields) {
+    static_cast<void>(out_->reserve(fields.size() + kLengths));
+    out_->append(fields);
+  }
 
   /// An open nested message: what is written while it lives is its content.
   class [[nodiscard]] Message {
    public:
     [[gnu::noinline]] Message(ProtobufWriter& writer, std::uint32_t field) : out_(writer.out_) {
-      std::byte* to = out_->reserve(kMaxVarintBytes + 1);
+      std::byte* to = out_->reserve(kMaxVarintBytes + 1 + kLengths);
       to = put_varint(to, protobuf_tag(field, WireType::kBytes));
       *to = std::byte{0};  // the length, while it fits one byte
       out_->advance(to + 1);
@@ -8085,7 +8099,7 @@ class ProtobufWriter {
     Message& operator=(const Message&) = delete;
 
     /// Fills in the length; further calls do nothing.
-    [[gnu::noinline]] void close() {
+    [[gnu::noinline]] void close() noexcept {
       if (out_ == nullptr) return;
       const std::size_t length = out_->size() - content_;
       const std::size_t extra = varint_size(length) - 1;
@@ -8104,6 +8118,7 @@ class ProtobufWriter {
   [[nodiscard]] ByteBuffer& buffer() const noexcept { return *out_; }
 
  private:
+  static constexpr std::size_t kLengths = 16 * 4;
   ByteBuffer* out_;
 };
 
@@ -8159,7 +8174,9 @@ struct PerfettoWriterOptions {
 ///   Threads   one.
 ///   Cost      O(bytes) an event; no allocation once buffers and dictionaries have grown.
 ///   When full a sink that refuses: see failed(); the writer goes on, and what it makes is counted and dropped.
-///   Errors    std::bad_alloc.
+///   Errors    std::bad_alloc, and what the sink or the compressor throws. What was being made is taken back, and its sequence
+///             starts anew, marked as one that has lost something: what comes later is whole. A compressor that has thrown is
+///             not asked again.
 ///   Lifetime  the sink outlives it. Nothing is written on destruction: call flush().
 template <ByteSink Sink>
 class PerfettoWriter {
@@ -8219,6 +8236,12 @@ class PerfettoWriter {
 
   /// Says on the next packet of this sequence that something was lost before it.
   void mark_dropped(Sequence& sequence) noexcept { sequence.dropped_ = sequence.due_ = true; }
+  /// For an event of this sequence that will not be ended.
+  void abandon(Sequence& sequence) noexcept {
+    interned_.clear();
+    closed_in_place_ = kClosedInPlace;
+    mark_dropped(sequence);
+  }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
   void restart() noexcept {
     for (auto& sequence : sequences_) sequence->due_ = true;
@@ -8234,20 +8257,18 @@ class PerfettoWriter {
     if (sequence.due_) [[unlikely]] start(sequence);
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
-  void count_from_here(Sequence& sequence) noexcept { clear_from(sequence); }
+  void count_from_here(Sequence& sequence) noexcept { clear_from(sequence, total()); }
   [[nodiscard]] std::uint64_t bytes_since_start(const Sequence& sequence) const noexcept { return total() - sequence.cleared_at_; }
 
   /// The counter tracks whose values `Event::counter` samples, in this order; described before.
   [[nodiscard]] std::size_t extra_counters(const Sequence& sequence) const noexcept { return sequence.counters_.size(); }
   void add_extra_counter(Sequence& sequence, std::uint64_t track) {
+    sequence.counters_.reserve(sequence.counters_.size() + 1);
+    packet(sequence, [&](ProtobufWriter& writer) {
+      writer.varint(perfetto::trace_packet::kSequenceFlags, perfetto::trace_packet::kNeedsIncrementalState);
+      put_defaults(sequence, track);
+    });
     sequence.counters_.push_back(track);
-    {
-      const auto packet = writer_.message(perfetto::trace::kPacket);
-      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id_);
-      writer_.varint(perfetto::trace_packet::kSequenceFlags, perfetto::trace_packet::kNeedsIncrementalState);
-      put_defaults(sequence);
-    }
-    packet_done();
   }
   static_assert((perfetto::kKeyCount + perfetto::kMaxExtraCounters) * (2 + kMaxVarintBytes) + 128 <= kEventRoom);
 
@@ -8348,9 +8369,7 @@ class PerfettoWriter {
       place_.to += 2;
     }
     void category(std::uint32_t name) {
-      if (writer_->first_sight(kCategories, sequence_, name)) {
-        writer_->define_string(perfetto::interned_data::kEventCategories, name, writer_->names_.view(name));
-      }
+      writer_->send_category(sequence_, name);
       put<perfetto::track_event::kCategoryIids>(name);
     }
     void name_in_full(std::string_view text) { put_text(perfetto::track_event::kName, text); }
@@ -8380,7 +8399,7 @@ class PerfettoWriter {
       const std::uint64_t number = number_of(value);
       if (!one_byte || value.kind == ValueKind::kDouble || number > (text ? kShortText : kShortVarint - 1) ||
           place_.to > place_.event + kEventRoom) [[unlikely]] {
-        place_ = writer_->annotate_at_length(place_, key, key_in_full, value.kind, number, value.text.data());
+        place_ = writer_->annotate_at_length(sequence_, place_, key, key_in_full, value.kind, number, value.text.data());
         return;
       }
       // A message and a number, all of whose lengths take a byte: tag, length, tag, key, tag, value.
@@ -8400,16 +8419,15 @@ class PerfettoWriter {
     /// False where the stack is not known: the event bears none.
     bool callstack(StackId id) {
       if (!writer_->stacks_.knows(id)) return false;
-      const auto iid = static_cast<std::uint32_t>(number(id));
-      if (writer_->first_sight(kCallstacks, sequence_, iid)) writer_->define_callstack(sequence_, id);
-      put<perfetto::track_event::kCallstackIid>(iid);
+      writer_->send_callstack(sequence_, id);
+      put<perfetto::track_event::kCallstackIid>(number(id));
       return true;
     }
 
     [[gnu::always_inline]] inline void end() {
       std::byte* const packet = writer_->out_.end();
       const auto size = static_cast<std::size_t>(place_.to - kPacketHead - packet);
-      if (size > writer_->closed_in_place_) [[unlikely]] return writer_->close_event(place_);
+      if (size > writer_->closed_in_place_) [[unlikely]] return writer_->close_event(sequence_, place_);
       place_.event[-1] = static_cast<std::byte>(place_.to - place_.event);
       packet[1] = static_cast<std::byte>(size);
       writer_->out_.advance(place_.to);
@@ -8442,7 +8460,7 @@ class PerfettoWriter {
       place_.to = put_fixed64(put_tag<kField, WireType::kFixed64>(), value);
     }
     [[gnu::always_inline]] inline void put_text(perfetto::Field field, std::string_view text) {
-      place_ = writer_->text_field(place_, field, text);
+      place_ = writer_->text_field(sequence_, place_, field, text);
     }
 
     PerfettoWriter* writer_;
@@ -8509,6 +8527,14 @@ class PerfettoWriter {
     std::size_t size;
     bool kept = false;
   };
+  /// The same for an event of `sequence`, which has noted its time, and what it is the first to name: it starts anew.
+  struct WholeEvent : WholeOrNothing {
+    WholeEvent(PerfettoWriter& of, Sequence* in) noexcept : WholeOrNothing(of), sequence(in) {}
+    ~WholeEvent() {
+      if (!this->kept) this->writer.abandon(*sequence);
+    }
+    Sequence* sequence;
+  };
   /// Bytes at which the buffer is flushed. So many that there is no room beyond them are std::bad_alloc.
   [[nodiscard]] static std::size_t chunk_of(const Options& options) noexcept {
     return std::min(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes, ~std::size_t{0} / 2);
@@ -8521,30 +8547,34 @@ class PerfettoWriter {
     sent[index] = sequence->generation_;
     return true;
   }
+  void send(Dictionary dictionary, std::uint32_t field, Sequence* sequence, std::uint32_t index, const TraceStrings& strings) {
+    WholeEvent event{*this, sequence};
+    if (first_sight(dictionary, sequence, index)) define_string(field, index, strings.view(index));
+    event.kept = true;
+  }
   /// A name that is sent first, where it was not, or whose number takes more than a byte.
   [[gnu::noinline]] [[nodiscard]] Place unsent_name(Sequence* sequence, Place place, std::uint32_t name) {
-    if (first_sight(kNames, sequence, name)) {
-      define_string(perfetto::interned_data::kEventNames, name, names_.view(name));
-    }
+    send(kNames, perfetto::interned_data::kEventNames, sequence, name, names_);
     constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kNameIid, WireType::kVarint);
     if (name < sequence->short_names_.size()) sequence->short_names_[name] = static_cast<std::uint16_t>(kTag | name << 8);
     *place.to++ = static_cast<std::byte>(kTag);
     place.to = put_varint(place.to, name);
     return place;
   }
+  [[gnu::noinline]] void send_category(Sequence* sequence, std::uint32_t name) {
+    send(kCategories, perfetto::interned_data::kEventCategories, sequence, name, names_);
+  }
   [[gnu::noinline]] void send_key(Sequence* sequence, std::uint32_t key) {
-    if (first_sight(kAnnotationKeys, sequence, key)) {
-      define_string(perfetto::interned_data::kDebugAnnotationNames, key, keys_.view(key));
-    }
+    send(kAnnotationKeys, perfetto::interned_data::kDebugAnnotationNames, sequence, key, keys_);
     if (key < sequence->short_keys_.size()) sequence->short_keys_[key] = true;
   }
 
   /// Bytes of packets, between two of them.
   [[nodiscard]] std::uint64_t total() const noexcept { return passed_ + out_.size(); }
-  void clear_from(Sequence& sequence) noexcept {
+  void clear_from(Sequence& sequence, std::uint64_t byte) noexcept {
     forget_due(sequence);
-    sequence.cleared_at_ = total();
-    sequence.good_until_ = total() + std::min(~std::uint64_t{0} - total(), options_.clear_after_bytes);
+    sequence.cleared_at_ = byte;
+    sequence.good_until_ = byte + std::min(~std::uint64_t{0} - byte, options_.clear_after_bytes);
     sequence.due_ = false;
     // All are good for as long: who starts last is due last.
     sequence.sooner_ = last_due_;
@@ -8599,26 +8629,23 @@ class PerfettoWriter {
 
   [[gnu::noinline]] void start(Sequence& sequence) {
     using namespace perfetto;
-    clear_from(sequence);
-    {
-      const auto packet = writer_.message(trace::kPacket);
-      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id_);
-      writer_.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
+    const std::uint64_t byte = total();
+    sequence.counters_.clear();
+    packet(sequence, [&](ProtobufWriter& writer) {
+      writer.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
       if (sequence.generation_ == 0) {
-        writer_.boolean(trace_packet::kFirstPacketOnSequence, true);
+        writer.boolean(trace_packet::kFirstPacketOnSequence, true);
       } else if (sequence.dropped_) {
-        writer_.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
+        writer.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
       }
-      sequence.counters_.clear();
       put_defaults(sequence);
-    }
+    });
     // A mark on a sequence's first packet is not counted by Perfetto: it goes on the next one.
     const bool again = sequence.generation_ == 0 && sequence.dropped_;
     if (!again) sequence.dropped_ = false;
     ++sequence.generation_;
     sequence.short_names_.fill(0);
     sequence.short_keys_.fill(false);
-    packet_done();
     if (again) return start(sequence);
     sequence.last_time_ = now_;
     packet(sequence, [&](ProtobufWriter& writer) {
@@ -8636,8 +8663,10 @@ class PerfettoWriter {
       }
       writer.varint(clock_snapshot::kPrimaryTraceClock, kClockBoottime);
     });
+    clear_from(sequence, byte);  // at last: where all this throws, it is due yet
   }
-  void put_defaults(const Sequence& sequence) {
+  /// With `one_more` counter, if that is not 0.
+  void put_defaults(const Sequence& sequence, std::uint64_t one_more = 0) {
     using namespace perfetto;
     const auto defaults = writer_.message(trace_packet::kTracePacketDefaults);
     writer_.varint(packet_defaults::kTimestampClockId, kClockDelta);
@@ -8645,6 +8674,7 @@ class PerfettoWriter {
     const auto event = writer_.message(packet_defaults::kTrackEventDefaults);
     writer_.varint(event_defaults::kTrackUuid, sequence.default_track_);
     for (const std::uint64_t counter : sequence.counters_) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
+    if (one_more != 0) writer_.varint(event_defaults::kExtraCounterTrackUuids, one_more);
   }
 
   [[nodiscard]] static constexpr std::uint64_t value_tag(ValueKind kind) noexcept {
@@ -8676,27 +8706,30 @@ class PerfettoWriter {
     return to + text.size();
   }
   /// Room for a text, and afterwards for all that has none.
-  [[nodiscard]] Place make_room(Place place, std::size_t text) {
-    const std::size_t packet = out_.size();
+  [[nodiscard]] Place make_room(Sequence* sequence, Place place, std::size_t text) {
     const std::ptrdiff_t event = place.event - out_.data();
+    const std::size_t packet = out_.size();
+    WholeEvent moved{*this, sequence};
     out_.advance(place.to);
     std::byte* const to = out_.reserve(2 * kEventRoom + text);
     out_.advance(out_.data() + packet);
+    moved.kept = true;
     set_look();
     return {to, out_.data() + event};
   }
-  [[gnu::noinline]] [[nodiscard]] Place text_field(Place place, perfetto::Field field, std::string_view text) {
-    place = make_room(place, text.size());
+  [[gnu::noinline]] [[nodiscard]] Place text_field(Sequence* sequence, Place place, perfetto::Field field, std::string_view text) {
+    place = make_room(sequence, place, text.size());
     place.to = put_text(put_varint(place.to, protobuf_tag(field, WireType::kBytes)), text);
     return place;
   }
   /// `number` is number_of the value, and of a text there are as many `characters`. All lengths are known before anything
   /// is written: nothing is moved.
-  [[gnu::noinline]] [[nodiscard]] Place annotate_at_length(Place place, std::uint32_t key, std::string_view key_in_full,
-                                                           ValueKind kind, std::uint64_t number, const char* characters) {
+  [[gnu::noinline]] [[nodiscard]] Place annotate_at_length(Sequence* sequence, Place place, std::uint32_t key,
+                                                           std::string_view key_in_full, ValueKind kind, std::uint64_t number,
+                                                           const char* characters) {
     using namespace perfetto;
     const std::string_view text(characters, kind == ValueKind::kString ? number : 0);
-    place = make_room(place, (key == 0 ? key_in_full.size() : 0) + text.size());
+    place = make_room(sequence, place, (key == 0 ? key_in_full.size() : 0) + text.size());
     const std::size_t size = kind == ValueKind::kString   ? text_size(text)
                              : kind == ValueKind::kDouble ? sizeof number
                                                           : varint_size(number);
@@ -8736,6 +8769,11 @@ class PerfettoWriter {
     const auto entry = interned_writer_.message(field);
     interned_writer_.varint(perfetto::interned_string::kIid, iid);
     interned_writer_.string(perfetto::interned_string::kText, text);
+  }
+  [[gnu::noinline]] void send_callstack(Sequence* sequence, StackId id) {
+    WholeEvent event{*this, sequence};
+    if (first_sight(kCallstacks, sequence, static_cast<std::uint32_t>(number(id)))) define_callstack(sequence, id);
+    event.kept = true;
   }
   void define_callstack(Sequence* sequence, StackId id) {
     using namespace perfetto;
@@ -8821,16 +8859,16 @@ class PerfettoWriter {
   }
 
   /// Lengths that need more than a byte, and what the event was the first to name.
-  [[gnu::noinline]] void close_event(Place place) {
+  [[gnu::noinline]] void close_event(Sequence* sequence, Place place) {
     const std::size_t packet = out_.size() + kPacketHead;
+    WholeEvent whole{*this, sequence};
     out_.advance(place.to);
     close_message(static_cast<std::size_t>(place.event - out_.data()));
-    closed_in_place_ = kClosedInPlace;
-    if (!interned_.empty()) {
-      writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
-      interned_.clear();
-    }
+    if (!interned_.empty()) writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
     close_message(packet);
+    whole.kept = true;
+    interned_.clear();
+    closed_in_place_ = kClosedInPlace;
     packet_done();
   }
   void close_message(std::size_t content) {
@@ -8848,19 +8886,18 @@ class PerfettoWriter {
   /// A run of compressed packets is a packet, too.
   void compress() {
     if (out_.empty()) return;
-    const View<const std::byte> run = take_out();
+    const PerfettoCompress compressor = std::exchange(options_.compress, nullptr);  // for good where this throws
     compressed_.clear();
-    if (!options_.compress(run, compressed_)) {
-      gate_.write(run);
-    } else {
-      framed_.clear();
+    framed_.clear();
+    const bool compressed = compressor(out_.bytes(), compressed_);
+    if (compressed) {
       ProtobufWriter writer{framed_};
-      {
-        const auto packet = writer.message(perfetto::trace::kPacket);
-        writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
-      }
-      gate_.write(framed_.bytes());
+      const auto packet = writer.message(perfetto::trace::kPacket);
+      writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
     }
+    options_.compress = compressor;
+    const View<const std::byte> run = take_out();
+    gate_.write(compressed ? framed_.bytes() : run);
   }
 
   /// All that there is. It lies in the buffer until the next packet; the room is there again also where the sink throws.
@@ -8957,7 +8994,8 @@ struct PerfettoOptions {
 ///   Cost      about two thirds of a packet an event without flows, one with them; no allocation in the steady state.
 ///   When full see PerfettoOptions: what exceeds a bound is written in a plainer form, never dropped. A sink that refuses
 ///             ends the file at the last whole write: failed().
-///   Errors    std::bad_alloc.
+///   Errors    std::bad_alloc, and what the sink throws. Of what `take` was given, the event at which it threw and those after
+///             it are lost: the file says of each lane how many, and when, as of what a ring has lost.
 ///   Lifetime  the sink outlives it; `end` writes the rest.
 template <ByteSink Sink>
 class PerfettoEncoder {
@@ -8977,7 +9015,6 @@ class PerfettoEncoder {
 
   void begin(const TraceInfo& info) {
     if (begun_) return;
-    begun_ = true;
     salt_ = info.salt;
     tracks_.begin(salt_);
     flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
@@ -8989,6 +9026,7 @@ class PerfettoEncoder {
     async_ = &writer_.open_sequence(0);
     ends_ = &writer_.open_sequence(0);
     static_cast<void>(process_of(info.process_id));
+    begun_ = true;
   }
 
   void define_lane(const LaneInfo& info) {
@@ -9001,6 +9039,7 @@ class PerfettoEncoder {
     lane.name = info.name;
     lane.generation = 0;  // described (again) before its next event
     describe_lane(lane);
+    torn_ = false;
   }
 
   void define_type(TypeId type, std::string_view name) {
@@ -9033,11 +9072,13 @@ class PerfettoEncoder {
       announce_trace();  // which says it
     }
     if (stats_due_) write_stats({});
+    torn_ = false;
   }
 
   void take(View<const TraceEvent> events) {
+    NotTaken rest{*this, events};
     start();
-    for (std::size_t at = 0; at < events.size(); ++at) {
+    for (std::size_t& at = rest.at; at < events.size(); ++at) {
       if (events[at].kind == EventKind::kCounter) [[unlikely]] {
         at = take_with_counters(events, at);
       } else if (at + 1 < events.size() && events[at + 1].kind == EventKind::kCounter) {
@@ -9047,6 +9088,7 @@ class PerfettoEncoder {
       }
     }
     if (keys_described_ != announced_ && writer_.bytes_since_start(*async_) >= kKeysAfter) [[unlikely]] describe_keys();
+    torn_ = false;
   }
 
   /// Hands what is whole to the sink; where packets are compressed, what fills a run.
@@ -9080,6 +9122,7 @@ class PerfettoEncoder {
     if (keys_described_ != announced_) describe_keys();
     write_stats(summary);
     writer_.flush(true);
+    torn_ = false;
   }
 
   [[nodiscard]] bool failed() const noexcept { return writer_.failed(); }
@@ -9124,6 +9167,46 @@ class PerfettoEncoder {
 
   void start() {
     if (!begun_) [[unlikely]] begin({});
+    if (torn_) [[unlikely]] mend();
+    torn_ = true;
+  }
+  /// What is left of a batch where taking it throws is lost.
+  struct NotTaken {
+    [[gnu::always_inline]] inline ~NotTaken() {
+      if (at < events.size()) [[unlikely]] encoder.not_taken(events.subspan(at));
+    }
+    PerfettoEncoder& encoder;
+    View<const TraceEvent> events;
+    std::size_t at = 0;
+  };
+  [[gnu::noinline]] void not_taken(View<const TraceEvent> events) noexcept {
+    for (const TraceEvent& event : events) {
+      const std::uint32_t lane = lane_by_id_.find(number(event.lane) + 1);
+      LossRange& lost = lane == kNone ? not_taken_ : lanes_[lane].not_taken;
+      lost.add(event.loss != nullptr ? *event.loss : LossRange{1, event.time, event.time});
+    }
+  }
+  /// After a call that threw: what it has left half done on the lanes is cut off, and said to be so; all is described anew.
+  [[gnu::noinline]] void mend() {
+    riding_count_ = 0;
+    writer_.restart();
+    if (not_taken_.count != 0) {
+      lane_of(LaneId::kNone).not_taken.add(not_taken_);
+      not_taken_ = {};
+    }
+    for (Lane& lane : lanes_) {
+      lane.pending = 0;
+      for (const Run& run : lane.stack) {
+        if (!run.ended()) continue;
+        ++lane.pending;
+        lane.last_pending_order = std::max(lane.last_pending_order, run.end_order);
+      }
+      cut_runs(lane, lane.not_taken.count != 0 ? ns_of(lane.not_taken.first) : now_);
+      write_pending_exits(lane);
+      if (lane.not_taken.count == 0) continue;
+      say_lost(lane, lane.not_taken);
+      lane.not_taken_in_all.add(std::exchange(lane.not_taken, {}));
+    }
   }
 
   /// One after the other from a base of 64 bits: unique as that is, and they compress. 0 where flows are off.
@@ -9281,8 +9364,8 @@ class PerfettoEncoder {
   /// show an event: it comes when there is something that it is worth for, or at the end.
   static constexpr std::uint64_t kKeysAfter = 16 * 1024;
   void describe_keys() {
-    keys_described_ = announced_;
     writer_.packet(*async_, [](ProtobufWriter& writer) { perfetto::write_extension_descriptor(writer); });
+    keys_described_ = announced_;
   }
 
   [[gnu::always_inline]] inline void announce_lane(Lane& lane, std::uint64_t time) {
@@ -9467,19 +9550,23 @@ class PerfettoEncoder {
     }
     const std::uint32_t root = root_of(event.root, time);
     const std::uint32_t slot_place = open_.root(root).slot;
+    std::uint32_t track_place = kNone;
+    if (shown) {
+      Slot& slot = tracks_.slot(slot_place);
+      if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
+        slot.main_taken = true;
+      } else {
+        track_place = tracks_.take_track(slot_place, name, time);
+      }
+    }
     Resource& resource = open_[open_.add(event.resource, root)];
+    resource.track = track_place;
     resource.created_at = time;
     resource.name = name;
     resource.life.type = event.type;
     resource.life.created = true;
     resource.shown = shown;
     if (shown) {
-      Slot& slot = tracks_.slot(slot_place);
-      if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
-        slot.main_taken = true;
-      } else {
-        resource.track = tracks_.take_track(slot_place, name, time);
-      }
       const std::uint64_t track = describe_track(resource);
       resource.generation = async_->generation();
       Packet packet = writer_.event(*async_, time, perfetto::track_event::kSliceBegin, track);
@@ -9505,10 +9592,11 @@ class PerfettoEncoder {
     const std::size_t place = perfetto::WakeTable::place_of(id);
     const bool awaited = id != 0 && wakes_.resource_at(place) != id;
     const std::uint64_t root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
+    const std::uint32_t lane = lane_index(event.lane);
     if (!awaited || options_.flows) {
       Wake made;
       made.root = root;
-      fill(made, event);
+      fill(made, event, lane);
       if (awaited && made.actor == Actor::kInvocation) made.flow = next_flow();
       write_wake(id, made);
       if (!awaited) return;
@@ -9516,14 +9604,14 @@ class PerfettoEncoder {
       wakes_.put(place, id, root) = made;
     } else {
       if (wakes_.resource_at(place) != 0) drop_wake(place);
-      fill(wakes_.put(place, id, root), event);
+      fill(wakes_.put(place, id, root), event, lane);
     }
   }
   /// All but the root and the flow.
-  void fill(Wake& wake, const TraceEvent& event) {
+  static void fill(Wake& wake, const TraceEvent& event, std::uint32_t lane) noexcept {
     wake.at = ns_of(event.time);
     wake.waker = number(event.other);
-    wake.lane = lane_index(event.lane);
+    wake.lane = lane;
     wake.actor = event.scheduled_by();
     wake.late = event.late;
   }
@@ -9580,7 +9668,7 @@ class PerfettoEncoder {
         } else {
           write_wake(number(event.resource), known);
         }
-        wakes_.free(place);
+        if (wake == nullptr) wakes_.free(place);  // else it is held until this invocation has said it
       }
     }
     const std::uint32_t lane_at = lane_index(event.lane);
@@ -9591,6 +9679,7 @@ class PerfettoEncoder {
       put_flow(packet, wake_flow);
       put_stack(packet, event);
       packet.end();
+      if (wake != nullptr) wakes_.free(wakes_.place_of(*wake));
       if (std::uint64_t exit = 0; event.late && early_.take_exit(event, exit)) return;
       add_loose(lanes_[lane_at], {number(event.resource), number(event.root), ++entries_, false});
       has_entered(resource, event.root);
@@ -9604,6 +9693,7 @@ class PerfettoEncoder {
     invocation.resource = number(event.resource);
     invocation.root = number(event.root);
     invocation.entry = ++entries_;
+    has_entered(resource, event.root);
     invocation.name = resource != nullptr ? resource->name : name_of(Word::kUnknown);
     Packet packet = begin_slice(lane, time);
     put_flow(packet, wake_flow);
@@ -9615,7 +9705,7 @@ class PerfettoEncoder {
     put_late(packet, event);
     put_stack(packet, event);
     packet.end();
-    has_entered(resource, event.root);
+    if (wake != nullptr) wakes_.free(wakes_.place_of(*wake));
     if (event.late) recall_exit(lane_at, event);
   }
   /// The end, in the past, of the arrow from what released this invocation. 0: none.
@@ -9748,12 +9838,12 @@ class PerfettoEncoder {
   }
   void write_held_settle(Resource& resource) {
     if (!resource.settle_held) return;
-    resource.settle_held = false;
     Packet packet = resource_instant(resource, resource.settled_at, Word::kSettled);
     packet.correlate(resource.id);
     packet.say(Key::kLane, resource.settled_on);
     put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
     packet.end();
+    resource.settle_held = false;
   }
   void apply_settle(Resource& resource, Outcome outcome, std::uint64_t time) {
     if (outcome == Outcome::kResolved) {
@@ -9779,11 +9869,11 @@ class PerfettoEncoder {
       }
     } else if (resource != nullptr && resource->shown && !resource->destroy_written) {
       // A second one: the first is written before it, so that it is read first.
-      resource->destroy_written = true;
       Packet packet = lane_instant(lane_of(static_cast<LaneId>(resource->destroyed_on)), resource->destroyed_at, Word::kDestroyed);
       packet.correlate(resource->id);
       put_id(packet, Key::kRoot, open_.root_of(*resource).id);
       packet.end();
+      resource->destroy_written = true;
     }
     loose_record(event, Word::kDestroyed).end();
     if (resource == nullptr) return early_.add(event);
@@ -9842,8 +9932,7 @@ class PerfettoEncoder {
     resource.annotated = true;
     return true;
   }
-  void put_annotations(Packet& packet, Resource& resource) {
-    resource.annotated = false;
+  void put_annotations(Packet& packet, const Resource& resource) {
     annotations_.each(open_.place_of(resource), [&](std::uint32_t key, std::string_view key_text, const Value& value) {
       put_annotation(packet, key, key == 0 ? key_text : writer_.key_text(key), value);
     });
@@ -9947,6 +10036,7 @@ class PerfettoEncoder {
 
   // -- the end of a resource ------------------------------------------------------------------------------------------
 
+  /// Where this throws, it is closed with its root, or at the end.
   void queue(Resource& resource) {
     if (resource.queued) return;
     resource.queued = true;
@@ -10455,13 +10545,17 @@ class PerfettoEncoder {
   void lost(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
     const LossRange range = event.loss != nullptr ? *event.loss : LossRange{0, event.time, event.time};
-    // Whatever runs may have ended among what was lost. The slices are known up to here; should an exit come after all, it
-    // is a record of its own.
+    cut_runs(lane, ns_of(range.first));
+    say_lost(lane, range);
+  }
+  /// Whatever runs may have ended among what was lost. The slices are known up to `time`; should an exit come after all, it is
+  /// a record of its own.
+  [[gnu::noinline]] void cut_runs(Lane& lane, std::uint64_t time) {
     for (std::size_t at = lane.stack.size(); at-- != 0;) {
       if (at < lane.stack.size() && !lane.stack[at].ended()) {
         const Run& cut = lane.stack[at];
         if (!cut.pause) add_loose(lane, {cut.resource, cut.root, cut.entry, true});
-        end_invocation(lane, at, ns_of(range.first), true);
+        end_invocation(lane, at, time, true);
       }
     }
     for (perfetto::LooseRun& run : lane.loose) {
@@ -10470,18 +10564,19 @@ class PerfettoEncoder {
       Run invocation;
       invocation.resource = run.resource;
       invocation.root = run.root;
-      invocation.end = ns_of(range.first);
+      invocation.end = time;
       invocation.end_unknown = true;
       left(invocation);
     }
-    if (lane.parked) {
-      lane.parked = false;
-      describe_lane(lane);
-      describe_park(lane);
-      Packet packet = writer_.event(*lane.park_sequence, ns_of(range.first), perfetto::track_event::kSliceEnd);
-      packet.say(Key::kEndUnknown, 1);
-      packet.end();
-    }
+    if (!lane.parked) return;
+    lane.parked = false;
+    describe_lane(lane);
+    describe_park(lane);
+    Packet packet = writer_.event(*lane.park_sequence, time, perfetto::track_event::kSliceEnd);
+    packet.say(Key::kEndUnknown, 1);
+    packet.end();
+  }
+  [[gnu::noinline]] void say_lost(Lane& lane, const LossRange& range) {
     lane.lost += range.count;
     if (lane.generation == 0) describe_lane(lane);
     writer_.mark_dropped(*lane.sequence);
@@ -10531,12 +10626,16 @@ class PerfettoEncoder {
   }
 
   void write_summary(const TraceSummary& summary) {
+    std::uint64_t not_taken = 0;
+    for (const Lane& lane : lanes_) not_taken += lane.not_taken_in_all.count;
     for (const LaneSummary& known : summary.lanes) {
       Lane& lane = lane_of(known.lane);
+      LossRange lost = known.lost;
+      lost.add(lane.not_taken_in_all);
       Packet packet = lane_instant(lane, std::max(now_, lane.clock), Word::kSummary);
       put_category(packet, Category::kThence);
-      say_all(packet, {{Key::kLane, number(known.lane)}, {Key::kEvents, known.events}, {Key::kLost, known.lost.count}});
-      if (known.lost.count != 0) say_all(packet, {{Key::kFirst, ns_of(known.lost.first)}, {Key::kLast, ns_of(known.lost.last)}});
+      say_all(packet, {{Key::kLane, number(known.lane)}, {Key::kEvents, known.events}, {Key::kLost, lost.count}});
+      if (lost.count != 0) say_all(packet, {{Key::kFirst, ns_of(lost.first)}, {Key::kLast, ns_of(lost.last)}});
       say_all(packet, {{Key::kExitWithoutEnter, known.misuse.exit_without_enter},
                        {Key::kExitsCrossed, known.misuse.exits_crossed},
                        {Key::kTooDeep, known.misuse.too_deep},
@@ -10553,7 +10652,7 @@ class PerfettoEncoder {
     put_name(packet, Word::kSummary);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kEvents, summary.events},
-                     {Key::kLost, summary.lost},
+                     {Key::kLost, summary.lost + not_taken},
                      {Key::kLateEvents, summary.late_events},
                      {Key::kAfterSeal, summary.after_seal},
                      {Key::kRootsSealed, summary.roots_sealed},
@@ -10568,6 +10667,8 @@ class PerfettoEncoder {
   PerfettoWriter<Sink> writer_;
   bool begun_ = false;
   bool stats_due_ = false;
+  bool torn_ = false;     // a call is under way, or has thrown
+  LossRange not_taken_;   // of lanes that are not known yet
   std::uint64_t salt_ = 0;
   std::uint64_t flow_base_ = 0;
   std::uint64_t flows_ = 0;

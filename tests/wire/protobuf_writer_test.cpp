@@ -131,6 +131,26 @@ TEST_CASE("the length of a message of 128 bytes takes two bytes, that of 16384 t
   }
 }
 
+TEST_CASE("sixteen messages in each other close without asking for memory, however little of the buffer is left") {
+  for (std::size_t size = 128; size != 5000; ++size) {
+    ByteBuffer buffer;
+    ProtobufWriter writer(buffer);
+    std::size_t capacity = 0;
+    const auto nest = [&](auto& deeper, int depth) -> void {
+      if (depth == 0) {
+        writer.string(3, std::string(size, 'x'));
+        writer.varint(2047, ~std::uint64_t{0});
+        capacity = buffer.capacity();
+        return;
+      }
+      const auto message = writer.message(1);
+      deeper(deeper, depth - 1);
+    };
+    nest(nest, 16);
+    REQUIRE(buffer.capacity() == capacity);
+  }
+}
+
 TEST_CASE("a buffer that is cleared keeps its memory and forgets its content") {
   ByteBuffer buffer;
   ProtobufWriter writer{buffer};

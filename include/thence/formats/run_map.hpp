@@ -80,8 +80,8 @@ class RunMap {
     std::uint32_t page = 0;
     if (free_.empty()) {
       page = static_cast<std::uint32_t>(pages_.size());
+      used_.resize(page + 1);
       pages_.emplace_back();
-      used_.push_back(0);
       free_.reserve(pages_.capacity());  // so that erase never allocates
     } else {
       page = free_.back();

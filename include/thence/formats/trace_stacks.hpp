@@ -123,8 +123,8 @@ class TraceStacks {
       frame_ids_.push_back(intern(stored));
     }
     bytes_ += cost;
-    by_id_.insert(number(stack.id), static_cast<std::uint32_t>(stacks_.size()));
     stacks_.push_back({first, stack.frames.size()});
+    by_id_.insert(number(stack.id), static_cast<std::uint32_t>(stacks_.size() - 1));
   }
 
   [[nodiscard]] bool knows(StackId id) const noexcept { return by_id_.find(number(id)) != IdMap::kAbsent; }
@@ -160,8 +160,8 @@ class TraceStacks {
       if (frames_[at] == frame) return at;
     }
     const auto index = static_cast<std::uint32_t>(frames_.size());
+    frame_next_.resize(frames_.size() + 1, IdMap::kAbsent);
     frames_.push_back(frame);
-    frame_next_.push_back(IdMap::kAbsent);
     if (first == IdMap::kAbsent) {
       by_frame_.insert(hash, index);
     } else {

@@ -147,38 +147,42 @@ inline std::byte* put_long_varint(std::byte* to, std::uint64_t value) noexcept {
 ///   Threads   one.
 ///   Cost      O(bytes); closing a message of 128 bytes or more moves it once, by the size of its length.
 ///   When full the buffer grows.
-///   Errors    those of ByteBuffer.
+///   Errors    those of ByteBuffer. Closing a message never asks for memory: each field leaves room for the lengths of 16
+///             messages that it lies in, of up to 32 GB.
 ///   Lifetime  the buffer outlives the writer and its messages; messages close in reverse order.
 class ProtobufWriter {
  public:
   explicit ProtobufWriter(ByteBuffer& out) noexcept : out_(&out) {}
 
   [[gnu::noinline]] void varint(std::uint32_t field, std::uint64_t value) {
-    std::byte* to = out_->reserve(2 * kMaxVarintBytes);
+    std::byte* to = out_->reserve(2 * kMaxVarintBytes + kLengths);
     out_->advance(put_roomy_varint(put_varint(to, protobuf_tag(field, WireType::kVarint)), value));
   }
   void int64(std::uint32_t field, std::int64_t value) { varint(field, static_cast<std::uint64_t>(value)); }
   void boolean(std::uint32_t field, bool value) { varint(field, value ? 1u : 0u); }
   [[gnu::noinline]] void fixed64(std::uint32_t field, std::uint64_t value) {
-    std::byte* to = out_->reserve(kMaxVarintBytes + 8);
+    std::byte* to = out_->reserve(kMaxVarintBytes + 8 + kLengths);
     out_->advance(put_fixed64(put_varint(to, protobuf_tag(field, WireType::kFixed64)), value));
   }
   void real(std::uint32_t field, double value) { fixed64(field, std::bit_cast<std::uint64_t>(value)); }
   void string(std::uint32_t field, std::string_view value) { bytes(field, {reinterpret_cast<const std::byte*>(value.data()), value.size()}); }
   [[gnu::noinline]] void bytes(std::uint32_t field, View<const std::byte> value) {
-    std::byte* to = out_->reserve(2 * kMaxVarintBytes + value.size());
+    std::byte* to = out_->reserve(2 * kMaxVarintBytes + value.size() + kLengths);
     to = put_varint(put_varint(to, protobuf_tag(field, WireType::kBytes)), value.size());
     if (!value.empty()) std::memcpy(to, value.data(), value.size());
     out_->advance(to + value.size());
   }
   /// Fields that were encoded before, as they are.
-  void encoded(View<const std::byte> fields) { out_->append(fields); }
+  void encoded(View<const std::byte> fields) {
+    static_cast<void>(out_->reserve(fields.size() + kLengths));
+    out_->append(fields);
+  }
 
   /// An open nested message: what is written while it lives is its content.
   class [[nodiscard]] Message {
    public:
     [[gnu::noinline]] Message(ProtobufWriter& writer, std::uint32_t field) : out_(writer.out_) {
-      std::byte* to = out_->reserve(kMaxVarintBytes + 1);
+      std::byte* to = out_->reserve(kMaxVarintBytes + 1 + kLengths);
       to = put_varint(to, protobuf_tag(field, WireType::kBytes));
       *to = std::byte{0};  // the length, while it fits one byte
       out_->advance(to + 1);
@@ -189,7 +193,7 @@ class ProtobufWriter {
     Message& operator=(const Message&) = delete;
 
     /// Fills in the length; further calls do nothing.
-    [[gnu::noinline]] void close() {
+    [[gnu::noinline]] void close() noexcept {
       if (out_ == nullptr) return;
       const std::size_t length = out_->size() - content_;
       const std::size_t extra = varint_size(length) - 1;
@@ -208,6 +212,7 @@ class ProtobufWriter {
   [[nodiscard]] ByteBuffer& buffer() const noexcept { return *out_; }
 
  private:
+  static constexpr std::size_t kLengths = 16 * 4;
   ByteBuffer* out_;
 };
 

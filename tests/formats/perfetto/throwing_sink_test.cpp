@@ -6,6 +6,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "support/catch.hpp"
 #include "thence/formats/perfetto/perfetto_writer.hpp"
@@ -83,7 +84,62 @@ TEST_CASE("a packet that cannot be filled is taken back, and what comes after it
   }
 }
 
+TEST_CASE("a compressor that throws loses nothing: what it was given goes out as it is, and it is not asked again") {
+  static int asked = 0;
+  asked = 0;
+  BufferSink sink, plain_sink;
+  PerfettoWriterOptions options;
+  options.compress = [](View<const std::byte>, ByteBuffer&) -> bool {
+    ++asked;
+    throw std::runtime_error("compressor");
+  };
+  options.compress_bytes = 256;
+  PerfettoWriter<BufferSink> writer{sink, options}, plain{plain_sink, {}};
+  auto &sequence = writer.open_sequence(7), &plain_sequence = plain.open_sequence(7);
+  int thrown = 0;
+  for (std::uint64_t time = 0; time != 1000; ++time) {
+    writer.prepare(sequence);
+    try {
+      writer.event(sequence, time, 1, 5).end();
+    } catch (const std::runtime_error&) {
+      ++thrown;
+    }
+    plain.prepare(plain_sequence);
+    plain.event(plain_sequence, time, 1, 5).end();
+    CHECK(writer.waiting() < 256 + 1024);
+  }
+  writer.flush(true);
+  plain.flush();
+  CHECK(thrown == 1);
+  CHECK(asked == 1);
+  CHECK(sink.text() == plain_sink.text());
+}
+
 #ifndef __SANITIZE_ADDRESS__  // which ends the program where so much memory is asked for
+TEST_CASE("an event that cannot be written leaves the times of those after it as they are") {
+  BufferSink sink;
+  PerfettoWriter<BufferSink> writer{sink};
+  auto& sequence = writer.open_sequence(7);
+  const auto write = [&](std::uint64_t time, std::string_view text) {
+    writer.prepare(sequence);
+    auto event = writer.event(sequence, time, 1, 5);
+    event.name_in_full(text);
+    event.end();
+  };
+  write(1000, "first");
+  CHECK_THROWS_AS(write(50'000, {"", ~std::size_t{0} / 4}), std::bad_alloc);
+  writer.reach(2000);
+  write(2000, "second");
+  writer.flush();
+  // From where the sequence starts anew: its clock, then the event at no distance from it.
+  const std::string_view text = sink.text();
+  CHECK(text.find("second") != std::string_view::npos);
+  const std::string clock = {0x08, 64, 0x10, static_cast<char>(0xd0), 0x0f, 0x18, 1};  // id 64, timestamp 2000, is_incremental
+  const std::size_t anew = text.rfind(clock);
+  REQUIRE(anew != std::string_view::npos);
+  CHECK(text.find(std::string{0x68, 2, 0x40, 0}, anew) != std::string_view::npos);
+}
+
 TEST_CASE("a buffer that no machine has is refused when the writer is made") {
   Throwing sink;
   PerfettoWriterOptions options;

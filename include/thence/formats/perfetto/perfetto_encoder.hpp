@@ -94,7 +94,8 @@ struct PerfettoOptions {
 ///   Cost      about two thirds of a packet an event without flows, one with them; no allocation in the steady state.
 ///   When full see PerfettoOptions: what exceeds a bound is written in a plainer form, never dropped. A sink that refuses
 ///             ends the file at the last whole write: failed().
-///   Errors    std::bad_alloc.
+///   Errors    std::bad_alloc, and what the sink throws. Of what `take` was given, the event at which it threw and those after
+///             it are lost: the file says of each lane how many, and when, as of what a ring has lost.
 ///   Lifetime  the sink outlives it; `end` writes the rest.
 template <ByteSink Sink>
 class PerfettoEncoder {
@@ -114,7 +115,6 @@ class PerfettoEncoder {
 
   void begin(const TraceInfo& info) {
     if (begun_) return;
-    begun_ = true;
     salt_ = info.salt;
     tracks_.begin(salt_);
     flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
@@ -126,6 +126,7 @@ class PerfettoEncoder {
     async_ = &writer_.open_sequence(0);
     ends_ = &writer_.open_sequence(0);
     static_cast<void>(process_of(info.process_id));
+    begun_ = true;
   }
 
   void define_lane(const LaneInfo& info) {
@@ -138,6 +139,7 @@ class PerfettoEncoder {
     lane.name = info.name;
     lane.generation = 0;  // described (again) before its next event
     describe_lane(lane);
+    torn_ = false;
   }
 
   void define_type(TypeId type, std::string_view name) {
@@ -170,11 +172,13 @@ class PerfettoEncoder {
       announce_trace();  // which says it
     }
     if (stats_due_) write_stats({});
+    torn_ = false;
   }
 
   void take(View<const TraceEvent> events) {
+    NotTaken rest{*this, events};
     start();
-    for (std::size_t at = 0; at < events.size(); ++at) {
+    for (std::size_t& at = rest.at; at < events.size(); ++at) {
       if (events[at].kind == EventKind::kCounter) [[unlikely]] {
         at = take_with_counters(events, at);
       } else if (at + 1 < events.size() && events[at + 1].kind == EventKind::kCounter) {
@@ -184,6 +188,7 @@ class PerfettoEncoder {
       }
     }
     if (keys_described_ != announced_ && writer_.bytes_since_start(*async_) >= kKeysAfter) [[unlikely]] describe_keys();
+    torn_ = false;
   }
 
   /// Hands what is whole to the sink; where packets are compressed, what fills a run.
@@ -217,6 +222,7 @@ class PerfettoEncoder {
     if (keys_described_ != announced_) describe_keys();
     write_stats(summary);
     writer_.flush(true);
+    torn_ = false;
   }
 
   [[nodiscard]] bool failed() const noexcept { return writer_.failed(); }
@@ -261,6 +267,46 @@ class PerfettoEncoder {
 
   void start() {
     if (!begun_) [[unlikely]] begin({});
+    if (torn_) [[unlikely]] mend();
+    torn_ = true;
+  }
+  /// What is left of a batch where taking it throws is lost.
+  struct NotTaken {
+    [[gnu::always_inline]] inline ~NotTaken() {
+      if (at < events.size()) [[unlikely]] encoder.not_taken(events.subspan(at));
+    }
+    PerfettoEncoder& encoder;
+    View<const TraceEvent> events;
+    std::size_t at = 0;
+  };
+  [[gnu::noinline]] void not_taken(View<const TraceEvent> events) noexcept {
+    for (const TraceEvent& event : events) {
+      const std::uint32_t lane = lane_by_id_.find(number(event.lane) + 1);
+      LossRange& lost = lane == kNone ? not_taken_ : lanes_[lane].not_taken;
+      lost.add(event.loss != nullptr ? *event.loss : LossRange{1, event.time, event.time});
+    }
+  }
+  /// After a call that threw: what it has left half done on the lanes is cut off, and said to be so; all is described anew.
+  [[gnu::noinline]] void mend() {
+    riding_count_ = 0;
+    writer_.restart();
+    if (not_taken_.count != 0) {
+      lane_of(LaneId::kNone).not_taken.add(not_taken_);
+      not_taken_ = {};
+    }
+    for (Lane& lane : lanes_) {
+      lane.pending = 0;
+      for (const Run& run : lane.stack) {
+        if (!run.ended()) continue;
+        ++lane.pending;
+        lane.last_pending_order = std::max(lane.last_pending_order, run.end_order);
+      }
+      cut_runs(lane, lane.not_taken.count != 0 ? ns_of(lane.not_taken.first) : now_);
+      write_pending_exits(lane);
+      if (lane.not_taken.count == 0) continue;
+      say_lost(lane, lane.not_taken);
+      lane.not_taken_in_all.add(std::exchange(lane.not_taken, {}));
+    }
   }
 
   /// One after the other from a base of 64 bits: unique as that is, and they compress. 0 where flows are off.
@@ -418,8 +464,8 @@ class PerfettoEncoder {
   /// show an event: it comes when there is something that it is worth for, or at the end.
   static constexpr std::uint64_t kKeysAfter = 16 * 1024;
   void describe_keys() {
-    keys_described_ = announced_;
     writer_.packet(*async_, [](ProtobufWriter& writer) { perfetto::write_extension_descriptor(writer); });
+    keys_described_ = announced_;
   }
 
   [[gnu::always_inline]] inline void announce_lane(Lane& lane, std::uint64_t time) {
@@ -604,19 +650,23 @@ class PerfettoEncoder {
     }
     const std::uint32_t root = root_of(event.root, time);
     const std::uint32_t slot_place = open_.root(root).slot;
+    std::uint32_t track_place = kNone;
+    if (shown) {
+      Slot& slot = tracks_.slot(slot_place);
+      if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
+        slot.main_taken = true;
+      } else {
+        track_place = tracks_.take_track(slot_place, name, time);
+      }
+    }
     Resource& resource = open_[open_.add(event.resource, root)];
+    resource.track = track_place;
     resource.created_at = time;
     resource.name = name;
     resource.life.type = event.type;
     resource.life.created = true;
     resource.shown = shown;
     if (shown) {
-      Slot& slot = tracks_.slot(slot_place);
-      if ((event.type == type_id(ResourceType::kRoot) || event.other == ResourceId::kNone) && !slot.main_taken && !slot.rootless) {
-        slot.main_taken = true;
-      } else {
-        resource.track = tracks_.take_track(slot_place, name, time);
-      }
       const std::uint64_t track = describe_track(resource);
       resource.generation = async_->generation();
       Packet packet = writer_.event(*async_, time, perfetto::track_event::kSliceBegin, track);
@@ -642,10 +692,11 @@ class PerfettoEncoder {
     const std::size_t place = perfetto::WakeTable::place_of(id);
     const bool awaited = id != 0 && wakes_.resource_at(place) != id;
     const std::uint64_t root = find_shown(event.resource) == nullptr ? number(event.root) : 0;
+    const std::uint32_t lane = lane_index(event.lane);
     if (!awaited || options_.flows) {
       Wake made;
       made.root = root;
-      fill(made, event);
+      fill(made, event, lane);
       if (awaited && made.actor == Actor::kInvocation) made.flow = next_flow();
       write_wake(id, made);
       if (!awaited) return;
@@ -653,14 +704,14 @@ class PerfettoEncoder {
       wakes_.put(place, id, root) = made;
     } else {
       if (wakes_.resource_at(place) != 0) drop_wake(place);
-      fill(wakes_.put(place, id, root), event);
+      fill(wakes_.put(place, id, root), event, lane);
     }
   }
   /// All but the root and the flow.
-  void fill(Wake& wake, const TraceEvent& event) {
+  static void fill(Wake& wake, const TraceEvent& event, std::uint32_t lane) noexcept {
     wake.at = ns_of(event.time);
     wake.waker = number(event.other);
-    wake.lane = lane_index(event.lane);
+    wake.lane = lane;
     wake.actor = event.scheduled_by();
     wake.late = event.late;
   }
@@ -717,7 +768,7 @@ class PerfettoEncoder {
         } else {
           write_wake(number(event.resource), known);
         }
-        wakes_.free(place);
+        if (wake == nullptr) wakes_.free(place);  // else it is held until this invocation has said it
       }
     }
     const std::uint32_t lane_at = lane_index(event.lane);
@@ -728,6 +779,7 @@ class PerfettoEncoder {
       put_flow(packet, wake_flow);
       put_stack(packet, event);
       packet.end();
+      if (wake != nullptr) wakes_.free(wakes_.place_of(*wake));
       if (std::uint64_t exit = 0; event.late && early_.take_exit(event, exit)) return;
       add_loose(lanes_[lane_at], {number(event.resource), number(event.root), ++entries_, false});
       has_entered(resource, event.root);
@@ -741,6 +793,7 @@ class PerfettoEncoder {
     invocation.resource = number(event.resource);
     invocation.root = number(event.root);
     invocation.entry = ++entries_;
+    has_entered(resource, event.root);
     invocation.name = resource != nullptr ? resource->name : name_of(Word::kUnknown);
     Packet packet = begin_slice(lane, time);
     put_flow(packet, wake_flow);
@@ -752,7 +805,7 @@ class PerfettoEncoder {
     put_late(packet, event);
     put_stack(packet, event);
     packet.end();
-    has_entered(resource, event.root);
+    if (wake != nullptr) wakes_.free(wakes_.place_of(*wake));
     if (event.late) recall_exit(lane_at, event);
   }
   /// The end, in the past, of the arrow from what released this invocation. 0: none.
@@ -885,12 +938,12 @@ class PerfettoEncoder {
   }
   void write_held_settle(Resource& resource) {
     if (!resource.settle_held) return;
-    resource.settle_held = false;
     Packet packet = resource_instant(resource, resource.settled_at, Word::kSettled);
     packet.correlate(resource.id);
     packet.say(Key::kLane, resource.settled_on);
     put_settle(packet, resource.outcome, resource.settled_by, resource.settler);
     packet.end();
+    resource.settle_held = false;
   }
   void apply_settle(Resource& resource, Outcome outcome, std::uint64_t time) {
     if (outcome == Outcome::kResolved) {
@@ -916,11 +969,11 @@ class PerfettoEncoder {
       }
     } else if (resource != nullptr && resource->shown && !resource->destroy_written) {
       // A second one: the first is written before it, so that it is read first.
-      resource->destroy_written = true;
       Packet packet = lane_instant(lane_of(static_cast<LaneId>(resource->destroyed_on)), resource->destroyed_at, Word::kDestroyed);
       packet.correlate(resource->id);
       put_id(packet, Key::kRoot, open_.root_of(*resource).id);
       packet.end();
+      resource->destroy_written = true;
     }
     loose_record(event, Word::kDestroyed).end();
     if (resource == nullptr) return early_.add(event);
@@ -979,8 +1032,7 @@ class PerfettoEncoder {
     resource.annotated = true;
     return true;
   }
-  void put_annotations(Packet& packet, Resource& resource) {
-    resource.annotated = false;
+  void put_annotations(Packet& packet, const Resource& resource) {
     annotations_.each(open_.place_of(resource), [&](std::uint32_t key, std::string_view key_text, const Value& value) {
       put_annotation(packet, key, key == 0 ? key_text : writer_.key_text(key), value);
     });
@@ -1084,6 +1136,7 @@ class PerfettoEncoder {
 
   // -- the end of a resource ------------------------------------------------------------------------------------------
 
+  /// Where this throws, it is closed with its root, or at the end.
   void queue(Resource& resource) {
     if (resource.queued) return;
     resource.queued = true;
@@ -1592,13 +1645,17 @@ class PerfettoEncoder {
   void lost(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
     const LossRange range = event.loss != nullptr ? *event.loss : LossRange{0, event.time, event.time};
-    // Whatever runs may have ended among what was lost. The slices are known up to here; should an exit come after all, it
-    // is a record of its own.
+    cut_runs(lane, ns_of(range.first));
+    say_lost(lane, range);
+  }
+  /// Whatever runs may have ended among what was lost. The slices are known up to `time`; should an exit come after all, it is
+  /// a record of its own.
+  [[gnu::noinline]] void cut_runs(Lane& lane, std::uint64_t time) {
     for (std::size_t at = lane.stack.size(); at-- != 0;) {
       if (at < lane.stack.size() && !lane.stack[at].ended()) {
         const Run& cut = lane.stack[at];
         if (!cut.pause) add_loose(lane, {cut.resource, cut.root, cut.entry, true});
-        end_invocation(lane, at, ns_of(range.first), true);
+        end_invocation(lane, at, time, true);
       }
     }
     for (perfetto::LooseRun& run : lane.loose) {
@@ -1607,18 +1664,19 @@ class PerfettoEncoder {
       Run invocation;
       invocation.resource = run.resource;
       invocation.root = run.root;
-      invocation.end = ns_of(range.first);
+      invocation.end = time;
       invocation.end_unknown = true;
       left(invocation);
     }
-    if (lane.parked) {
-      lane.parked = false;
-      describe_lane(lane);
-      describe_park(lane);
-      Packet packet = writer_.event(*lane.park_sequence, ns_of(range.first), perfetto::track_event::kSliceEnd);
-      packet.say(Key::kEndUnknown, 1);
-      packet.end();
-    }
+    if (!lane.parked) return;
+    lane.parked = false;
+    describe_lane(lane);
+    describe_park(lane);
+    Packet packet = writer_.event(*lane.park_sequence, time, perfetto::track_event::kSliceEnd);
+    packet.say(Key::kEndUnknown, 1);
+    packet.end();
+  }
+  [[gnu::noinline]] void say_lost(Lane& lane, const LossRange& range) {
     lane.lost += range.count;
     if (lane.generation == 0) describe_lane(lane);
     writer_.mark_dropped(*lane.sequence);
@@ -1668,12 +1726,16 @@ class PerfettoEncoder {
   }
 
   void write_summary(const TraceSummary& summary) {
+    std::uint64_t not_taken = 0;
+    for (const Lane& lane : lanes_) not_taken += lane.not_taken_in_all.count;
     for (const LaneSummary& known : summary.lanes) {
       Lane& lane = lane_of(known.lane);
+      LossRange lost = known.lost;
+      lost.add(lane.not_taken_in_all);
       Packet packet = lane_instant(lane, std::max(now_, lane.clock), Word::kSummary);
       put_category(packet, Category::kThence);
-      say_all(packet, {{Key::kLane, number(known.lane)}, {Key::kEvents, known.events}, {Key::kLost, known.lost.count}});
-      if (known.lost.count != 0) say_all(packet, {{Key::kFirst, ns_of(known.lost.first)}, {Key::kLast, ns_of(known.lost.last)}});
+      say_all(packet, {{Key::kLane, number(known.lane)}, {Key::kEvents, known.events}, {Key::kLost, lost.count}});
+      if (lost.count != 0) say_all(packet, {{Key::kFirst, ns_of(lost.first)}, {Key::kLast, ns_of(lost.last)}});
       say_all(packet, {{Key::kExitWithoutEnter, known.misuse.exit_without_enter},
                        {Key::kExitsCrossed, known.misuse.exits_crossed},
                        {Key::kTooDeep, known.misuse.too_deep},
@@ -1690,7 +1752,7 @@ class PerfettoEncoder {
     put_name(packet, Word::kSummary);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kEvents, summary.events},
-                     {Key::kLost, summary.lost},
+                     {Key::kLost, summary.lost + not_taken},
                      {Key::kLateEvents, summary.late_events},
                      {Key::kAfterSeal, summary.after_seal},
                      {Key::kRootsSealed, summary.roots_sealed},
@@ -1705,6 +1767,8 @@ class PerfettoEncoder {
   PerfettoWriter<Sink> writer_;
   bool begun_ = false;
   bool stats_due_ = false;
+  bool torn_ = false;     // a call is under way, or has thrown
+  LossRange not_taken_;   // of lanes that are not known yet
   std::uint64_t salt_ = 0;
   std::uint64_t flow_base_ = 0;
   std::uint64_t flows_ = 0;

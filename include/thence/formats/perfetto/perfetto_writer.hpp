@@ -73,7 +73,9 @@ struct PerfettoWriterOptions {
 ///   Threads   one.
 ///   Cost      O(bytes) an event; no allocation once buffers and dictionaries have grown.
 ///   When full a sink that refuses: see failed(); the writer goes on, and what it makes is counted and dropped.
-///   Errors    std::bad_alloc.
+///   Errors    std::bad_alloc, and what the sink or the compressor throws. What was being made is taken back, and its sequence
+///             starts anew, marked as one that has lost something: what comes later is whole. A compressor that has thrown is
+///             not asked again.
 ///   Lifetime  the sink outlives it. Nothing is written on destruction: call flush().
 template <ByteSink Sink>
 class PerfettoWriter {
@@ -133,6 +135,12 @@ class PerfettoWriter {
 
   /// Says on the next packet of this sequence that something was lost before it.
   void mark_dropped(Sequence& sequence) noexcept { sequence.dropped_ = sequence.due_ = true; }
+  /// For an event of this sequence that will not be ended.
+  void abandon(Sequence& sequence) noexcept {
+    interned_.clear();
+    closed_in_place_ = kClosedInPlace;
+    mark_dropped(sequence);
+  }
   /// Makes every sequence start anew with its next packet: what follows can be read without what went before.
   void restart() noexcept {
     for (auto& sequence : sequences_) sequence->due_ = true;
@@ -148,20 +156,18 @@ class PerfettoWriter {
     if (sequence.due_) [[unlikely]] start(sequence);
   }
   /// Counts `clear_after_bytes` of this sequence from here: what it has just described is not to make it start again.
-  void count_from_here(Sequence& sequence) noexcept { clear_from(sequence); }
+  void count_from_here(Sequence& sequence) noexcept { clear_from(sequence, total()); }
   [[nodiscard]] std::uint64_t bytes_since_start(const Sequence& sequence) const noexcept { return total() - sequence.cleared_at_; }
 
   /// The counter tracks whose values `Event::counter` samples, in this order; described before.
   [[nodiscard]] std::size_t extra_counters(const Sequence& sequence) const noexcept { return sequence.counters_.size(); }
   void add_extra_counter(Sequence& sequence, std::uint64_t track) {
+    sequence.counters_.reserve(sequence.counters_.size() + 1);
+    packet(sequence, [&](ProtobufWriter& writer) {
+      writer.varint(perfetto::trace_packet::kSequenceFlags, perfetto::trace_packet::kNeedsIncrementalState);
+      put_defaults(sequence, track);
+    });
     sequence.counters_.push_back(track);
-    {
-      const auto packet = writer_.message(perfetto::trace::kPacket);
-      writer_.varint(perfetto::trace_packet::kTrustedPacketSequenceId, sequence.id_);
-      writer_.varint(perfetto::trace_packet::kSequenceFlags, perfetto::trace_packet::kNeedsIncrementalState);
-      put_defaults(sequence);
-    }
-    packet_done();
   }
   static_assert((perfetto::kKeyCount + perfetto::kMaxExtraCounters) * (2 + kMaxVarintBytes) + 128 <= kEventRoom);
 
@@ -262,9 +268,7 @@ class PerfettoWriter {
       place_.to += 2;
     }
     void category(std::uint32_t name) {
-      if (writer_->first_sight(kCategories, sequence_, name)) {
-        writer_->define_string(perfetto::interned_data::kEventCategories, name, writer_->names_.view(name));
-      }
+      writer_->send_category(sequence_, name);
       put<perfetto::track_event::kCategoryIids>(name);
     }
     void name_in_full(std::string_view text) { put_text(perfetto::track_event::kName, text); }
@@ -294,7 +298,7 @@ class PerfettoWriter {
       const std::uint64_t number = number_of(value);
       if (!one_byte || value.kind == ValueKind::kDouble || number > (text ? kShortText : kShortVarint - 1) ||
           place_.to > place_.event + kEventRoom) [[unlikely]] {
-        place_ = writer_->annotate_at_length(place_, key, key_in_full, value.kind, number, value.text.data());
+        place_ = writer_->annotate_at_length(sequence_, place_, key, key_in_full, value.kind, number, value.text.data());
         return;
       }
       // A message and a number, all of whose lengths take a byte: tag, length, tag, key, tag, value.
@@ -314,16 +318,15 @@ class PerfettoWriter {
     /// False where the stack is not known: the event bears none.
     bool callstack(StackId id) {
       if (!writer_->stacks_.knows(id)) return false;
-      const auto iid = static_cast<std::uint32_t>(number(id));
-      if (writer_->first_sight(kCallstacks, sequence_, iid)) writer_->define_callstack(sequence_, id);
-      put<perfetto::track_event::kCallstackIid>(iid);
+      writer_->send_callstack(sequence_, id);
+      put<perfetto::track_event::kCallstackIid>(number(id));
       return true;
     }
 
     [[gnu::always_inline]] inline void end() {
       std::byte* const packet = writer_->out_.end();
       const auto size = static_cast<std::size_t>(place_.to - kPacketHead - packet);
-      if (size > writer_->closed_in_place_) [[unlikely]] return writer_->close_event(place_);
+      if (size > writer_->closed_in_place_) [[unlikely]] return writer_->close_event(sequence_, place_);
       place_.event[-1] = static_cast<std::byte>(place_.to - place_.event);
       packet[1] = static_cast<std::byte>(size);
       writer_->out_.advance(place_.to);
@@ -356,7 +359,7 @@ class PerfettoWriter {
       place_.to = put_fixed64(put_tag<kField, WireType::kFixed64>(), value);
     }
     [[gnu::always_inline]] inline void put_text(perfetto::Field field, std::string_view text) {
-      place_ = writer_->text_field(place_, field, text);
+      place_ = writer_->text_field(sequence_, place_, field, text);
     }
 
     PerfettoWriter* writer_;
@@ -423,6 +426,14 @@ class PerfettoWriter {
     std::size_t size;
     bool kept = false;
   };
+  /// The same for an event of `sequence`, which has noted its time, and what it is the first to name: it starts anew.
+  struct WholeEvent : WholeOrNothing {
+    WholeEvent(PerfettoWriter& of, Sequence* in) noexcept : WholeOrNothing(of), sequence(in) {}
+    ~WholeEvent() {
+      if (!this->kept) this->writer.abandon(*sequence);
+    }
+    Sequence* sequence;
+  };
   /// Bytes at which the buffer is flushed. So many that there is no room beyond them are std::bad_alloc.
   [[nodiscard]] static std::size_t chunk_of(const Options& options) noexcept {
     return std::min(options.compress == nullptr ? options.chunk_bytes : options.compress_bytes, ~std::size_t{0} / 2);
@@ -435,30 +446,34 @@ class PerfettoWriter {
     sent[index] = sequence->generation_;
     return true;
   }
+  void send(Dictionary dictionary, std::uint32_t field, Sequence* sequence, std::uint32_t index, const TraceStrings& strings) {
+    WholeEvent event{*this, sequence};
+    if (first_sight(dictionary, sequence, index)) define_string(field, index, strings.view(index));
+    event.kept = true;
+  }
   /// A name that is sent first, where it was not, or whose number takes more than a byte.
   [[gnu::noinline]] [[nodiscard]] Place unsent_name(Sequence* sequence, Place place, std::uint32_t name) {
-    if (first_sight(kNames, sequence, name)) {
-      define_string(perfetto::interned_data::kEventNames, name, names_.view(name));
-    }
+    send(kNames, perfetto::interned_data::kEventNames, sequence, name, names_);
     constexpr std::uint64_t kTag = protobuf_tag(perfetto::track_event::kNameIid, WireType::kVarint);
     if (name < sequence->short_names_.size()) sequence->short_names_[name] = static_cast<std::uint16_t>(kTag | name << 8);
     *place.to++ = static_cast<std::byte>(kTag);
     place.to = put_varint(place.to, name);
     return place;
   }
+  [[gnu::noinline]] void send_category(Sequence* sequence, std::uint32_t name) {
+    send(kCategories, perfetto::interned_data::kEventCategories, sequence, name, names_);
+  }
   [[gnu::noinline]] void send_key(Sequence* sequence, std::uint32_t key) {
-    if (first_sight(kAnnotationKeys, sequence, key)) {
-      define_string(perfetto::interned_data::kDebugAnnotationNames, key, keys_.view(key));
-    }
+    send(kAnnotationKeys, perfetto::interned_data::kDebugAnnotationNames, sequence, key, keys_);
     if (key < sequence->short_keys_.size()) sequence->short_keys_[key] = true;
   }
 
   /// Bytes of packets, between two of them.
   [[nodiscard]] std::uint64_t total() const noexcept { return passed_ + out_.size(); }
-  void clear_from(Sequence& sequence) noexcept {
+  void clear_from(Sequence& sequence, std::uint64_t byte) noexcept {
     forget_due(sequence);
-    sequence.cleared_at_ = total();
-    sequence.good_until_ = total() + std::min(~std::uint64_t{0} - total(), options_.clear_after_bytes);
+    sequence.cleared_at_ = byte;
+    sequence.good_until_ = byte + std::min(~std::uint64_t{0} - byte, options_.clear_after_bytes);
     sequence.due_ = false;
     // All are good for as long: who starts last is due last.
     sequence.sooner_ = last_due_;
@@ -513,26 +528,23 @@ class PerfettoWriter {
 
   [[gnu::noinline]] void start(Sequence& sequence) {
     using namespace perfetto;
-    clear_from(sequence);
-    {
-      const auto packet = writer_.message(trace::kPacket);
-      writer_.varint(trace_packet::kTrustedPacketSequenceId, sequence.id_);
-      writer_.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
+    const std::uint64_t byte = total();
+    sequence.counters_.clear();
+    packet(sequence, [&](ProtobufWriter& writer) {
+      writer.varint(trace_packet::kSequenceFlags, trace_packet::kIncrementalStateCleared);
       if (sequence.generation_ == 0) {
-        writer_.boolean(trace_packet::kFirstPacketOnSequence, true);
+        writer.boolean(trace_packet::kFirstPacketOnSequence, true);
       } else if (sequence.dropped_) {
-        writer_.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
+        writer.varint(trace_packet::kPreviousPacketDropped, trace_packet::kDropPresent | trace_packet::kDropBufferFull);
       }
-      sequence.counters_.clear();
       put_defaults(sequence);
-    }
+    });
     // A mark on a sequence's first packet is not counted by Perfetto: it goes on the next one.
     const bool again = sequence.generation_ == 0 && sequence.dropped_;
     if (!again) sequence.dropped_ = false;
     ++sequence.generation_;
     sequence.short_names_.fill(0);
     sequence.short_keys_.fill(false);
-    packet_done();
     if (again) return start(sequence);
     sequence.last_time_ = now_;
     packet(sequence, [&](ProtobufWriter& writer) {
@@ -550,8 +562,10 @@ class PerfettoWriter {
       }
       writer.varint(clock_snapshot::kPrimaryTraceClock, kClockBoottime);
     });
+    clear_from(sequence, byte);  // at last: where all this throws, it is due yet
   }
-  void put_defaults(const Sequence& sequence) {
+  /// With `one_more` counter, if that is not 0.
+  void put_defaults(const Sequence& sequence, std::uint64_t one_more = 0) {
     using namespace perfetto;
     const auto defaults = writer_.message(trace_packet::kTracePacketDefaults);
     writer_.varint(packet_defaults::kTimestampClockId, kClockDelta);
@@ -559,6 +573,7 @@ class PerfettoWriter {
     const auto event = writer_.message(packet_defaults::kTrackEventDefaults);
     writer_.varint(event_defaults::kTrackUuid, sequence.default_track_);
     for (const std::uint64_t counter : sequence.counters_) writer_.varint(event_defaults::kExtraCounterTrackUuids, counter);
+    if (one_more != 0) writer_.varint(event_defaults::kExtraCounterTrackUuids, one_more);
   }
 
   [[nodiscard]] static constexpr std::uint64_t value_tag(ValueKind kind) noexcept {
@@ -590,27 +605,30 @@ class PerfettoWriter {
     return to + text.size();
   }
   /// Room for a text, and afterwards for all that has none.
-  [[nodiscard]] Place make_room(Place place, std::size_t text) {
-    const std::size_t packet = out_.size();
+  [[nodiscard]] Place make_room(Sequence* sequence, Place place, std::size_t text) {
     const std::ptrdiff_t event = place.event - out_.data();
+    const std::size_t packet = out_.size();
+    WholeEvent moved{*this, sequence};
     out_.advance(place.to);
     std::byte* const to = out_.reserve(2 * kEventRoom + text);
     out_.advance(out_.data() + packet);
+    moved.kept = true;
     set_look();
     return {to, out_.data() + event};
   }
-  [[gnu::noinline]] [[nodiscard]] Place text_field(Place place, perfetto::Field field, std::string_view text) {
-    place = make_room(place, text.size());
+  [[gnu::noinline]] [[nodiscard]] Place text_field(Sequence* sequence, Place place, perfetto::Field field, std::string_view text) {
+    place = make_room(sequence, place, text.size());
     place.to = put_text(put_varint(place.to, protobuf_tag(field, WireType::kBytes)), text);
     return place;
   }
   /// `number` is number_of the value, and of a text there are as many `characters`. All lengths are known before anything
   /// is written: nothing is moved.
-  [[gnu::noinline]] [[nodiscard]] Place annotate_at_length(Place place, std::uint32_t key, std::string_view key_in_full,
-                                                           ValueKind kind, std::uint64_t number, const char* characters) {
+  [[gnu::noinline]] [[nodiscard]] Place annotate_at_length(Sequence* sequence, Place place, std::uint32_t key,
+                                                           std::string_view key_in_full, ValueKind kind, std::uint64_t number,
+                                                           const char* characters) {
     using namespace perfetto;
     const std::string_view text(characters, kind == ValueKind::kString ? number : 0);
-    place = make_room(place, (key == 0 ? key_in_full.size() : 0) + text.size());
+    place = make_room(sequence, place, (key == 0 ? key_in_full.size() : 0) + text.size());
     const std::size_t size = kind == ValueKind::kString   ? text_size(text)
                              : kind == ValueKind::kDouble ? sizeof number
                                                           : varint_size(number);
@@ -650,6 +668,11 @@ class PerfettoWriter {
     const auto entry = interned_writer_.message(field);
     interned_writer_.varint(perfetto::interned_string::kIid, iid);
     interned_writer_.string(perfetto::interned_string::kText, text);
+  }
+  [[gnu::noinline]] void send_callstack(Sequence* sequence, StackId id) {
+    WholeEvent event{*this, sequence};
+    if (first_sight(kCallstacks, sequence, static_cast<std::uint32_t>(number(id)))) define_callstack(sequence, id);
+    event.kept = true;
   }
   void define_callstack(Sequence* sequence, StackId id) {
     using namespace perfetto;
@@ -735,16 +758,16 @@ class PerfettoWriter {
   }
 
   /// Lengths that need more than a byte, and what the event was the first to name.
-  [[gnu::noinline]] void close_event(Place place) {
+  [[gnu::noinline]] void close_event(Sequence* sequence, Place place) {
     const std::size_t packet = out_.size() + kPacketHead;
+    WholeEvent whole{*this, sequence};
     out_.advance(place.to);
     close_message(static_cast<std::size_t>(place.event - out_.data()));
-    closed_in_place_ = kClosedInPlace;
-    if (!interned_.empty()) {
-      writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
-      interned_.clear();
-    }
+    if (!interned_.empty()) writer_.bytes(perfetto::trace_packet::kInternedData, interned_.bytes());
     close_message(packet);
+    whole.kept = true;
+    interned_.clear();
+    closed_in_place_ = kClosedInPlace;
     packet_done();
   }
   void close_message(std::size_t content) {
@@ -762,19 +785,18 @@ class PerfettoWriter {
   /// A run of compressed packets is a packet, too.
   void compress() {
     if (out_.empty()) return;
-    const View<const std::byte> run = take_out();
+    const PerfettoCompress compressor = std::exchange(options_.compress, nullptr);  // for good where this throws
     compressed_.clear();
-    if (!options_.compress(run, compressed_)) {
-      gate_.write(run);
-    } else {
-      framed_.clear();
+    framed_.clear();
+    const bool compressed = compressor(out_.bytes(), compressed_);
+    if (compressed) {
       ProtobufWriter writer{framed_};
-      {
-        const auto packet = writer.message(perfetto::trace::kPacket);
-        writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
-      }
-      gate_.write(framed_.bytes());
+      const auto packet = writer.message(perfetto::trace::kPacket);
+      writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
     }
+    options_.compress = compressor;
+    const View<const std::byte> run = take_out();
+    gate_.write(compressed ? framed_.bytes() : run);
   }
 
   /// All that there is. It lies in the buffer until the next packet; the room is there again also where the sink throws.

@@ -10,6 +10,7 @@
 #include "thence/config/version.hpp"
 #include "thence/core/event.hpp"
 #include "thence/core/ids.hpp"
+#include "thence/core/trace_event.hpp"
 #include "thence/core/vector.hpp"
 #include "thence/formats/perfetto/fields.hpp"
 
@@ -93,6 +94,8 @@ struct EncodedLane {
   bool parked = false;
   bool announce = true;
   std::uint64_t lost = 0;
+  LossRange not_taken;  // as taking it threw, which is to be told yet
+  LossRange not_taken_in_all;
   std::string name;
   detail::Vector<RunSlice> stack;
   detail::Vector<LaneCounter> counters;

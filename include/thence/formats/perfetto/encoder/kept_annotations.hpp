@@ -49,10 +49,15 @@ class KeptAnnotations {
       case ValueKind::kDouble: head.bits = std::bit_cast<std::uint64_t>(value.real); break;
       case ValueKind::kBool: head.bits = value.boolean ? 1 : 0; break;
     }
-    if (out.size() + sizeof head + head.key_size + text.size() > max_bytes_) return false;
-    out.append(&head, sizeof head);
-    out.append(annotation.key.data(), head.key_size);
-    out.append(text);
+    const std::size_t size = sizeof head + head.key_size + text.size();
+    if (out.size() + size > max_bytes_) return false;
+    std::byte* to = out.reserve(size);
+    std::memcpy(to, &head, sizeof head);
+    to += sizeof head;
+    if (head.key_size != 0) std::memcpy(to, annotation.key.data(), head.key_size);
+    to += head.key_size;
+    if (!text.empty()) std::memcpy(to, text.data(), text.size());
+    out.advance(to + text.size());
     return true;
   }
 

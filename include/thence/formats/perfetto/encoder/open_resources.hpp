@@ -101,13 +101,14 @@ class OpenResources {
   /// The place of a new resource.
   [[nodiscard]] std::uint32_t add(ResourceId id, std::uint32_t root) {
     std::uint32_t place = free_;
-    if (place != kNone) {
-      free_ = resources_[place].next;
-      if (free_ != kNone) prefetch(&resources_[free_]);
-    } else {
+    if (place == kNone) {
       place = static_cast<std::uint32_t>(resources_.size());
       resources_.emplace_back();
+      free_ = place;
     }
+    by_id_.insert(number(id), place);
+    free_ = resources_[place].next;
+    if (free_ != kNone) prefetch(&resources_[free_]);
     OpenResource& resource = resources_[place];
     ::new (&resource) OpenResource;  // in place: a copy would wait for bytes that were stored one by one
     resource.id = number(id);
@@ -115,7 +116,6 @@ class OpenResources {
     resource.next = roots_[root].first;
     if (resource.next != kNone) resources_[resource.next].previous = place;
     roots_[root].first = place;
-    by_id_.insert(number(id), place);
     return place;
   }
   void remove(std::uint32_t place) {

@@ -17,7 +17,7 @@ namespace perfetto {
 ///   Threads   one.
 ///   Cost      O(1).
 ///   When full it grows.
-///   Errors    std::bad_alloc.
+///   Errors    std::bad_alloc: then nothing was added.
 class Quarantine {
  public:
   struct Entry {
@@ -25,6 +25,8 @@ class Quarantine {
     std::uint64_t deadline = 0;
     std::uint32_t place = 0;
   };
+
+  Quarantine() { entries_.reserve(64); }  // so that the first one is added without memory
 
   /// Whether the first deadline lies before `now`.
   [[nodiscard]] bool due(std::uint64_t now) const noexcept { return next_ < now; }

@@ -50,6 +50,7 @@ class WakeTable {
     wakes_[place].root = root;
     return wakes_[place];
   }
+  [[nodiscard]] std::size_t place_of(const Wake& wake) const noexcept { return static_cast<std::size_t>(&wake - wakes_.data()); }
   /// What was there is good until the next `put`.
   void free(std::size_t place) noexcept {
     resources_[place] = 0;
