@@ -16,9 +16,10 @@ class Bridge::Target {
       : engine_(engine),
         trace_(trace),
         request_(request),
-        operation_(operation) {
+        operation_(operation),
+        promise_(promise) {
     resolver_.Reset(engine.isolate(), resolver);
-    if (trace_) note_made(promise);
+    if (trace_) note_made();
   }
   ~Target() {
     if (trace_) note_gone();
@@ -26,7 +27,7 @@ class Bridge::Target {
 
   void fulfil(MakeValue& make) {
     settle(Outcome::kFulfilled, [&](v8::Local<v8::Context> context, v8::Local<v8::Promise::Resolver> resolver) {
-      resolver->Resolve(context, make()).Check();
+      trace_.resolve(context, resolver, promise_, make()).Check();
     });
   }
   void reject(const kj::Exception& exception) {
@@ -37,14 +38,14 @@ class Bridge::Target {
 
  private:
   // Out of line: what is not traced carries only the branch.
-  [[gnu::noinline]] void note_made(Resource promise) {
+  [[gnu::noinline]] void note_made() {
     if (trace_.is_light()) {
       resource_ = operation_;
       return;
     }
     resource_ = trace_.begin(ResourceType::kKjToJs);
     trace_.same(operation_, resource_);
-    trace_.same(resource_, promise);
+    trace_.same(resource_, promise_);
   }
   [[gnu::noinline]] void note_gone() {
     if (!settled_) trace_.settle(resource_, Outcome::kCancelled);
@@ -63,6 +64,7 @@ class Bridge::Target {
   Trace trace_;
   std::uint32_t request_;
   Resource operation_;
+  Resource promise_;
   Resource resource_;
   bool settled_ = false;
   v8::Global<v8::Promise::Resolver> resolver_;

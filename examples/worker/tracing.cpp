@@ -117,6 +117,11 @@ v8::Local<v8::Promise::Resolver> Tracing::make_resolver(v8::Local<v8::Context> c
   return (promises_ ? promises_->make_resolver(context, resource) : v8::Promise::Resolver::New(context)).ToLocalChecked();
 }
 
+v8::Maybe<bool> Tracing::resolve(v8::Local<v8::Context> context, v8::Local<v8::Promise::Resolver> resolver, Resource promise,
+                                 v8::Local<v8::Value> value) {
+  return promises_ ? promises_->resolve(context, resolver, promise, value) : resolver->Resolve(context, value);
+}
+
 // ---- what Trace asks for
 
 Resource Tracing::begin_root(bool asked, thence::SourceSite site) {

@@ -57,6 +57,8 @@ class Tracing {
   thence::Tracer& tracer() { return lane_.tracer(); }
   Resource resource_of(v8::Local<v8::Promise> promise);
   v8::Local<v8::Promise::Resolver> make_resolver(v8::Local<v8::Context> context, Resource& resource);
+  v8::Maybe<bool> resolve(v8::Local<v8::Context> context, v8::Local<v8::Promise::Resolver> resolver, Resource promise,
+                          v8::Local<v8::Value> value);
 
   // ---- what Trace asks for; out of line, so that its callers carry no more of it than the branch
 
@@ -207,6 +209,10 @@ class Trace {
   /// A promise for the script, and its resource.
   v8::Local<v8::Promise::Resolver> make_resolver(v8::Local<v8::Context> context, Resource& resource) const {
     return *this ? tracing_->make_resolver(context, resource) : v8::Promise::Resolver::New(context).ToLocalChecked();
+  }
+  v8::Maybe<bool> resolve(v8::Local<v8::Context> context, v8::Local<v8::Promise::Resolver> resolver, Resource promise,
+                          v8::Local<v8::Value> value) const {
+    return *this ? tracing_->resolve(context, resolver, promise, value) : resolver->Resolve(context, value);
   }
 
   // ---- KJ's promises

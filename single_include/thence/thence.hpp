@@ -1777,9 +1777,9 @@ class RingBuffer {
   RingBuffer(const RingBuffer&) = delete;
   RingBuffer& operator=(const RingBuffer&) = delete;
 
-  /// Whether put() may be called: nothing stands in the way of one more event.
-  [[gnu::always_inline]] [[nodiscard]] inline bool is_open() const noexcept {
-    return cursor_ < limit_.load(std::memory_order_relaxed);
+  /// Whether put() may be called, so many times: nothing stands in the way of that many more events.
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_open(std::size_t events = 1) const noexcept {
+    return cursor_ + (events - 1) < limit_.load(std::memory_order_relaxed);
   }
   /// Appends one event, for a producer that has just found the ring open.
   [[gnu::always_inline]] inline void put(Event event) noexcept {
@@ -2189,18 +2189,20 @@ class BasicTracer {
     return create_when(Now{}, type, CreateOptions{}, site);
   }
 
-  /// The same, and that it cannot go on before `awaited` settles: create() and link() of one moment.
+  /// The current resource's, created at `stack`; with `awaited`, also that it cannot go on before that settles, at the same moment.
+  /// One of the quick calls, for hooks of a host's innermost paths: they do nothing, and give back nothing, where more than storing
+  /// stands in the way (tracing is off or just began, the ring must be looked after, the ids have run out). The usual calls then do it.
   template <ResourceTypeEnum Type>
-  [[gnu::always_inline]] inline Resource create_awaiting(Type type, ResourceId awaited, StackId stack) noexcept {
-    // GCC would leave this body out of line; clang 14 takes the attribute only where a lambda's noexcept cannot follow.
-    return when_on([](BasicTracer& self, auto path, TypeId of, ResourceId by, StackId where) __attribute__((always_inline)) -> Resource {
-      const RootId root = self.top_->root;
-      if (root == RootId::kUntraced) [[unlikely]] return {ResourceId::kNone, RootId::kUntraced};
-      const At now{static_cast<Ticks>(self.ticks_of(path, Now{}))};
-      const Resource made = self.record_created(path, now, of, self.top_->id, root, where);
-      self.record(now, made, EventKind::kLinked, static_cast<std::uint8_t>(LinkKind::kAwaits), number(by));
-      return made;
-    }, type_id(type), awaited, stack);
+  [[gnu::always_inline]] inline Resource quick_create(Type type, ResourceId awaited, StackId stack) noexcept {
+    const RootId root = top_->root;
+    if (!is_ready(2) || ids_.next == ids_.end || root == RootId::kUntraced) [[unlikely]] return {};
+    const auto id = static_cast<ResourceId>(ids_.next++);
+    const At now{static_cast<Ticks>(ticks_of(Fast{}, Now{}))};
+    push(Fast{}, Event{Event::head_of(id, EventKind::kCreated), count_of(now.ticks), Event::other_of(top_->id, type_id(type)),
+                       Event::context_of(root, stack)});
+    if (awaited != ResourceId::kNone)
+      record(Fast{}, now, {id, root}, EventKind::kLinked, static_cast<std::uint8_t>(LinkKind::kAwaits), number(awaited));
+    return {id, root};
   }
 
   /// It can run now; who made it so is the current invocation, or the outside world where nothing runs. Where something
@@ -2210,6 +2212,16 @@ class BasicTracer {
 
   /// Its callback starts on this lane. An untraced handle is entered too: what it creates is then untraced.
   [[gnu::always_inline]] inline void enter(Resource resource, Cause cause = {}) noexcept { enter_when(Now{}, resource, cause); }
+
+  /// enter(), of a promise whose awaited one has settled. A quick call (quick_create()); it does nothing either where nesting is too deep.
+  [[gnu::always_inline, nodiscard]] inline bool quick_enter(Resource resource, ResourceId settled) noexcept {
+    if (!is_ready() || top_ >= deepest_ || !resource) [[unlikely]] return false;
+    ++top_;
+    top_->id = resource.id;
+    top_->root = resource.root;
+    record(Fast{}, Now{}, resource, EventKind::kEntered, static_cast<std::uint8_t>(CauseKind::kSettled), number(settled));
+    return true;
+  }
 
   /// Its callback ends. One that is not the innermost (a coroutine's scope) is taken out of the middle and counted as crossed.
   [[gnu::always_inline]] inline void exit(Resource resource) noexcept { exit_when(Now{}, resource); }
@@ -2221,28 +2233,23 @@ class BasicTracer {
     settle_when(Now{}, resource, outcome, by, settler);
   }
 
-  /// Its callback settles it as the last thing it does: settle() and exit() of one moment. False, and nothing is recorded, where it
-  /// is not the innermost.
-  [[gnu::always_inline]] inline bool settle_and_exit(Resource resource, Outcome outcome) noexcept {
-    return when_on([](BasicTracer& self, auto path, ResourceId id, RootId root, Outcome how) noexcept -> bool {
-      if (self.top_->id != id || id == ResourceId::kNone) [[unlikely]] return false;
-      --self.top_;
-      const At now{static_cast<Ticks>(self.ticks_of(path, Now{}))};
-      self.record(path, now, {id, root}, EventKind::kSettled, settled_flags(how, Actor::kInvocation), number(id));
-      self.record(now, {id, root}, EventKind::kExited, 0, 0);
-      return true;
-    }, resource.id, resource.root, outcome);
+  /// Its callback settles it as the last thing it does: settle() and exit() of one moment. A quick call; it does nothing either where
+  /// the resource is not the innermost.
+  [[gnu::always_inline, nodiscard]] inline bool quick_settle_and_exit(Resource resource, Outcome outcome) noexcept {
+    if (!is_ready(2) || top_->id != resource.id || !resource) [[unlikely]] return false;
+    --top_;
+    const At now{static_cast<Ticks>(ticks_of(Fast{}, Now{}))};
+    record(Fast{}, now, resource, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation), number(resource.id));
+    record(Fast{}, now, resource, EventKind::kExited, 0, 0);
+    return true;
   }
 
-  /// settle(), by what runs now. False, and nothing is recorded, where that is none, or untraced, where there is no resource, and where
-  /// tracing is off.
-  [[gnu::always_inline]] inline bool settle_by_current(Resource resource, Outcome outcome) noexcept {
-    return when_on([](BasicTracer& self, auto path, ResourceId id, RootId root, Outcome how) noexcept -> bool {
-      const ResourceId by = self.top_->id;
-      if (by == ResourceId::kNone || id == ResourceId::kNone) [[unlikely]] return false;
-      self.record(path, Now{}, {id, root}, EventKind::kSettled, settled_flags(how, Actor::kInvocation), number(by));
-      return true;
-    }, resource.id, resource.root, outcome);
+  /// settle(), by what runs now. A quick call; it does nothing either where nothing known runs.
+  [[gnu::always_inline, nodiscard]] inline bool quick_settle(Resource resource, Outcome outcome) noexcept {
+    const ResourceId by = top_->id;
+    if (!is_ready() || by == ResourceId::kNone || !resource) [[unlikely]] return false;
+    record(Fast{}, Now{}, resource, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation), number(by));
+    return true;
   }
 
   void destroy(Resource resource) noexcept { record(Now{}, resource, EventKind::kDestroyed, 0, 0); }
@@ -2416,9 +2423,9 @@ class BasicTracer {
     Ticks ticks;
   };
 
-  [[gnu::always_inline]] [[nodiscard]] inline bool is_ready() const noexcept {
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_ready(std::size_t events = 1) const noexcept {
     if constexpr (kGated) {
-      return ring_.is_open();
+      return ring_.is_open(events);
     } else {
       return epoch_.load(std::memory_order_relaxed) == seen_epoch_;
     }
@@ -2713,15 +2720,16 @@ class NullTracer {
   template <ResourceTypeEnum Type>
   constexpr Resource create(Type, SourceSite) noexcept { return {}; }
   template <ResourceTypeEnum Type>
-  constexpr Resource create_awaiting(Type, ResourceId, StackId) noexcept { return {}; }
+  constexpr Resource quick_create(Type, ResourceId, StackId) noexcept { return {}; }
   constexpr void schedule(Resource) noexcept {}
   constexpr void schedule(Resource, Actor) noexcept {}
   constexpr void enter(Resource, Cause = {}) noexcept {}
+  constexpr bool quick_enter(Resource, ResourceId) noexcept { return false; }
   constexpr void exit(Resource) noexcept {}
   constexpr void settle(Resource, Outcome) noexcept {}
   constexpr void settle(Resource, Outcome, Actor, ResourceId = ResourceId::kNone) noexcept {}
-  constexpr bool settle_and_exit(Resource, Outcome) noexcept { return false; }
-  constexpr bool settle_by_current(Resource, Outcome) noexcept { return false; }
+  constexpr bool quick_settle_and_exit(Resource, Outcome) noexcept { return false; }
+  constexpr bool quick_settle(Resource, Outcome) noexcept { return false; }
   constexpr void destroy(Resource) noexcept {}
   constexpr void link(Resource, Resource, LinkKind = LinkKind::kAwaits) noexcept {}
   struct Moment {

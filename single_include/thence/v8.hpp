@@ -280,34 +280,35 @@ class FrameWalker {
   /// Whether walk() would be complete, with just these words, which a complete one gave, for a frame that is_here(). No word is stored;
   /// a frame that returns to where the one before did is of the same kind, and that is not asked again.
   [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline bool matches(std::uintptr_t fp,
-                                                                                     const std::uint64_t* next) const noexcept {
-    for (;;) {
-      const std::uint64_t word = *next++;
+                                                                                     const std::uint64_t* words) const noexcept {
+    for (;; ++words) {
       const std::uintptr_t return_address = detail::load_word(fp + 8);
       fp = detail::load_word(fp);
-      if (word == return_address) continue;
-      if ((word & ~kKinds) != return_address) return false;
-      if ((word & kInterpreted) != 0) {
-        if (detail::load_word(fp + bytecode_array_) != next[0] || detail::load_word(fp + bytecode_offset_) != next[1]) return false;
-        next += 2;
+      if (*words == return_address) continue;
+      const std::uint64_t kinds = std::rotr(*words ^ return_address, kKindShift);  // lowest; what else differs is above
+      if (kinds > kKinds >> kKindShift) return false;
+      if ((kinds & kInterpreted >> kKindShift) != 0) {
+        if (detail::load_word(fp + bytecode_array_) != words[1] || detail::load_word(fp + bytecode_offset_) != words[2]) return false;
+        words += 2;
       }
-      if ((word & kEntry) != 0) {
+      if ((kinds & kEntry >> kKindShift) != 0) {
         const std::uintptr_t before = detail::load_word(fp - exit_slot_);
-        if ((word & kLast) != 0) return before == 0;
+        if ((kinds & kLast >> kKindShift) != 0) return before == 0;
         if (!is_on_stack(before, fp)) return false;
         fp = before;
         continue;
       }
-      if ((word & kLast) != 0) return true;
+      if ((kinds & kLast >> kKindShift) != 0) return true;
     }
   }
 
   /// A number that differs for most stacks, from the innermost frames alone, for a frame of V8's that is_here().
   [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline std::uint64_t clue(std::uintptr_t fp) const noexcept {
     const std::uintptr_t caller = detail::load_word(fp);
-    std::uint64_t mixed = detail::load_word(fp + 8) ^ fp << 8;
-    mixed += detail::load_word(caller + 8) << 5;
-    mixed ^= detail::load_word(caller + bytecode_offset_) >> 25;
+    const std::uintptr_t outer_return = detail::load_word(caller + 8);
+    std::uint64_t mixed = (detail::load_word(fp + 8) ^ fp << 8) + (outer_return << 5);
+    // What stands there in the frame of another function is of no meaning, and may be different each time.
+    if (outer_return == interpreter_return_) mixed ^= detail::load_word(detail::load_word(caller) + bytecode_offset_) >> 25;
     return mixed * 0x9E3779B97F4A7C15u;
   }
 
@@ -366,6 +367,7 @@ class FrameWalker {
     kLast = std::uint64_t{1} << 63,         ///< nothing further out is told
     kKinds = kInterpreted | kEntry | kLast,
   };
+  static constexpr int kKindShift = std::countr_zero(std::uint64_t{kKinds});
 
   [[nodiscard]] bool is_on_stack(std::uintptr_t fp, std::uintptr_t above) const noexcept {
     return fp > above && fp < stack_top_ && fp % sizeof(void*) == 0;
@@ -605,17 +607,18 @@ class FrameWalker {
     if (from_inner == from_outer && walker.is_in_builtins(from_inner)) walker.interpreter_return_ = from_inner;
   }
 
-  ::v8::Isolate* isolate_;
-  const char* problem_ = kNotCalibrated;
+  // What matches() reads stands together.
   std::uintptr_t stack_top_ = 0;
-  Range builtins_;
   std::uintptr_t bytecode_array_ = 0;  // offsets from fp, modulo 2^64
   std::uintptr_t bytecode_offset_ = 0;
   std::uintptr_t interpreter_return_ = 0;
+  std::uintptr_t exit_slot_ = 0;
+  ::v8::Isolate* isolate_;
+  std::uintptr_t exit_offset_ = 0;
+  const char* problem_ = kNotCalibrated;
+  Range builtins_;
   std::intptr_t entry_ = 0;
   std::intptr_t construct_entry_ = 0;
-  std::uintptr_t exit_offset_ = 0;
-  std::uintptr_t exit_slot_ = 0;
   Markers exits_;
   Markers wasm_;
 };
@@ -837,20 +840,25 @@ class HookPlaces {
     if constexpr (!kIsX86_64) return false;
     return hook != 0 && place_of(hook) == fulfilling_;
   }
-  [[gnu::always_inline, nodiscard]] inline ParentIs parent(std::uintptr_t hook) const noexcept {
+  /// Whether the init hook whose frame is at `hook` is called by an async function's await, or by a then(): parent() of the two that
+  /// are most frequent.
+  [[gnu::always_inline, nodiscard]] inline bool awaits(std::uintptr_t hook) const noexcept {
+    if constexpr (!kIsX86_64) return false;
+    return hook != 0 && (place_of(hook) == awaiting_[0] || place_of(hook) == awaiting_[1]);
+  }
+  [[gnu::always_inline, nodiscard]] inline bool handles(std::uintptr_t hook) const noexcept {
+    if constexpr (!kIsX86_64) return false;
+    return hook != 0 && place_of(hook) == handling_;
+  }
+  [[nodiscard]] ParentIs parent(std::uintptr_t hook) const noexcept {
     if constexpr (!kIsX86_64) return ParentIs::kUnknown;
     const std::uintptr_t place = hook == 0 ? 0 : place_of(hook);
-    if (place == awaiting_[0] || place == awaiting_[1]) return ParentIs::kAwaited;  // those of async functions
-    return look_up(place);
-  }
-
- private:
-  [[gnu::noinline, nodiscard]] ParentIs look_up(std::uintptr_t place) const noexcept {
     if (std::find(awaiting_.begin(), awaiting_.end(), place) != awaiting_.end()) return ParentIs::kAwaited;
     if (place == handling_) return ParentIs::kHandled;
     return std::find(wrapping_.begin(), wrapping_.end(), place) != wrapping_.end() ? ParentIs::kOwner : ParentIs::kUnknown;
   }
 
+ private:
   static constexpr std::uintptr_t kNowhere = 1;  // no return address
 
   enum What : unsigned { kAwaits, kHandles, kWraps, kFulfils, kRejects, kWhats };
@@ -929,11 +937,11 @@ class HookPlaces {
     return places;
   }
 
-  bool is_calibrated_ = false;
   std::uintptr_t fulfilling_ = kNowhere;
   std::uintptr_t handling_ = kNowhere;
-  Places awaiting_ = nowhere();
+  Places awaiting_ = nowhere();  // those of async functions first
   Places wrapping_ = nowhere();
+  bool is_calibrated_ = false;
 };
 
 }  // namespace v8_adapter
@@ -1085,7 +1093,9 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
             if (wide === true) shared[5] = Wide.high(promise);
           }
           var answer = native.resolve(block, promise.#id, promise.#root);
-          if (answer !== 0) {
+          if (answer === 4) {
+            left = promise.#id;
+          } else if (answer !== 0) {
             if ((answer & 1) !== 0) {
               promise.#parent = 0;
               if (wide === true) Wide.forgetParent(promise);
@@ -1206,7 +1216,7 @@ class PromiseEvents {
  public:
   static constexpr std::size_t kMaxDepth = 64;
 
-  PromiseEvents(::v8::Isolate* isolate, TracerType* tracer) noexcept : isolate_(isolate), tracer_(tracer) {}
+  PromiseEvents(::v8::Isolate* isolate, TracerType* tracer) noexcept : tracer_(tracer), isolate_(isolate) {}
 
   [[nodiscard]] TracerType* tracer() const noexcept { return tracer_; }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
@@ -1249,16 +1259,26 @@ class PromiseEvents {
     return false;
   }
 
+  /// init, where what it awaits is known (kNone: nothing), and where the tracer's quick call can say it. Empty: created() says it.
+  [[gnu::always_inline]] inline Resource quick_created(const OpenEnds& open, ResourceId awaited, StackId stack) noexcept {
+    if (open.undecided.promise || tracer_ == nullptr) [[unlikely]] return {};
+    const Resource promise = tracer_->quick_create(ResourceType::kJsPromise, awaited, stack);
+    if (!promise) [[unlikely]] return {};
+    ++counts_.created;
+    last_created_ = promise.id;
+    return promise;
+  }
   /// init, under a tracer. The resource to keep on the promise; nothing to keep where its root is kNone and its id is. `waits`: it is
   /// known to wait for its parent; else that shows in the next call.
-  [[gnu::always_inline]] inline Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, bool waits,
-                                                StackId stack) noexcept {
+  Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, bool waits, StackId stack) noexcept {
     decide(open);
     Resource promise;
     if (parent == ResourceId::kNone) {
       promise = tracer_->create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
     } else if (waits) {
-      promise = tracer_->create_awaiting(ResourceType::kJsPromise, parent, stack);
+      auto&& moment = tracer_->at(tracer_->now());
+      promise = moment.create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+      moment.link(Resource{parent, promise.root}, promise, LinkKind::kAwaits);
     } else {
       promise = create_undecided(open, parent, parent_is_derived, stack);
     }
@@ -1268,10 +1288,19 @@ class PromiseEvents {
     return promise;
   }
 
+  /// before, of a promise that awaited `parent`, and is entered for the first time, where the tracer's quick call can say it. Else
+  /// entered() says it.
+  [[gnu::always_inline]] inline bool quick_entered(const OpenEnds& open, Resource promise, ResourceId parent, std::uintptr_t frame) noexcept {
+    if (open.undecided.promise || innermost_->frame <= frame || innermost_ == &entered_.back() || tracer_ == nullptr ||
+        !tracer_->quick_enter(promise, parent)) [[unlikely]] {
+      return false;
+    }
+    push(promise, true, frame);
+    return true;
+  }
   /// before. `promise` is empty where it was never seen. `is_reaction`: this is what it waited for its parent to do, and with it
   /// fulfilled it is over. `frame`: an address in the calling frame, on the stack. False: it is not among those that were entered.
-  [[gnu::always_inline]] inline bool entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction,
-                                             std::uintptr_t frame) noexcept {
+  bool entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction, std::uintptr_t frame) noexcept {
     decide(open);
     leave_those_below(frame);
     if (!is_active()) return false;
@@ -1281,12 +1310,7 @@ class PromiseEvents {
       ++beyond_;
       return false;
     }
-    ++innermost_;
-    innermost_->promise.id = promise.id;
-    innermost_->promise.root = promise.root;
-    innermost_->frame = frame;
-    innermost_->is_reaction = is_reaction;
-    at_enter_ = last_created_;
+    push(promise, is_reaction, frame);
     tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
     return true;
   }
@@ -1319,19 +1343,18 @@ class PromiseEvents {
     leave_innermost();
   }
 
-  /// resolve of a promise that V8 fulfils without fail and at once, where that is all there is to say. False: resolved() says more.
+  /// resolve of a promise that V8 fulfils without fail and at once, where that is all there is to say, and the tracer's quick calls can
+  /// say it. False: resolved() says more.
   /// A reaction is fulfilled as the last thing of its callback; nothing of the script's or the host's runs from there to after(): both are
   /// one moment, and said here. `ends`: this was one.
-  [[gnu::always_inline]] inline bool fulfilled(const OpenEnds& open, Resource promise, bool& ends) noexcept {
+  [[gnu::always_inline]] inline bool quick_fulfilled(const OpenEnds& open, Resource promise, bool& ends) noexcept {
     if (open.undecided.promise || tracer_ == nullptr) [[unlikely]] return false;
     ends = innermost_->promise.id == promise.id && innermost_->is_reaction;
-    if (ends) {
-      if (!tracer_->settle_and_exit(promise, Outcome::kFulfilled)) [[unlikely]] return false;
-      --innermost_;
-      at_enter_ = kNobodyKnows;
-      return true;
-    }
-    return tracer_->settle_by_current(promise, Outcome::kFulfilled);
+    if (!ends) return tracer_->quick_settle(promise, Outcome::kFulfilled);
+    if (!tracer_->quick_settle_and_exit(promise, Outcome::kFulfilled)) [[unlikely]] return false;
+    --innermost_;
+    at_enter_ = kNobodyKnows;
+    return true;
   }
   /// resolve. `fulfils`: without fail and at once. Else it is held until the next call, which says what has become of it (settled or not).
   /// True: it is the wrapper of an awaited value, and never waited for its parent.
@@ -1362,27 +1385,27 @@ class PromiseEvents {
   }
 
   /// The held promise is in `state` now. Pending: it was only resolved with another.
-  void settled(OpenEnds& open, ::v8::Promise::PromiseState state) noexcept {
-    if (!open.held.is_held) return;
-    if (open.held.is_known) {
+  void settled(OpenEnds::Held& held, ::v8::Promise::PromiseState state) noexcept {
+    if (!held.is_held) return;
+    if (held.is_known) {
       ++counts_.places_verified;
       if (state != ::v8::Promise::kFulfilled) ++counts_.places_wrong;
-      open.held.is_known = false;
+      held.is_known = false;
     } else if (state == ::v8::Promise::kPending) {
       ++counts_.settles_withdrawn;
     } else {
-      record_held(open.held, outcome_of(state));
+      record_held(held, outcome_of(state));
     }
-    open.held.is_held = false;
+    held.is_held = false;
   }
   /// The held promise cannot be looked at.
-  void settled_somehow(OpenEnds& open) noexcept {
-    if (!open.held.is_held) return;
-    if (!open.held.is_known) {
+  void settled_somehow(OpenEnds::Held& held) noexcept {
+    if (!held.is_held) return;
+    if (!held.is_known) {
       ++counts_.outcomes_unknown;
-      record_held(open.held, Outcome::kUnknown);
+      record_held(held, Outcome::kUnknown);
     }
-    open.held.is_held = open.held.is_known = false;
+    held.is_held = held.is_known = false;
   }
 
   /// What waits for a next call that may not come is said now.
@@ -1403,6 +1426,15 @@ class PromiseEvents {
     std::uintptr_t frame = ~std::uintptr_t{0};
     bool is_reaction = false;
   };
+
+  [[gnu::always_inline]] inline void push(Resource promise, bool is_reaction, std::uintptr_t frame) noexcept {
+    ++innermost_;
+    innermost_->promise.id = promise.id;
+    innermost_->promise.root = promise.root;
+    innermost_->frame = frame;
+    innermost_->is_reaction = is_reaction;
+    at_enter_ = last_created_;
+  }
 
   [[gnu::noinline]] Resource create_undecided(OpenEnds& open, ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
     const Ticks now = tracer_->now();
@@ -1447,14 +1479,15 @@ class PromiseEvents {
 
   static constexpr auto kNobodyKnows = static_cast<ResourceId>(~std::uint64_t{0});
 
-  ::v8::Isolate* isolate_;
+  // What the quick calls use stands together.
   TracerType* tracer_;
+  Entered* innermost_ = entered_.data();
   ResourceId last_created_ = ResourceId::kNone;
   ResourceId at_enter_ = kNobodyKnows;  // the last promise created before the running invocation began
-  std::size_t beyond_ = 0;
   PromiseCounts counts_;
+  ::v8::Isolate* isolate_;
+  std::size_t beyond_ = 0;
   std::array<Entered, kMaxDepth + 1> entered_{};  // [0] is below all
-  Entered* innermost_ = entered_.data();
 };
 
 }  // namespace v8_adapter
@@ -1518,13 +1551,14 @@ class ScriptStacks {
   static constexpr StackId kUnseen = static_cast<StackId>(~std::uint32_t{0});
 
   ScriptStacks(::v8::Isolate* isolate, StackOptions options)
-      : isolate_(isolate), options_(options), mode_(options.mode), walker_(isolate) {
+      : mode_(options.mode), walker_(isolate), isolate_(isolate), options_(options) {
     options_.frames = std::clamp<std::size_t>(options_.frames, 1, kMaxFrames);
     options_.entries = std::bit_ceil(std::max<std::size_t>(options_.entries, 64));
-    options_.words = std::max(options_.words, FrameWalker::kMaxWords);
+    options_.words = std::max(options_.words, kFirstWord + 1 + FrameWalker::kMaxWords);
     if (mode_ == StackMode::kFingerprint) {
       table_ = std::make_unique<Entry[]>(options_.entries);
       words_ = std::make_unique<std::uint64_t[]>(options_.words);
+      words_[0] = FrameWalker::kNoWords;
       isolate_->AddGCEpilogueCallback(&after_gc, this);
     }
   }
@@ -1536,7 +1570,12 @@ class ScriptStacks {
   [[nodiscard]] StackMode mode() const noexcept { return mode_; }
   /// Why fingerprints were asked for and are not used; empty otherwise.
   [[nodiscard]] std::string_view why() const noexcept { return why_ == nullptr ? std::string_view{} : why_; }
-  [[nodiscard]] const StackCounts& counts() const noexcept { return counts_; }
+  [[nodiscard]] StackCounts counts() const noexcept {
+    StackCounts counts = counts_;
+    counts.captures += hits_;
+    counts.hits = hits_;
+    return counts;
+  }
   [[nodiscard]] bool verifies() const noexcept { return options_.verify; }
   [[nodiscard]] const FrameWalker& walker() const noexcept { return walker_; }
 
@@ -1545,7 +1584,11 @@ class ScriptStacks {
     if (is_calibrated_) return;
     is_calibrated_ = true;
     walker_.calibrate(context);
-    if (mode_ != StackMode::kFingerprint || walker_.problem() == nullptr) return;
+    if (mode_ != StackMode::kFingerprint) return;
+    if (walker_.problem() == nullptr) {
+      is_quick_ = !options_.verify;
+      return;
+    }
     why_ = walker_.problem();
     mode_ = StackMode::kEvery;
   }
@@ -1556,8 +1599,18 @@ class ScriptStacks {
     empty();
   }
 
+  /// The stack that called the frame at `fp`, if it is the one that was seen last at the same place, as it mostly is: its words are
+  /// compared while the frames are walked, and neither copied nor hashed.
+  [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline bool quick_look_up(std::uintptr_t fp, StackId& stack) noexcept {
+    if (!is_quick_ || !walker_.is_here(fp)) [[unlikely]] return false;
+    const std::uint64_t* const words = words_.get() + recent(fp);
+    if (!walker_.matches(fp, words)) [[unlikely]] return false;
+    ++hits_;
+    stack = static_cast<StackId>(words[-1]);
+    return true;
+  }
   /// The stack that called the frame at `fp`, if it was seen before; kUnseen else. Makes no V8 call.
-  [[nodiscard]] StackId look_up(std::uintptr_t fp) noexcept {
+  [[gnu::noinline, nodiscard]] StackId look_up(std::uintptr_t fp) noexcept {
     if (mode_ == StackMode::kNone) return StackId::kNone;
     if (mode_ == StackMode::kEvery) return kUnseen;
     const StackId found = find(fp);
@@ -1566,9 +1619,7 @@ class ScriptStacks {
       if (found != kUnseen) walk_.complete = true;
       return kUnseen;
     }
-    if (found == kUnseen) return kUnseen;
-    ++counts_.captures;
-    ++counts_.hits;
+    if (found != kUnseen) ++hits_;
     return found;
   }
 
@@ -1582,7 +1633,9 @@ class ScriptStacks {
       std::uintptr_t fp = walker_.innermost_exit();
       if (fp == 0 && hook_script == 0) return StackId::kNone;  // no JavaScript below
       if (hook_script != 0) fp = walker_.caller_of(fp);
-      const StackId found = look_up(fp);
+      StackId found;
+      if (quick_look_up(fp, found)) [[likely]] return found;
+      found = look_up(fp);
       if (found != kUnseen) return found;
     }
     ++counts_.captures;
@@ -1611,13 +1664,7 @@ class ScriptStacks {
   struct Entry {
     std::uint64_t hash = 0;
     std::uint32_t first_word = 0;
-    std::uint16_t words = 0;  // 0: free
-    StackId id = StackId::kNone;
-  };
-
-  struct Recent {
-    const std::uint64_t* words = &FrameWalker::kNoWords;
-    StackId id = StackId::kNone;
+    std::uint32_t words = 0;  // 0: free
   };
 
   static void after_gc(::v8::Isolate*, ::v8::GCType type, ::v8::GCCallbackFlags, void* data) {
@@ -1632,8 +1679,9 @@ class ScriptStacks {
     expected_ = kUnseen;
     if (used_entries_ == 0) return;
     std::fill_n(table_.get(), options_.entries, Entry{});
-    recent_.fill(Recent{});
-    used_entries_ = used_words_ = 0;
+    recent_.fill(0);
+    used_entries_ = 0;
+    used_words_ = kFirstWord;
   }
 
   [[nodiscard]] static std::uint64_t hash_of(std::span<const std::uint64_t> words) noexcept {
@@ -1645,17 +1693,18 @@ class ScriptStacks {
     return hash;
   }
 
-  /// The same place shows mostly the same stack as before: its words are compared while the frames are walked, and neither
-  /// copied nor hashed.
+  [[gnu::always_inline, nodiscard]] inline std::uint32_t& recent(std::uintptr_t fp) noexcept {
+    return recent_[walker_.clue(fp) >> (64 - kRecentBits)];
+  }
+
+  /// In verify mode the stack that was seen last at the same place answers here, too.
   [[gnu::no_sanitize_address]] [[nodiscard]] StackId find(std::uintptr_t fp) noexcept {
     if (!walker_.is_here(fp)) [[unlikely]] {
       walk_ = {};
       return kUnseen;
     }
-    Recent& recent = recent_[walker_.clue(fp) >> (64 - kRecentBits)];
-    return walker_.matches(fp, recent.words) ? recent.id : find_in_table(fp, recent);
-  }
-  [[gnu::noinline, nodiscard]] StackId find_in_table(std::uintptr_t fp, Recent& recent) noexcept {
+    std::uint32_t& seen_last = recent(fp);
+    if (const std::uint64_t* const words = words_.get() + seen_last; walker_.matches(fp, words)) return static_cast<StackId>(words[-1]);
     walk_ = walker_.walk(fp, options_.frames, buffer_);
     if (!walk_.complete) return kUnseen;
     hash_ = hash_of({buffer_.data(), walk_.words});
@@ -1664,23 +1713,25 @@ class ScriptStacks {
       const Entry& entry = table_[at];
       if (entry.hash == hash_ && entry.words == walk_.words &&
           std::equal(buffer_.data(), buffer_.data() + walk_.words, words_.get() + entry.first_word)) {
-        recent = {words_.get() + entry.first_word, entry.id};
-        return entry.id;
+        seen_last = entry.first_word;
+        return id_of(entry);
       }
     }
     return kUnseen;
   }
+  [[nodiscard]] StackId id_of(const Entry& entry) const noexcept { return static_cast<StackId>(words_[entry.first_word - 1]); }
 
   void keep(StackId id) noexcept {
-    if (used_entries_ >= options_.entries / 4 * 3 || used_words_ + walk_.words > options_.words) {
+    if (used_entries_ >= options_.entries / 4 * 3 || used_words_ + 1 + walk_.words > options_.words) {
       ++counts_.full;
       empty();
     }
     const std::size_t mask = options_.entries - 1;
     std::size_t at = hash_ & mask;
     while (table_[at].words != 0) at = (at + 1) & mask;
+    words_[used_words_++] = number(id);
     std::copy_n(buffer_.data(), walk_.words, words_.get() + used_words_);
-    table_[at] = {hash_, static_cast<std::uint32_t>(used_words_), static_cast<std::uint16_t>(walk_.words), id};
+    table_[at] = {hash_, static_cast<std::uint32_t>(used_words_), static_cast<std::uint32_t>(walk_.words)};
     used_words_ += walk_.words;
     ++used_entries_;
   }
@@ -1721,22 +1772,27 @@ class ScriptStacks {
     return count == 0 ? StackId::kNone : tracer.intern_script_stack({frames.data(), count});
   }
 
+  static constexpr std::size_t kFirstWord = 1;  // behind those that match nothing
+  static constexpr unsigned kRecentBits = 10;
+
+  // What quick_look_up() reads stands together.
+  bool is_quick_ = false;
+  bool is_calibrated_ = false;
+  StackMode mode_;
+  FrameWalker walker_;
+  std::unique_ptr<std::uint64_t[]> words_;  // of each stack, behind its id
+  std::uint64_t hits_ = 0;
+  std::array<std::uint32_t, std::size_t{1} << kRecentBits> recent_{};  // by clue, where the words begin of the stack seen last
   ::v8::Isolate* isolate_;
   StackOptions options_;
-  StackMode mode_;
   const char* why_ = nullptr;
-  bool is_calibrated_ = false;
-  FrameWalker walker_;
   FrameWalker::Walk walk_;
   std::uint64_t hash_ = 0;
   StackId expected_ = kUnseen;  // verify: what the cache said, until V8 has said it too
   std::array<std::uint64_t, FrameWalker::kMaxWords> buffer_{};
-  static constexpr unsigned kRecentBits = 6;
-  std::array<Recent, std::size_t{1} << kRecentBits> recent_{};  // stacks seen last, by clue
   std::unique_ptr<Entry[]> table_;
-  std::unique_ptr<std::uint64_t[]> words_;
   std::size_t used_entries_ = 0;
-  std::size_t used_words_ = 0;
+  std::size_t used_words_ = kFirstWord;
   std::uint64_t collections_ = 0;
   StackCounts counts_;
 };
@@ -1788,7 +1844,7 @@ template <class TracerType>
 class BasicPromiseTracer {
  public:
   BasicPromiseTracer(::v8::Isolate* isolate, TracerType& tracer, PromiseOptions options = {})
-      : isolate_(isolate), hooks_(options.hooks), events_(isolate, &tracer), stacks_(isolate, options.stacks) {
+      : events_(isolate, &tracer), stacks_(isolate, options.stacks), isolate_(isolate), hooks_(options.hooks) {
     if (options.gc_pauses) pauses_.emplace(isolate, &tracer);
   }
   ~BasicPromiseTracer() { stop(); }
@@ -1887,6 +1943,18 @@ class BasicPromiseTracer {
     return resolver;
   }
 
+  /// As resolver->Resolve(), of a promise of the host's own, which is `promise` in the trace: its outcome is looked at when V8 has returned,
+  /// where that of another waits for V8's next hook call.
+  ::v8::Maybe<bool> resolve(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Promise::Resolver> resolver, Resource promise,
+                            ::v8::Local<::v8::Value> value) noexcept {
+    Resolving resolving{promise, {}, resolving_};
+    if (promise) resolving_ = &resolving;
+    const auto done = resolver->Resolve(context, value);
+    resolving_ = resolving.outer;
+    if (resolving.held.is_held) events_.settled(resolving.held, resolver->GetPromise()->State());
+    return done;
+  }
+
   /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
   [[nodiscard]] bool runs_followed() const noexcept { return events_.runs_promise(); }
 
@@ -1900,7 +1968,7 @@ class BasicPromiseTracer {
         const ::v8::HandleScope handles(isolate_);
         const auto promise = message.GetPromise();
         const Resource resource = resource_of(promise);
-        if (resource && open_.held.is_held && open_.held.promise == resource) events_.settled(open_, promise->State());
+        if (resource && open_.held.is_held && open_.held.promise == resource) events_.settled(open_.held, promise->State());
         events_.tracer()->annotate(resource, "unhandled_rejection",
                                    message.GetEvent() == ::v8::kPromiseRejectWithNoHandler);
         break;
@@ -1963,7 +2031,7 @@ class BasicPromiseTracer {
   /// How often the hooks renew what they keep in V8's young generation.
   static constexpr std::uint32_t kHoldsUntilRenewal = 4096;
   /// Callbacks in a row whose end the resolve hook told, after which the after hook goes.
-  static constexpr std::size_t kQuietEnds = 256, kQuietEndsPerContext = 64;
+  static constexpr std::ptrdiff_t kQuietEnds = 256, kQuietEndsPerContext = 64;
 
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
@@ -2002,9 +2070,9 @@ class BasicPromiseTracer {
   void look_at_held(Value held) noexcept {
     if (!open_.held.is_held) return;
     if (held->IsUndefined()) [[unlikely]] {
-      events_.settled_somehow(open_);
+      events_.settled_somehow(open_.held);
     } else {
-      events_.settled(open_, held.As<::v8::Promise>()->State());
+      events_.settled(open_.held, held.As<::v8::Promise>()->State());
     }
   }
 
@@ -2023,7 +2091,7 @@ class BasicPromiseTracer {
   }
 
   /// `hook`: the init hook's frame.
-  [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, std::uintptr_t hook,
+  [[nodiscard]] std::int32_t stamp(ResourceId parent, bool parent_is_derived, std::uintptr_t hook,
                                                               StackId stack) noexcept {
     ParentIs is = ParentIs::kUnknown;
     if (parent != ResourceId::kNone) {
@@ -2037,14 +2105,7 @@ class BasicPromiseTracer {
     return keep(events_.created(open_, parent, parent_is_derived, waits, stack), parent, is);
   }
   /// The stamp is for the hook to take.
-  [[gnu::always_inline, nodiscard]] inline std::int32_t keep(Resource resource, ResourceId parent, ParentIs is) noexcept {
-    if (!resource || PackedResource::has_high(resource) || is_wide_) [[unlikely]] return keep_rarely(resource, parent, is);
-    block_->words[kSharedId] = PackedResource::low_of(resource.id);
-    block_->words[kSharedRoot] = PackedResource::low_of(resource.root);
-    block_->words[kSharedParent] = PackedParent::of(parent, is);
-    return parent != ResourceId::kNone && is == ParentIs::kUnknown ? kKeepParent : kStamp;
-  }
-  [[gnu::noinline, nodiscard]] std::int32_t keep_rarely(Resource resource, ResourceId parent, ParentIs is) noexcept {
+  [[gnu::noinline, nodiscard]] std::int32_t keep(Resource resource, ResourceId parent, ParentIs is) noexcept {
     if (!resource && resource.root == RootId::kNone) return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
@@ -2060,13 +2121,35 @@ class BasicPromiseTracer {
     return answer;
   }
 
+  // Each of the hooks' fast calls has a short way that calls nothing, for what mostly is so, and another for all else.
+
   /// `kTakesStacks`: what called the hook is the stack.
   template <bool kTakesStacks>
   static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return kDoNotStamp;
     ++self->fast_calls_;
-    return self->template init<kTakesStacks>(parent, grandparent, detail::load_word(THENCE_V8_FRAME()));
+    const auto rarely = [&] { return self->template init<kTakesStacks>(parent, grandparent, detail::load_word(THENCE_V8_FRAME())); };
+    const std::uintptr_t hook = detail::load_word(THENCE_V8_FRAME());
+    if (self->is_wide_) [[unlikely]] return rarely();
+    std::int32_t kept = parent;  // PackedParent::of() an awaited one, or of none
+    if (parent != 0 && !self->places_.awaits(hook)) {
+      if (!self->places_.handles(hook)) return rarely();
+      kept |= PackedParent::kByThen;
+    }
+    StackId stack = StackId::kNone;
+    if constexpr (kTakesStacks) {
+      if (!self->stacks_.quick_look_up(hook, stack)) [[unlikely]] return rarely();
+    }
+    const auto waited_for = static_cast<ResourceId>(parent);
+    const Resource promise = self->events_.quick_created(self->open_, waited_for, stack);
+    if (!promise) [[unlikely]] return rarely();
+    if (PackedResource::has_high(promise)) [[unlikely]]
+      return self->keep(promise, waited_for, kept == parent ? ParentIs::kAwaited : ParentIs::kHandled);
+    self->block_->words[kSharedId] = PackedResource::low_of(promise.id);
+    self->block_->words[kSharedRoot] = PackedResource::low_of(promise.root);
+    self->block_->words[kSharedParent] = kept;
+    return kStamp;
   }
   template <bool kTakesStacks>
   [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
@@ -2129,7 +2212,13 @@ class BasicPromiseTracer {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    return self->before(id, root, parent, THENCE_V8_FRAME());
+    const std::uintptr_t frame = THENCE_V8_FRAME();
+    if (self->is_rare(id) || parent <= 0 ||
+        !self->events_.quick_entered(self->open_, PackedResource::resource_below_high(id, root),
+                                     static_cast<ResourceId>(PackedParent::low_of(parent)), frame)) [[unlikely]] {
+      return self->before(id, root, parent, frame);
+    }
+    return PackedParent::is_of_throwaway(parent) ? 0 : self->need_after();
   }
   static void before_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info))
@@ -2137,13 +2226,6 @@ class BasicPromiseTracer {
   }
   [[gnu::noinline, nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent,
                                                    std::uintptr_t frame) noexcept {
-    if (is_rare(id) || parent <= 0) [[unlikely]] return before_rarely(id, root, parent, frame);
-    const bool is_entered = events_.entered(open_, PackedResource::resource_below_high(id, root), true,
-                                            PackedResource::id_of(PackedParent::low_of(parent), 0), true, frame);
-    return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
-  }
-  [[gnu::noinline, nodiscard]] std::int32_t before_rarely(std::int32_t id, std::int32_t root, std::int32_t parent,
-                                                          std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
     const ResourceId waited_for = has_begun || id < 0 ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
     const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
@@ -2154,19 +2236,21 @@ class BasicPromiseTracer {
   /// one on whose end may not be told so, until so many in a row were that telling V8 again is cheap beside them, and nothing else
   /// is entered.
   [[nodiscard]] std::int32_t need_after() noexcept {
-    quiet_ends_ = 0;
+    quiet_ends_wanted_ = enough_quiet_ends();
     return hooks_after_ ? 0 : kHookAnew;
   }
   [[nodiscard]] std::int32_t ended_quietly() noexcept {
     if (!hooks_after_) [[likely]] return 0;
-    return ++quiet_ends_ >= enough_quiet_ends() && events_.nothing_runs() ? kHookAnew : kLeft;
+    return --quiet_ends_wanted_ <= 0 && events_.nothing_runs() ? kHookAnew : kLeft;
   }
   /// V8 is told for each context by itself.
-  [[nodiscard]] std::size_t enough_quiet_ends() const noexcept { return std::max(kQuietEnds, kQuietEndsPerContext * followed_.size()); }
+  [[nodiscard]] std::ptrdiff_t enough_quiet_ends() const noexcept {
+    return std::max(kQuietEnds, kQuietEndsPerContext * static_cast<std::ptrdiff_t>(followed_.size()));
+  }
   static void hook_anew_slowly(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr || self->is_paused_) return;
-    self->hooks_after_ = self->quiet_ends_ < self->enough_quiet_ends();
+    self->hooks_after_ = self->quiet_ends_wanted_ > 0;
     self->hook_all();
   }
 
@@ -2180,7 +2264,7 @@ class BasicPromiseTracer {
     if (BasicPromiseTracer* const self = owner_of(info)) self->after(integer(info, 1), integer(info, 2));
   }
   [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept {
-    quiet_ends_ = 0;
+    quiet_ends_wanted_ = enough_quiet_ends();
     events_.exited(open_, handed(id, root));
   }
 
@@ -2190,41 +2274,42 @@ class BasicPromiseTracer {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    if (!self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()))) [[unlikely]]
-      return self->resolve(self->handed(id, root), false);
-    return self->template fulfil<kVerifies>(id, root);
+    const bool fulfils = self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()));
+    if (fulfils && !self->is_rare(id)) [[likely]] return self->template fulfil<kVerifies>(PackedResource::resource_below_high(id, root));
+    return self->template resolve_rarely<kVerifies>(id, root, fulfils);
   }
   template <bool kVerifies>
   static void resolve_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) {
       const bool fulfils = self->places_.fulfils(self->calling_hook());
-      const std::int32_t id = integer(info, 1);
-      const std::int32_t root = integer(info, 2);
-      info.GetReturnValue().Set(fulfils ? self->template fulfil<kVerifies>(id, root) : self->resolve(self->handed(id, root), false));
+      info.GetReturnValue().Set(self->template resolve_rarely<kVerifies>(integer(info, 1), integer(info, 2), fulfils));
     }
   }
   template <bool kVerifies>
-  [[gnu::noinline, nodiscard]] std::int32_t fulfil(std::int32_t id, std::int32_t root) noexcept {
-    if (is_rare(id)) [[unlikely]] return fulfil_rarely<kVerifies>(id, root);
-    return fulfil<kVerifies>(PackedResource::resource_below_high(id, root));
-  }
-  template <bool kVerifies>
-  [[gnu::noinline, nodiscard]] std::int32_t fulfil_rarely(std::int32_t id, std::int32_t root) noexcept {
-    return fulfil<kVerifies>(handed(id, root));
+  [[gnu::noinline, nodiscard]] std::int32_t resolve_rarely(std::int32_t id, std::int32_t root, bool fulfils) noexcept {
+    const Resource promise = handed(id, root);
+    return fulfils ? fulfil<kVerifies>(promise) : resolved(promise, false);
   }
   template <bool kVerifies>
   [[gnu::always_inline, nodiscard]] inline std::int32_t fulfil(Resource promise) noexcept {
     bool ends;
-    if (!events_.fulfilled(open_, promise, ends)) [[unlikely]] return resolve(promise, true);
+    if (!events_.quick_fulfilled(open_, promise, ends)) [[unlikely]] return resolved(promise, true);
     if constexpr (kVerifies) {
       open_.held.promise = promise;
       open_.held.is_known = open_.held.is_held = true;
     }
     return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
   }
-  [[gnu::noinline, nodiscard]] std::int32_t resolve(Resource promise, bool fulfils) noexcept {
+  [[gnu::noinline, nodiscard]] std::int32_t resolved(Resource promise, bool fulfils) noexcept {
     const bool never_waited = events_.resolved(open_, promise, fulfils);
-    return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold) | (events_.runs(promise) ? need_after() : 0);
+    const std::int32_t answer = (never_waited ? kNeverWaited : 0) | (events_.runs(promise) ? need_after() : 0);
+    return fulfils || is_looked_at_by_resolve(promise) ? answer : answer | kHold;
+  }
+  /// Whether it is resolve() that looks at the promise which was just held.
+  [[nodiscard]] bool is_looked_at_by_resolve(Resource promise) noexcept {
+    if (resolving_ == nullptr || !(resolving_->promise == promise)) return false;
+    resolving_->held = std::exchange(open_.held, {});
+    return true;
   }
 
   /// The frame of the hook that a slow call comes from.
@@ -2346,7 +2431,7 @@ class BasicPromiseTracer {
     if (!is_paused_ || !events_.is_active()) [[likely]]
       return;
     is_paused_ = false;
-    quiet_ends_ = 0;
+    quiet_ends_wanted_ = enough_quiet_ends();
     hooks_after_ = true;  // what runs now began unseen
     const ::v8::HandleScope handles(isolate_);
     learn_places();
@@ -2487,7 +2572,7 @@ class BasicPromiseTracer {
         if (self->events_.resolved(self->open_, stamp.resource, false)) {
           stamp.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate, 0));
         }
-        self->held_.Reset(isolate, promise);
+        if (!self->is_looked_at_by_resolve(stamp.resource)) self->held_.Reset(isolate, promise);
         break;
       }
     }
@@ -2549,11 +2634,18 @@ class BasicPromiseTracer {
     block_ = nullptr;
   }
 
+  // What the hooks' short ways use stands together.
+  Block* block_ = nullptr;
+  std::uint64_t fast_calls_ = 0;
+  std::ptrdiff_t quiet_ends_wanted_ = kQuietEnds;  // callbacks in a row whose end the resolve hook tells, until the after hook goes
+  bool hooks_after_ = true;
+  bool is_wide_ = false;  // some numbers have had high bits
+  HookPlaces places_;
+  OpenEnds open_;
+  PromiseEvents<TracerType> events_;
+  ScriptStacks stacks_;
   ::v8::Isolate* isolate_;
   Hooks hooks_;
-  PromiseEvents<TracerType> events_;
-  OpenEnds open_;
-  ScriptStacks stacks_;
   std::optional<GcPauses<TracerType>> pauses_;
   std::vector<::v8::Global<::v8::Context>> followed_;  // weak
   ::v8::Global<::v8::Context> own_context_;
@@ -2564,19 +2656,19 @@ class BasicPromiseTracer {
   // the context way
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
   std::shared_ptr<::v8::BackingStore> shared_memory_;
-  Block* block_ = nullptr;
-  HookPlaces places_;
   std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
-  std::size_t quiet_ends_ = 0;  // callbacks in a row whose end the resolve hook told
-  bool hooks_after_ = true;
-  bool is_wide_ = false;  // some numbers have had high bits
   int script_id_ = 0;
+  struct Resolving {
+    Resource promise;
+    OpenEnds::Held held;
+    Resolving* outer;
+  };
+  Resolving* resolving_ = nullptr;  // the innermost resolve() that runs
   // the isolate way
   ::v8::Global<::v8::Private> key_;
   ::v8::Global<::v8::ObjectTemplate> stamps_;
   ::v8::Global<::v8::Promise> held_;
   ::v8::Global<::v8::Value> last_parent_;
-  std::uint64_t fast_calls_ = 0;
   std::uint64_t slow_calls_ = 0;
 };
 
@@ -2601,6 +2693,10 @@ class NullPromiseTracer {
   [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise>) noexcept { return {}; }
   [[nodiscard]] ::v8::MaybeLocal<::v8::Promise::Resolver> make_resolver(::v8::Local<::v8::Context> context, Resource&) noexcept {
     return ::v8::Promise::Resolver::New(context);
+  }
+  ::v8::Maybe<bool> resolve(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Promise::Resolver> resolver, Resource,
+                            ::v8::Local<::v8::Value> value) noexcept {
+    return resolver->Resolve(context, value);
   }
   [[nodiscard]] constexpr bool runs_followed() const noexcept { return false; }
   void note_rejection(const ::v8::PromiseRejectMessage&) noexcept {}

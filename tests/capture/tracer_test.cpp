@@ -163,7 +163,7 @@ TEST_CASE("the events of one moment bear its time, and say what the plain calls 
   CHECK(traced.one().ticks == 900);
 }
 
-TEST_CASE("what is created waiting, and what a callback ends with, are two events of one moment each") {
+TEST_CASE("the quick calls record what the usual ones do, where it is two events of one moment") {
   Traced<> traced;
   auto& tracer = traced.tracer;
   const Resource worker = tracer.begin_root();
@@ -184,24 +184,84 @@ TEST_CASE("what is created waiting, and what a callback ends with, are two event
     }
   };
   traced.time = 500;
-  const Resource made = tracer.create_awaiting(ResourceType::kJsPromise, waited.id, StackId::kNone);
+  const Resource made = tracer.quick_create(ResourceType::kJsPromise, waited.id, static_cast<StackId>(7));
   CHECK(made.root == worker.root);
   check_two(made, EventKind::kCreated, number(worker.id), EventKind::kLinked, number(waited.id));
 
-  CHECK_FALSE(tracer.settle_and_exit(made, Outcome::kFulfilled));  // it is not the innermost
+  const Resource alone = tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, static_cast<StackId>(7));
+  const Raw created = traced.one();
+  CHECK(created.kind == EventKind::kCreated);
+  CHECK(created.resource == number(alone.id));
+  CHECK(created.other == number(worker.id));
+  CHECK(created.type == static_cast<unsigned>(ResourceType::kJsPromise));
+  CHECK(created.stack == static_cast<StackId>(7));
+
+  CHECK(tracer.quick_settle(alone, Outcome::kFulfilled));
+  const Raw settled = traced.one();
+  CHECK(settled.kind == EventKind::kSettled);
+  CHECK(settled.other == number(worker.id));
+
+  CHECK_FALSE(tracer.quick_settle_and_exit(made, Outcome::kFulfilled));  // it is not the innermost
   CHECK(traced.drained().empty());
   traced.time = 600;
-  tracer.enter(made);
-  traced.drained();
+  CHECK(tracer.quick_enter(made, waited.id));
+  CHECK(tracer.current() == made);
+  const Raw entered = traced.one();
+  CHECK(entered.kind == EventKind::kEntered);
+  CHECK(entered.flags == static_cast<unsigned>(CauseKind::kSettled));
+  CHECK(entered.other == number(waited.id));
   traced.time = 700;
-  CHECK(tracer.settle_and_exit(made, Outcome::kFulfilled));
+  CHECK(tracer.quick_settle_and_exit(made, Outcome::kFulfilled));
   CHECK(tracer.current() == worker);
   check_two(made, EventKind::kSettled, number(made.id), EventKind::kExited, 0);
+}
 
-  tracer.set_epoch(0);
-  CHECK_FALSE(tracer.create_awaiting(ResourceType::kJsPromise, waited.id, StackId::kNone));
-  CHECK_FALSE(tracer.settle_and_exit(worker, Outcome::kFulfilled));
-  CHECK(traced.drained().empty());
+TEST_CASE("a quick call that cannot be quick does nothing at all") {
+  Traced<> traced(16);
+  auto& tracer = traced.tracer;
+  const auto check_none = [&](Resource innermost) {
+    CHECK(tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, StackId::kNone) == Resource{});
+    CHECK_FALSE(tracer.quick_settle_and_exit(innermost, Outcome::kFulfilled));
+    CHECK(tracer.current() == innermost);
+  };
+  check_none({});  // tracing began, and the tracer has not seen it
+  const Resource worker = tracer.begin_root();
+  tracer.enter(worker);
+  traced.drained();
+  SECTION("as the lap ends after one more event, and each of these may need two") {
+    while (tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, StackId::kNone)) {}
+    CHECK_FALSE(traced.drained().empty());
+    check_none(worker);
+    CHECK(tracer.quick_enter(worker, ResourceId::kNone));  // this one needs one
+    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone));
+    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled));
+    CHECK(traced.one().kind == EventKind::kEntered);
+    tracer.settle(worker, Outcome::kFulfilled);  // which looks after the ring
+    CHECK(tracer.quick_settle_and_exit(worker, Outcome::kFulfilled));
+  }
+  SECTION("as tracing was stopped") {
+    tracer.set_epoch(0);
+    CHECK(tracer.quick_create(ResourceType::kJsPromise, worker.id, StackId::kNone) == Resource{});
+    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone));
+    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled));
+    CHECK_FALSE(tracer.quick_settle_and_exit(worker, Outcome::kFulfilled));
+    CHECK(traced.drained().empty());
+  }
+  SECTION("as what runs is not traced") {
+    tracer.enter({ResourceId::kNone, thence::RootId::kUntraced});
+    CHECK(tracer.quick_create(ResourceType::kJsPromise, worker.id, StackId::kNone) == Resource{});
+    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled));
+    CHECK(traced.drained().empty());
+  }
+  SECTION("as nesting is at its limit") {
+    while (tracer.depth() != thence::Tracer::kMaxDepth) {
+      tracer.enter(worker);
+      traced.drained();
+    }
+    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone));
+    CHECK(traced.drained().empty());
+    CHECK(tracer.misuse().too_deep == 0);
+  }
 }
 
 /// A counter that cannot be trusted on this machine: what it counts must never be seen.

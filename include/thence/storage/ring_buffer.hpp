@@ -71,9 +71,9 @@ class RingBuffer {
   RingBuffer(const RingBuffer&) = delete;
   RingBuffer& operator=(const RingBuffer&) = delete;
 
-  /// Whether put() may be called: nothing stands in the way of one more event.
-  [[gnu::always_inline]] [[nodiscard]] inline bool is_open() const noexcept {
-    return cursor_ < limit_.load(std::memory_order_relaxed);
+  /// Whether put() may be called, so many times: nothing stands in the way of that many more events.
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_open(std::size_t events = 1) const noexcept {
+    return cursor_ + (events - 1) < limit_.load(std::memory_order_relaxed);
   }
   /// Appends one event, for a producer that has just found the ring open.
   [[gnu::always_inline]] inline void put(Event event) noexcept {

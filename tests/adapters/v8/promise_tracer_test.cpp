@@ -265,6 +265,49 @@ TEST_CASE("a promise that the host makes has the resource that a look-up finds")
   }
 }
 
+TEST_CASE("a promise that the host resolves is settled as V8 says when it has returned, also around another, and nothing is held") {
+  for (const v8a::Hooks hooks : kBothWays) {
+    Program program{hooks};
+    const v8::HandleScope handles(program.isolate());
+    Resource plain{}, outer{}, inner{}, locked{};
+    const auto make = [&](Resource& resource) { return program.promises->make_resolver(program.context, resource).ToLocalChecked(); };
+    const auto resolve = [&](v8::Local<v8::Promise::Resolver> resolver, Resource resource, v8::Local<v8::Value> value) {
+      CHECK(program.promises->resolve(program.context, resolver, resource, value).FromMaybe(false));
+    };
+    const auto as_plain = make(plain), as_outer = make(outer), as_inner = make(inner), as_locked = make(locked);
+
+    resolve(as_plain, plain, v8::Null(program.isolate()));
+    // V8 reads `then` of the object: the getter has the host resolve another promise meanwhile.
+    struct Inner {
+      Program& program;
+      v8::Local<v8::Promise::Resolver> resolver;
+      Resource resource;
+    } of_getter{program, as_inner, inner};
+    const auto object = v8::Object::New(program.isolate());
+    const auto getter = [](v8::Local<v8::Name>, const v8::PropertyCallbackInfo<v8::Value>& info) {
+      auto& inside = *static_cast<Inner*>(info.Data().As<v8::External>()->Value());
+      CHECK(inside.program.promises->resolve(inside.program.context, inside.resolver, inside.resource, v8::Null(info.GetIsolate()))
+                .FromMaybe(false));
+    };
+    object->SetAccessor(program.context, program.text("then"), getter, nullptr, v8::External::New(program.isolate(), &of_getter)).Check();
+    resolve(as_outer, outer, object);
+    // Locked in to a promise that stays pending: not settled.
+    resolve(as_locked, locked, program.run("new Promise(() => {})"));
+
+    CHECK(as_outer->GetPromise()->State() == v8::Promise::kFulfilled);
+    program.session.stop();
+    std::vector<ResourceId> fulfilled;
+    for (const RecordedEvent& event : program.recording.events)
+      if (event.kind == thence::EventKind::kSettled) {
+        CHECK(event.outcome() == thence::Outcome::kFulfilled);
+        fulfilled.push_back(event.resource);
+      }
+    std::sort(fulfilled.begin(), fulfilled.end());
+    CHECK(fulfilled == std::vector{plain.id, outer.id, inner.id});
+    CHECK(program.promises->counts().settles_withdrawn == (hooks == v8a::Hooks::kIsolate ? 1 : 0));  // V8 calls no other hook for it
+  }
+}
+
 TEST_CASE("tracing that stops inside of a callback leaves nothing open, and begins anew with what is called then") {
   for (const v8a::Hooks hooks : kBothWays) {
     Program program{hooks};

@@ -154,7 +154,7 @@ class Bridge final : private ::kj::TaskSet::ErrorHandler {
     tracer_.link(known, resource, LinkKind::kBridge);
     tracer_.link(resource, js_resource, LinkKind::kBridge);
 
-    auto settling = ::kj::heap<Settling<Convert>>(*this, isolate_, context, resolver, std::move(convert));
+    auto settling = ::kj::heap<Settling<Convert>>(*this, isolate_, context, resolver, js_resource, std::move(convert));
     auto* const to = settling.get();
     auto task =
         kj_adapter::watched(tracer_, ::kj::mv(promise), starting.started(), {.links_known = static_cast<bool>(known)});
@@ -250,8 +250,8 @@ class Bridge final : private ::kj::TaskSet::ErrorHandler {
   class Settling final : public Held {
    public:
     Settling(Bridge& bridge, ::v8::Isolate* isolate, ::v8::Local<::v8::Context> context,
-             ::v8::Local<::v8::Promise::Resolver> resolver, Convert&& convert)
-        : Held(bridge), context_(isolate, context), resolver_(isolate, resolver), convert_(std::move(convert)) {}
+             ::v8::Local<::v8::Promise::Resolver> resolver, Resource promise, Convert&& convert)
+        : Held(bridge), context_(isolate, context), resolver_(isolate, resolver), promise_(promise), convert_(std::move(convert)) {}
 
     template <class... Value>
     void resolve(Value&&... value) {
@@ -260,7 +260,7 @@ class Bridge final : private ::kj::TaskSet::ErrorHandler {
         ::v8::TryCatch caught(isolate);
         ::v8::Local<::v8::Value> converted;
         const bool made = to_local(convert_(isolate, context, std::forward<Value>(value)...), converted);
-        if (made) return resolver->Resolve(context, converted);
+        if (made) return this->bridge_.resolve(context, resolver, promise_, converted);
         if (caught.HasTerminated()) return ::v8::Maybe<bool>(::v8::Nothing<bool>());
         const ::v8::Local<::v8::Value> reason =
             caught.HasCaught() ? caught.Exception() : ::v8::Undefined(isolate).template As<::v8::Value>();
@@ -316,6 +316,7 @@ class Bridge final : private ::kj::TaskSet::ErrorHandler {
 
     ::v8::Global<::v8::Context> context_;
     ::v8::Global<::v8::Promise::Resolver> resolver_;
+    Resource promise_;
     Convert convert_;
   };
 
@@ -413,6 +414,11 @@ class Bridge final : private ::kj::TaskSet::ErrorHandler {
 
   [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise> promise) {
     return promises_ == nullptr ? Resource{} : promises_->resource_of(promise);
+  }
+
+  ::v8::Maybe<bool> resolve(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Promise::Resolver> resolver, Resource promise,
+                            ::v8::Local<::v8::Value> value) {
+    return promises_ == nullptr ? resolver->Resolve(context, value) : promises_->resolve(context, resolver, promise, value);
   }
 
   ::v8::MaybeLocal<::v8::Object> make_holder(::v8::Local<::v8::Context> context, Held* held) {

@@ -21,6 +21,7 @@
 #include <v8.h>
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -144,34 +145,35 @@ class FrameWalker {
   /// Whether walk() would be complete, with just these words, which a complete one gave, for a frame that is_here(). No word is stored;
   /// a frame that returns to where the one before did is of the same kind, and that is not asked again.
   [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline bool matches(std::uintptr_t fp,
-                                                                                     const std::uint64_t* next) const noexcept {
-    for (;;) {
-      const std::uint64_t word = *next++;
+                                                                                     const std::uint64_t* words) const noexcept {
+    for (;; ++words) {
       const std::uintptr_t return_address = detail::load_word(fp + 8);
       fp = detail::load_word(fp);
-      if (word == return_address) continue;
-      if ((word & ~kKinds) != return_address) return false;
-      if ((word & kInterpreted) != 0) {
-        if (detail::load_word(fp + bytecode_array_) != next[0] || detail::load_word(fp + bytecode_offset_) != next[1]) return false;
-        next += 2;
+      if (*words == return_address) continue;
+      const std::uint64_t kinds = std::rotr(*words ^ return_address, kKindShift);  // lowest; what else differs is above
+      if (kinds > kKinds >> kKindShift) return false;
+      if ((kinds & kInterpreted >> kKindShift) != 0) {
+        if (detail::load_word(fp + bytecode_array_) != words[1] || detail::load_word(fp + bytecode_offset_) != words[2]) return false;
+        words += 2;
       }
-      if ((word & kEntry) != 0) {
+      if ((kinds & kEntry >> kKindShift) != 0) {
         const std::uintptr_t before = detail::load_word(fp - exit_slot_);
-        if ((word & kLast) != 0) return before == 0;
+        if ((kinds & kLast >> kKindShift) != 0) return before == 0;
         if (!is_on_stack(before, fp)) return false;
         fp = before;
         continue;
       }
-      if ((word & kLast) != 0) return true;
+      if ((kinds & kLast >> kKindShift) != 0) return true;
     }
   }
 
   /// A number that differs for most stacks, from the innermost frames alone, for a frame of V8's that is_here().
   [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline std::uint64_t clue(std::uintptr_t fp) const noexcept {
     const std::uintptr_t caller = detail::load_word(fp);
-    std::uint64_t mixed = detail::load_word(fp + 8) ^ fp << 8;
-    mixed += detail::load_word(caller + 8) << 5;
-    mixed ^= detail::load_word(caller + bytecode_offset_) >> 25;
+    const std::uintptr_t outer_return = detail::load_word(caller + 8);
+    std::uint64_t mixed = (detail::load_word(fp + 8) ^ fp << 8) + (outer_return << 5);
+    // What stands there in the frame of another function is of no meaning, and may be different each time.
+    if (outer_return == interpreter_return_) mixed ^= detail::load_word(detail::load_word(caller) + bytecode_offset_) >> 25;
     return mixed * 0x9E3779B97F4A7C15u;
   }
 
@@ -230,6 +232,7 @@ class FrameWalker {
     kLast = std::uint64_t{1} << 63,         ///< nothing further out is told
     kKinds = kInterpreted | kEntry | kLast,
   };
+  static constexpr int kKindShift = std::countr_zero(std::uint64_t{kKinds});
 
   [[nodiscard]] bool is_on_stack(std::uintptr_t fp, std::uintptr_t above) const noexcept {
     return fp > above && fp < stack_top_ && fp % sizeof(void*) == 0;
@@ -469,17 +472,18 @@ class FrameWalker {
     if (from_inner == from_outer && walker.is_in_builtins(from_inner)) walker.interpreter_return_ = from_inner;
   }
 
-  ::v8::Isolate* isolate_;
-  const char* problem_ = kNotCalibrated;
+  // What matches() reads stands together.
   std::uintptr_t stack_top_ = 0;
-  Range builtins_;
   std::uintptr_t bytecode_array_ = 0;  // offsets from fp, modulo 2^64
   std::uintptr_t bytecode_offset_ = 0;
   std::uintptr_t interpreter_return_ = 0;
+  std::uintptr_t exit_slot_ = 0;
+  ::v8::Isolate* isolate_;
+  std::uintptr_t exit_offset_ = 0;
+  const char* problem_ = kNotCalibrated;
+  Range builtins_;
   std::intptr_t entry_ = 0;
   std::intptr_t construct_entry_ = 0;
-  std::uintptr_t exit_offset_ = 0;
-  std::uintptr_t exit_slot_ = 0;
   Markers exits_;
   Markers wasm_;
 };

@@ -76,20 +76,25 @@ class HookPlaces {
     if constexpr (!kIsX86_64) return false;
     return hook != 0 && place_of(hook) == fulfilling_;
   }
-  [[gnu::always_inline, nodiscard]] inline ParentIs parent(std::uintptr_t hook) const noexcept {
+  /// Whether the init hook whose frame is at `hook` is called by an async function's await, or by a then(): parent() of the two that
+  /// are most frequent.
+  [[gnu::always_inline, nodiscard]] inline bool awaits(std::uintptr_t hook) const noexcept {
+    if constexpr (!kIsX86_64) return false;
+    return hook != 0 && (place_of(hook) == awaiting_[0] || place_of(hook) == awaiting_[1]);
+  }
+  [[gnu::always_inline, nodiscard]] inline bool handles(std::uintptr_t hook) const noexcept {
+    if constexpr (!kIsX86_64) return false;
+    return hook != 0 && place_of(hook) == handling_;
+  }
+  [[nodiscard]] ParentIs parent(std::uintptr_t hook) const noexcept {
     if constexpr (!kIsX86_64) return ParentIs::kUnknown;
     const std::uintptr_t place = hook == 0 ? 0 : place_of(hook);
-    if (place == awaiting_[0] || place == awaiting_[1]) return ParentIs::kAwaited;  // those of async functions
-    return look_up(place);
-  }
-
- private:
-  [[gnu::noinline, nodiscard]] ParentIs look_up(std::uintptr_t place) const noexcept {
     if (std::find(awaiting_.begin(), awaiting_.end(), place) != awaiting_.end()) return ParentIs::kAwaited;
     if (place == handling_) return ParentIs::kHandled;
     return std::find(wrapping_.begin(), wrapping_.end(), place) != wrapping_.end() ? ParentIs::kOwner : ParentIs::kUnknown;
   }
 
+ private:
   static constexpr std::uintptr_t kNowhere = 1;  // no return address
 
   enum What : unsigned { kAwaits, kHandles, kWraps, kFulfils, kRejects, kWhats };
@@ -168,11 +173,11 @@ class HookPlaces {
     return places;
   }
 
-  bool is_calibrated_ = false;
   std::uintptr_t fulfilling_ = kNowhere;
   std::uintptr_t handling_ = kNowhere;
-  Places awaiting_ = nowhere();
+  Places awaiting_ = nowhere();  // those of async functions first
   Places wrapping_ = nowhere();
+  bool is_calibrated_ = false;
 };
 
 }  // namespace v8_adapter

@@ -148,7 +148,9 @@ inline constexpr std::string_view kHookScript = R"js((native, block, shared) => 
             if (wide === true) shared[5] = Wide.high(promise);
           }
           var answer = native.resolve(block, promise.#id, promise.#root);
-          if (answer !== 0) {
+          if (answer === 4) {
+            left = promise.#id;
+          } else if (answer !== 0) {
             if ((answer & 1) !== 0) {
               promise.#parent = 0;
               if (wide === true) Wide.forgetParent(promise);

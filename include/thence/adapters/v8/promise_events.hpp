@@ -94,7 +94,7 @@ class PromiseEvents {
  public:
   static constexpr std::size_t kMaxDepth = 64;
 
-  PromiseEvents(::v8::Isolate* isolate, TracerType* tracer) noexcept : isolate_(isolate), tracer_(tracer) {}
+  PromiseEvents(::v8::Isolate* isolate, TracerType* tracer) noexcept : tracer_(tracer), isolate_(isolate) {}
 
   [[nodiscard]] TracerType* tracer() const noexcept { return tracer_; }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
@@ -137,16 +137,26 @@ class PromiseEvents {
     return false;
   }
 
+  /// init, where what it awaits is known (kNone: nothing), and where the tracer's quick call can say it. Empty: created() says it.
+  [[gnu::always_inline]] inline Resource quick_created(const OpenEnds& open, ResourceId awaited, StackId stack) noexcept {
+    if (open.undecided.promise || tracer_ == nullptr) [[unlikely]] return {};
+    const Resource promise = tracer_->quick_create(ResourceType::kJsPromise, awaited, stack);
+    if (!promise) [[unlikely]] return {};
+    ++counts_.created;
+    last_created_ = promise.id;
+    return promise;
+  }
   /// init, under a tracer. The resource to keep on the promise; nothing to keep where its root is kNone and its id is. `waits`: it is
   /// known to wait for its parent; else that shows in the next call.
-  [[gnu::always_inline]] inline Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, bool waits,
-                                                StackId stack) noexcept {
+  Resource created(OpenEnds& open, ResourceId parent, bool parent_is_derived, bool waits, StackId stack) noexcept {
     decide(open);
     Resource promise;
     if (parent == ResourceId::kNone) {
       promise = tracer_->create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
     } else if (waits) {
-      promise = tracer_->create_awaiting(ResourceType::kJsPromise, parent, stack);
+      auto&& moment = tracer_->at(tracer_->now());
+      promise = moment.create(ResourceType::kJsPromise, CreateOptions{.stack = stack});
+      moment.link(Resource{parent, promise.root}, promise, LinkKind::kAwaits);
     } else {
       promise = create_undecided(open, parent, parent_is_derived, stack);
     }
@@ -156,10 +166,19 @@ class PromiseEvents {
     return promise;
   }
 
+  /// before, of a promise that awaited `parent`, and is entered for the first time, where the tracer's quick call can say it. Else
+  /// entered() says it.
+  [[gnu::always_inline]] inline bool quick_entered(const OpenEnds& open, Resource promise, ResourceId parent, std::uintptr_t frame) noexcept {
+    if (open.undecided.promise || innermost_->frame <= frame || innermost_ == &entered_.back() || tracer_ == nullptr ||
+        !tracer_->quick_enter(promise, parent)) [[unlikely]] {
+      return false;
+    }
+    push(promise, true, frame);
+    return true;
+  }
   /// before. `promise` is empty where it was never seen. `is_reaction`: this is what it waited for its parent to do, and with it
   /// fulfilled it is over. `frame`: an address in the calling frame, on the stack. False: it is not among those that were entered.
-  [[gnu::always_inline]] inline bool entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction,
-                                             std::uintptr_t frame) noexcept {
+  bool entered(OpenEnds& open, Resource promise, bool is_known, ResourceId parent, bool is_reaction, std::uintptr_t frame) noexcept {
     decide(open);
     leave_those_below(frame);
     if (!is_active()) return false;
@@ -169,12 +188,7 @@ class PromiseEvents {
       ++beyond_;
       return false;
     }
-    ++innermost_;
-    innermost_->promise.id = promise.id;
-    innermost_->promise.root = promise.root;
-    innermost_->frame = frame;
-    innermost_->is_reaction = is_reaction;
-    at_enter_ = last_created_;
+    push(promise, is_reaction, frame);
     tracer_->enter(promise, parent == ResourceId::kNone ? Cause{} : Cause{CauseKind::kSettled, parent});
     return true;
   }
@@ -207,19 +221,18 @@ class PromiseEvents {
     leave_innermost();
   }
 
-  /// resolve of a promise that V8 fulfils without fail and at once, where that is all there is to say. False: resolved() says more.
+  /// resolve of a promise that V8 fulfils without fail and at once, where that is all there is to say, and the tracer's quick calls can
+  /// say it. False: resolved() says more.
   /// A reaction is fulfilled as the last thing of its callback; nothing of the script's or the host's runs from there to after(): both are
   /// one moment, and said here. `ends`: this was one.
-  [[gnu::always_inline]] inline bool fulfilled(const OpenEnds& open, Resource promise, bool& ends) noexcept {
+  [[gnu::always_inline]] inline bool quick_fulfilled(const OpenEnds& open, Resource promise, bool& ends) noexcept {
     if (open.undecided.promise || tracer_ == nullptr) [[unlikely]] return false;
     ends = innermost_->promise.id == promise.id && innermost_->is_reaction;
-    if (ends) {
-      if (!tracer_->settle_and_exit(promise, Outcome::kFulfilled)) [[unlikely]] return false;
-      --innermost_;
-      at_enter_ = kNobodyKnows;
-      return true;
-    }
-    return tracer_->settle_by_current(promise, Outcome::kFulfilled);
+    if (!ends) return tracer_->quick_settle(promise, Outcome::kFulfilled);
+    if (!tracer_->quick_settle_and_exit(promise, Outcome::kFulfilled)) [[unlikely]] return false;
+    --innermost_;
+    at_enter_ = kNobodyKnows;
+    return true;
   }
   /// resolve. `fulfils`: without fail and at once. Else it is held until the next call, which says what has become of it (settled or not).
   /// True: it is the wrapper of an awaited value, and never waited for its parent.
@@ -250,27 +263,27 @@ class PromiseEvents {
   }
 
   /// The held promise is in `state` now. Pending: it was only resolved with another.
-  void settled(OpenEnds& open, ::v8::Promise::PromiseState state) noexcept {
-    if (!open.held.is_held) return;
-    if (open.held.is_known) {
+  void settled(OpenEnds::Held& held, ::v8::Promise::PromiseState state) noexcept {
+    if (!held.is_held) return;
+    if (held.is_known) {
       ++counts_.places_verified;
       if (state != ::v8::Promise::kFulfilled) ++counts_.places_wrong;
-      open.held.is_known = false;
+      held.is_known = false;
     } else if (state == ::v8::Promise::kPending) {
       ++counts_.settles_withdrawn;
     } else {
-      record_held(open.held, outcome_of(state));
+      record_held(held, outcome_of(state));
     }
-    open.held.is_held = false;
+    held.is_held = false;
   }
   /// The held promise cannot be looked at.
-  void settled_somehow(OpenEnds& open) noexcept {
-    if (!open.held.is_held) return;
-    if (!open.held.is_known) {
+  void settled_somehow(OpenEnds::Held& held) noexcept {
+    if (!held.is_held) return;
+    if (!held.is_known) {
       ++counts_.outcomes_unknown;
-      record_held(open.held, Outcome::kUnknown);
+      record_held(held, Outcome::kUnknown);
     }
-    open.held.is_held = open.held.is_known = false;
+    held.is_held = held.is_known = false;
   }
 
   /// What waits for a next call that may not come is said now.
@@ -291,6 +304,15 @@ class PromiseEvents {
     std::uintptr_t frame = ~std::uintptr_t{0};
     bool is_reaction = false;
   };
+
+  [[gnu::always_inline]] inline void push(Resource promise, bool is_reaction, std::uintptr_t frame) noexcept {
+    ++innermost_;
+    innermost_->promise.id = promise.id;
+    innermost_->promise.root = promise.root;
+    innermost_->frame = frame;
+    innermost_->is_reaction = is_reaction;
+    at_enter_ = last_created_;
+  }
 
   [[gnu::noinline]] Resource create_undecided(OpenEnds& open, ResourceId parent, bool parent_is_derived, StackId stack) noexcept {
     const Ticks now = tracer_->now();
@@ -335,14 +357,15 @@ class PromiseEvents {
 
   static constexpr auto kNobodyKnows = static_cast<ResourceId>(~std::uint64_t{0});
 
-  ::v8::Isolate* isolate_;
+  // What the quick calls use stands together.
   TracerType* tracer_;
+  Entered* innermost_ = entered_.data();
   ResourceId last_created_ = ResourceId::kNone;
   ResourceId at_enter_ = kNobodyKnows;  // the last promise created before the running invocation began
-  std::size_t beyond_ = 0;
   PromiseCounts counts_;
+  ::v8::Isolate* isolate_;
+  std::size_t beyond_ = 0;
   std::array<Entered, kMaxDepth + 1> entered_{};  // [0] is below all
-  Entered* innermost_ = entered_.data();
 };
 
 }  // namespace v8_adapter

@@ -69,7 +69,7 @@ template <class TracerType>
 class BasicPromiseTracer {
  public:
   BasicPromiseTracer(::v8::Isolate* isolate, TracerType& tracer, PromiseOptions options = {})
-      : isolate_(isolate), hooks_(options.hooks), events_(isolate, &tracer), stacks_(isolate, options.stacks) {
+      : events_(isolate, &tracer), stacks_(isolate, options.stacks), isolate_(isolate), hooks_(options.hooks) {
     if (options.gc_pauses) pauses_.emplace(isolate, &tracer);
   }
   ~BasicPromiseTracer() { stop(); }
@@ -168,6 +168,18 @@ class BasicPromiseTracer {
     return resolver;
   }
 
+  /// As resolver->Resolve(), of a promise of the host's own, which is `promise` in the trace: its outcome is looked at when V8 has returned,
+  /// where that of another waits for V8's next hook call.
+  ::v8::Maybe<bool> resolve(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Promise::Resolver> resolver, Resource promise,
+                            ::v8::Local<::v8::Value> value) noexcept {
+    Resolving resolving{promise, {}, resolving_};
+    if (promise) resolving_ = &resolving;
+    const auto done = resolver->Resolve(context, value);
+    resolving_ = resolving.outer;
+    if (resolving.held.is_held) events_.settled(resolving.held, resolver->GetPromise()->State());
+    return done;
+  }
+
   /// Whether the innermost callback is that of a promise: what is created now has it as its trigger.
   [[nodiscard]] bool runs_followed() const noexcept { return events_.runs_promise(); }
 
@@ -181,7 +193,7 @@ class BasicPromiseTracer {
         const ::v8::HandleScope handles(isolate_);
         const auto promise = message.GetPromise();
         const Resource resource = resource_of(promise);
-        if (resource && open_.held.is_held && open_.held.promise == resource) events_.settled(open_, promise->State());
+        if (resource && open_.held.is_held && open_.held.promise == resource) events_.settled(open_.held, promise->State());
         events_.tracer()->annotate(resource, "unhandled_rejection",
                                    message.GetEvent() == ::v8::kPromiseRejectWithNoHandler);
         break;
@@ -244,7 +256,7 @@ class BasicPromiseTracer {
   /// How often the hooks renew what they keep in V8's young generation.
   static constexpr std::uint32_t kHoldsUntilRenewal = 4096;
   /// Callbacks in a row whose end the resolve hook told, after which the after hook goes.
-  static constexpr std::size_t kQuietEnds = 256, kQuietEndsPerContext = 64;
+  static constexpr std::ptrdiff_t kQuietEnds = 256, kQuietEndsPerContext = 64;
 
   using Value = ::v8::Local<::v8::Value>;
   using Info = ::v8::FunctionCallbackInfo<::v8::Value>;
@@ -283,9 +295,9 @@ class BasicPromiseTracer {
   void look_at_held(Value held) noexcept {
     if (!open_.held.is_held) return;
     if (held->IsUndefined()) [[unlikely]] {
-      events_.settled_somehow(open_);
+      events_.settled_somehow(open_.held);
     } else {
-      events_.settled(open_, held.As<::v8::Promise>()->State());
+      events_.settled(open_.held, held.As<::v8::Promise>()->State());
     }
   }
 
@@ -304,7 +316,7 @@ class BasicPromiseTracer {
   }
 
   /// `hook`: the init hook's frame.
-  [[gnu::always_inline, nodiscard]] inline std::int32_t stamp(ResourceId parent, bool parent_is_derived, std::uintptr_t hook,
+  [[nodiscard]] std::int32_t stamp(ResourceId parent, bool parent_is_derived, std::uintptr_t hook,
                                                               StackId stack) noexcept {
     ParentIs is = ParentIs::kUnknown;
     if (parent != ResourceId::kNone) {
@@ -318,14 +330,7 @@ class BasicPromiseTracer {
     return keep(events_.created(open_, parent, parent_is_derived, waits, stack), parent, is);
   }
   /// The stamp is for the hook to take.
-  [[gnu::always_inline, nodiscard]] inline std::int32_t keep(Resource resource, ResourceId parent, ParentIs is) noexcept {
-    if (!resource || PackedResource::has_high(resource) || is_wide_) [[unlikely]] return keep_rarely(resource, parent, is);
-    block_->words[kSharedId] = PackedResource::low_of(resource.id);
-    block_->words[kSharedRoot] = PackedResource::low_of(resource.root);
-    block_->words[kSharedParent] = PackedParent::of(parent, is);
-    return parent != ResourceId::kNone && is == ParentIs::kUnknown ? kKeepParent : kStamp;
-  }
-  [[gnu::noinline, nodiscard]] std::int32_t keep_rarely(Resource resource, ResourceId parent, ParentIs is) noexcept {
+  [[gnu::noinline, nodiscard]] std::int32_t keep(Resource resource, ResourceId parent, ParentIs is) noexcept {
     if (!resource && resource.root == RootId::kNone) return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
@@ -341,13 +346,35 @@ class BasicPromiseTracer {
     return answer;
   }
 
+  // Each of the hooks' fast calls has a short way that calls nothing, for what mostly is so, and another for all else.
+
   /// `kTakesStacks`: what called the hook is the stack.
   template <bool kTakesStacks>
   static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent) {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return kDoNotStamp;
     ++self->fast_calls_;
-    return self->template init<kTakesStacks>(parent, grandparent, detail::load_word(THENCE_V8_FRAME()));
+    const auto rarely = [&] { return self->template init<kTakesStacks>(parent, grandparent, detail::load_word(THENCE_V8_FRAME())); };
+    const std::uintptr_t hook = detail::load_word(THENCE_V8_FRAME());
+    if (self->is_wide_) [[unlikely]] return rarely();
+    std::int32_t kept = parent;  // PackedParent::of() an awaited one, or of none
+    if (parent != 0 && !self->places_.awaits(hook)) {
+      if (!self->places_.handles(hook)) return rarely();
+      kept |= PackedParent::kByThen;
+    }
+    StackId stack = StackId::kNone;
+    if constexpr (kTakesStacks) {
+      if (!self->stacks_.quick_look_up(hook, stack)) [[unlikely]] return rarely();
+    }
+    const auto waited_for = static_cast<ResourceId>(parent);
+    const Resource promise = self->events_.quick_created(self->open_, waited_for, stack);
+    if (!promise) [[unlikely]] return rarely();
+    if (PackedResource::has_high(promise)) [[unlikely]]
+      return self->keep(promise, waited_for, kept == parent ? ParentIs::kAwaited : ParentIs::kHandled);
+    self->block_->words[kSharedId] = PackedResource::low_of(promise.id);
+    self->block_->words[kSharedRoot] = PackedResource::low_of(promise.root);
+    self->block_->words[kSharedParent] = kept;
+    return kStamp;
   }
   template <bool kTakesStacks>
   [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
@@ -410,7 +437,13 @@ class BasicPromiseTracer {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    return self->before(id, root, parent, THENCE_V8_FRAME());
+    const std::uintptr_t frame = THENCE_V8_FRAME();
+    if (self->is_rare(id) || parent <= 0 ||
+        !self->events_.quick_entered(self->open_, PackedResource::resource_below_high(id, root),
+                                     static_cast<ResourceId>(PackedParent::low_of(parent)), frame)) [[unlikely]] {
+      return self->before(id, root, parent, frame);
+    }
+    return PackedParent::is_of_throwaway(parent) ? 0 : self->need_after();
   }
   static void before_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info))
@@ -418,13 +451,6 @@ class BasicPromiseTracer {
   }
   [[gnu::noinline, nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent,
                                                    std::uintptr_t frame) noexcept {
-    if (is_rare(id) || parent <= 0) [[unlikely]] return before_rarely(id, root, parent, frame);
-    const bool is_entered = events_.entered(open_, PackedResource::resource_below_high(id, root), true,
-                                            PackedResource::id_of(PackedParent::low_of(parent), 0), true, frame);
-    return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
-  }
-  [[gnu::noinline, nodiscard]] std::int32_t before_rarely(std::int32_t id, std::int32_t root, std::int32_t parent,
-                                                          std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
     const ResourceId waited_for = has_begun || id < 0 ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
     const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
@@ -435,19 +461,21 @@ class BasicPromiseTracer {
   /// one on whose end may not be told so, until so many in a row were that telling V8 again is cheap beside them, and nothing else
   /// is entered.
   [[nodiscard]] std::int32_t need_after() noexcept {
-    quiet_ends_ = 0;
+    quiet_ends_wanted_ = enough_quiet_ends();
     return hooks_after_ ? 0 : kHookAnew;
   }
   [[nodiscard]] std::int32_t ended_quietly() noexcept {
     if (!hooks_after_) [[likely]] return 0;
-    return ++quiet_ends_ >= enough_quiet_ends() && events_.nothing_runs() ? kHookAnew : kLeft;
+    return --quiet_ends_wanted_ <= 0 && events_.nothing_runs() ? kHookAnew : kLeft;
   }
   /// V8 is told for each context by itself.
-  [[nodiscard]] std::size_t enough_quiet_ends() const noexcept { return std::max(kQuietEnds, kQuietEndsPerContext * followed_.size()); }
+  [[nodiscard]] std::ptrdiff_t enough_quiet_ends() const noexcept {
+    return std::max(kQuietEnds, kQuietEndsPerContext * static_cast<std::ptrdiff_t>(followed_.size()));
+  }
   static void hook_anew_slowly(const Info& info) {
     BasicPromiseTracer* const self = owner_of(info);
     if (self == nullptr || self->is_paused_) return;
-    self->hooks_after_ = self->quiet_ends_ < self->enough_quiet_ends();
+    self->hooks_after_ = self->quiet_ends_wanted_ > 0;
     self->hook_all();
   }
 
@@ -461,7 +489,7 @@ class BasicPromiseTracer {
     if (BasicPromiseTracer* const self = owner_of(info)) self->after(integer(info, 1), integer(info, 2));
   }
   [[gnu::noinline]] void after(std::int32_t id, std::int32_t root) noexcept {
-    quiet_ends_ = 0;
+    quiet_ends_wanted_ = enough_quiet_ends();
     events_.exited(open_, handed(id, root));
   }
 
@@ -471,41 +499,42 @@ class BasicPromiseTracer {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return 0;
     ++self->fast_calls_;
-    if (!self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()))) [[unlikely]]
-      return self->resolve(self->handed(id, root), false);
-    return self->template fulfil<kVerifies>(id, root);
+    const bool fulfils = self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()));
+    if (fulfils && !self->is_rare(id)) [[likely]] return self->template fulfil<kVerifies>(PackedResource::resource_below_high(id, root));
+    return self->template resolve_rarely<kVerifies>(id, root, fulfils);
   }
   template <bool kVerifies>
   static void resolve_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) {
       const bool fulfils = self->places_.fulfils(self->calling_hook());
-      const std::int32_t id = integer(info, 1);
-      const std::int32_t root = integer(info, 2);
-      info.GetReturnValue().Set(fulfils ? self->template fulfil<kVerifies>(id, root) : self->resolve(self->handed(id, root), false));
+      info.GetReturnValue().Set(self->template resolve_rarely<kVerifies>(integer(info, 1), integer(info, 2), fulfils));
     }
   }
   template <bool kVerifies>
-  [[gnu::noinline, nodiscard]] std::int32_t fulfil(std::int32_t id, std::int32_t root) noexcept {
-    if (is_rare(id)) [[unlikely]] return fulfil_rarely<kVerifies>(id, root);
-    return fulfil<kVerifies>(PackedResource::resource_below_high(id, root));
-  }
-  template <bool kVerifies>
-  [[gnu::noinline, nodiscard]] std::int32_t fulfil_rarely(std::int32_t id, std::int32_t root) noexcept {
-    return fulfil<kVerifies>(handed(id, root));
+  [[gnu::noinline, nodiscard]] std::int32_t resolve_rarely(std::int32_t id, std::int32_t root, bool fulfils) noexcept {
+    const Resource promise = handed(id, root);
+    return fulfils ? fulfil<kVerifies>(promise) : resolved(promise, false);
   }
   template <bool kVerifies>
   [[gnu::always_inline, nodiscard]] inline std::int32_t fulfil(Resource promise) noexcept {
     bool ends;
-    if (!events_.fulfilled(open_, promise, ends)) [[unlikely]] return resolve(promise, true);
+    if (!events_.quick_fulfilled(open_, promise, ends)) [[unlikely]] return resolved(promise, true);
     if constexpr (kVerifies) {
       open_.held.promise = promise;
       open_.held.is_known = open_.held.is_held = true;
     }
     return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
   }
-  [[gnu::noinline, nodiscard]] std::int32_t resolve(Resource promise, bool fulfils) noexcept {
+  [[gnu::noinline, nodiscard]] std::int32_t resolved(Resource promise, bool fulfils) noexcept {
     const bool never_waited = events_.resolved(open_, promise, fulfils);
-    return (never_waited ? kNeverWaited : 0) | (fulfils ? 0 : kHold) | (events_.runs(promise) ? need_after() : 0);
+    const std::int32_t answer = (never_waited ? kNeverWaited : 0) | (events_.runs(promise) ? need_after() : 0);
+    return fulfils || is_looked_at_by_resolve(promise) ? answer : answer | kHold;
+  }
+  /// Whether it is resolve() that looks at the promise which was just held.
+  [[nodiscard]] bool is_looked_at_by_resolve(Resource promise) noexcept {
+    if (resolving_ == nullptr || !(resolving_->promise == promise)) return false;
+    resolving_->held = std::exchange(open_.held, {});
+    return true;
   }
 
   /// The frame of the hook that a slow call comes from.
@@ -627,7 +656,7 @@ class BasicPromiseTracer {
     if (!is_paused_ || !events_.is_active()) [[likely]]
       return;
     is_paused_ = false;
-    quiet_ends_ = 0;
+    quiet_ends_wanted_ = enough_quiet_ends();
     hooks_after_ = true;  // what runs now began unseen
     const ::v8::HandleScope handles(isolate_);
     learn_places();
@@ -768,7 +797,7 @@ class BasicPromiseTracer {
         if (self->events_.resolved(self->open_, stamp.resource, false)) {
           stamp.object->SetInternalField(kStampParent, ::v8::Integer::New(isolate, 0));
         }
-        self->held_.Reset(isolate, promise);
+        if (!self->is_looked_at_by_resolve(stamp.resource)) self->held_.Reset(isolate, promise);
         break;
       }
     }
@@ -830,11 +859,18 @@ class BasicPromiseTracer {
     block_ = nullptr;
   }
 
+  // What the hooks' short ways use stands together.
+  Block* block_ = nullptr;
+  std::uint64_t fast_calls_ = 0;
+  std::ptrdiff_t quiet_ends_wanted_ = kQuietEnds;  // callbacks in a row whose end the resolve hook tells, until the after hook goes
+  bool hooks_after_ = true;
+  bool is_wide_ = false;  // some numbers have had high bits
+  HookPlaces places_;
+  OpenEnds open_;
+  PromiseEvents<TracerType> events_;
+  ScriptStacks stacks_;
   ::v8::Isolate* isolate_;
   Hooks hooks_;
-  PromiseEvents<TracerType> events_;
-  OpenEnds open_;
-  ScriptStacks stacks_;
   std::optional<GcPauses<TracerType>> pauses_;
   std::vector<::v8::Global<::v8::Context>> followed_;  // weak
   ::v8::Global<::v8::Context> own_context_;
@@ -845,19 +881,19 @@ class BasicPromiseTracer {
   // the context way
   std::array<::v8::Global<::v8::Function>, kIdentifyFunction + 1> functions_;
   std::shared_ptr<::v8::BackingStore> shared_memory_;
-  Block* block_ = nullptr;
-  HookPlaces places_;
   std::uint32_t holds_until_renewal_ = kHoldsUntilRenewal;
-  std::size_t quiet_ends_ = 0;  // callbacks in a row whose end the resolve hook told
-  bool hooks_after_ = true;
-  bool is_wide_ = false;  // some numbers have had high bits
   int script_id_ = 0;
+  struct Resolving {
+    Resource promise;
+    OpenEnds::Held held;
+    Resolving* outer;
+  };
+  Resolving* resolving_ = nullptr;  // the innermost resolve() that runs
   // the isolate way
   ::v8::Global<::v8::Private> key_;
   ::v8::Global<::v8::ObjectTemplate> stamps_;
   ::v8::Global<::v8::Promise> held_;
   ::v8::Global<::v8::Value> last_parent_;
-  std::uint64_t fast_calls_ = 0;
   std::uint64_t slow_calls_ = 0;
 };
 
@@ -882,6 +918,10 @@ class NullPromiseTracer {
   [[nodiscard]] Resource resource_of(::v8::Local<::v8::Promise>) noexcept { return {}; }
   [[nodiscard]] ::v8::MaybeLocal<::v8::Promise::Resolver> make_resolver(::v8::Local<::v8::Context> context, Resource&) noexcept {
     return ::v8::Promise::Resolver::New(context);
+  }
+  ::v8::Maybe<bool> resolve(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Promise::Resolver> resolver, Resource,
+                            ::v8::Local<::v8::Value> value) noexcept {
+    return resolver->Resolve(context, value);
   }
   [[nodiscard]] constexpr bool runs_followed() const noexcept { return false; }
   void note_rejection(const ::v8::PromiseRejectMessage&) noexcept {}

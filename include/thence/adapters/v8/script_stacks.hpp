@@ -73,13 +73,14 @@ class ScriptStacks {
   static constexpr StackId kUnseen = static_cast<StackId>(~std::uint32_t{0});
 
   ScriptStacks(::v8::Isolate* isolate, StackOptions options)
-      : isolate_(isolate), options_(options), mode_(options.mode), walker_(isolate) {
+      : mode_(options.mode), walker_(isolate), isolate_(isolate), options_(options) {
     options_.frames = std::clamp<std::size_t>(options_.frames, 1, kMaxFrames);
     options_.entries = std::bit_ceil(std::max<std::size_t>(options_.entries, 64));
-    options_.words = std::max(options_.words, FrameWalker::kMaxWords);
+    options_.words = std::max(options_.words, kFirstWord + 1 + FrameWalker::kMaxWords);
     if (mode_ == StackMode::kFingerprint) {
       table_ = std::make_unique<Entry[]>(options_.entries);
       words_ = std::make_unique<std::uint64_t[]>(options_.words);
+      words_[0] = FrameWalker::kNoWords;
       isolate_->AddGCEpilogueCallback(&after_gc, this);
     }
   }
@@ -91,7 +92,12 @@ class ScriptStacks {
   [[nodiscard]] StackMode mode() const noexcept { return mode_; }
   /// Why fingerprints were asked for and are not used; empty otherwise.
   [[nodiscard]] std::string_view why() const noexcept { return why_ == nullptr ? std::string_view{} : why_; }
-  [[nodiscard]] const StackCounts& counts() const noexcept { return counts_; }
+  [[nodiscard]] StackCounts counts() const noexcept {
+    StackCounts counts = counts_;
+    counts.captures += hits_;
+    counts.hits = hits_;
+    return counts;
+  }
   [[nodiscard]] bool verifies() const noexcept { return options_.verify; }
   [[nodiscard]] const FrameWalker& walker() const noexcept { return walker_; }
 
@@ -100,7 +106,11 @@ class ScriptStacks {
     if (is_calibrated_) return;
     is_calibrated_ = true;
     walker_.calibrate(context);
-    if (mode_ != StackMode::kFingerprint || walker_.problem() == nullptr) return;
+    if (mode_ != StackMode::kFingerprint) return;
+    if (walker_.problem() == nullptr) {
+      is_quick_ = !options_.verify;
+      return;
+    }
     why_ = walker_.problem();
     mode_ = StackMode::kEvery;
   }
@@ -111,8 +121,18 @@ class ScriptStacks {
     empty();
   }
 
+  /// The stack that called the frame at `fp`, if it is the one that was seen last at the same place, as it mostly is: its words are
+  /// compared while the frames are walked, and neither copied nor hashed.
+  [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline bool quick_look_up(std::uintptr_t fp, StackId& stack) noexcept {
+    if (!is_quick_ || !walker_.is_here(fp)) [[unlikely]] return false;
+    const std::uint64_t* const words = words_.get() + recent(fp);
+    if (!walker_.matches(fp, words)) [[unlikely]] return false;
+    ++hits_;
+    stack = static_cast<StackId>(words[-1]);
+    return true;
+  }
   /// The stack that called the frame at `fp`, if it was seen before; kUnseen else. Makes no V8 call.
-  [[nodiscard]] StackId look_up(std::uintptr_t fp) noexcept {
+  [[gnu::noinline, nodiscard]] StackId look_up(std::uintptr_t fp) noexcept {
     if (mode_ == StackMode::kNone) return StackId::kNone;
     if (mode_ == StackMode::kEvery) return kUnseen;
     const StackId found = find(fp);
@@ -121,9 +141,7 @@ class ScriptStacks {
       if (found != kUnseen) walk_.complete = true;
       return kUnseen;
     }
-    if (found == kUnseen) return kUnseen;
-    ++counts_.captures;
-    ++counts_.hits;
+    if (found != kUnseen) ++hits_;
     return found;
   }
 
@@ -137,7 +155,9 @@ class ScriptStacks {
       std::uintptr_t fp = walker_.innermost_exit();
       if (fp == 0 && hook_script == 0) return StackId::kNone;  // no JavaScript below
       if (hook_script != 0) fp = walker_.caller_of(fp);
-      const StackId found = look_up(fp);
+      StackId found;
+      if (quick_look_up(fp, found)) [[likely]] return found;
+      found = look_up(fp);
       if (found != kUnseen) return found;
     }
     ++counts_.captures;
@@ -166,13 +186,7 @@ class ScriptStacks {
   struct Entry {
     std::uint64_t hash = 0;
     std::uint32_t first_word = 0;
-    std::uint16_t words = 0;  // 0: free
-    StackId id = StackId::kNone;
-  };
-
-  struct Recent {
-    const std::uint64_t* words = &FrameWalker::kNoWords;
-    StackId id = StackId::kNone;
+    std::uint32_t words = 0;  // 0: free
   };
 
   static void after_gc(::v8::Isolate*, ::v8::GCType type, ::v8::GCCallbackFlags, void* data) {
@@ -187,8 +201,9 @@ class ScriptStacks {
     expected_ = kUnseen;
     if (used_entries_ == 0) return;
     std::fill_n(table_.get(), options_.entries, Entry{});
-    recent_.fill(Recent{});
-    used_entries_ = used_words_ = 0;
+    recent_.fill(0);
+    used_entries_ = 0;
+    used_words_ = kFirstWord;
   }
 
   [[nodiscard]] static std::uint64_t hash_of(std::span<const std::uint64_t> words) noexcept {
@@ -200,17 +215,18 @@ class ScriptStacks {
     return hash;
   }
 
-  /// The same place shows mostly the same stack as before: its words are compared while the frames are walked, and neither
-  /// copied nor hashed.
+  [[gnu::always_inline, nodiscard]] inline std::uint32_t& recent(std::uintptr_t fp) noexcept {
+    return recent_[walker_.clue(fp) >> (64 - kRecentBits)];
+  }
+
+  /// In verify mode the stack that was seen last at the same place answers here, too.
   [[gnu::no_sanitize_address]] [[nodiscard]] StackId find(std::uintptr_t fp) noexcept {
     if (!walker_.is_here(fp)) [[unlikely]] {
       walk_ = {};
       return kUnseen;
     }
-    Recent& recent = recent_[walker_.clue(fp) >> (64 - kRecentBits)];
-    return walker_.matches(fp, recent.words) ? recent.id : find_in_table(fp, recent);
-  }
-  [[gnu::noinline, nodiscard]] StackId find_in_table(std::uintptr_t fp, Recent& recent) noexcept {
+    std::uint32_t& seen_last = recent(fp);
+    if (const std::uint64_t* const words = words_.get() + seen_last; walker_.matches(fp, words)) return static_cast<StackId>(words[-1]);
     walk_ = walker_.walk(fp, options_.frames, buffer_);
     if (!walk_.complete) return kUnseen;
     hash_ = hash_of({buffer_.data(), walk_.words});
@@ -219,23 +235,25 @@ class ScriptStacks {
       const Entry& entry = table_[at];
       if (entry.hash == hash_ && entry.words == walk_.words &&
           std::equal(buffer_.data(), buffer_.data() + walk_.words, words_.get() + entry.first_word)) {
-        recent = {words_.get() + entry.first_word, entry.id};
-        return entry.id;
+        seen_last = entry.first_word;
+        return id_of(entry);
       }
     }
     return kUnseen;
   }
+  [[nodiscard]] StackId id_of(const Entry& entry) const noexcept { return static_cast<StackId>(words_[entry.first_word - 1]); }
 
   void keep(StackId id) noexcept {
-    if (used_entries_ >= options_.entries / 4 * 3 || used_words_ + walk_.words > options_.words) {
+    if (used_entries_ >= options_.entries / 4 * 3 || used_words_ + 1 + walk_.words > options_.words) {
       ++counts_.full;
       empty();
     }
     const std::size_t mask = options_.entries - 1;
     std::size_t at = hash_ & mask;
     while (table_[at].words != 0) at = (at + 1) & mask;
+    words_[used_words_++] = number(id);
     std::copy_n(buffer_.data(), walk_.words, words_.get() + used_words_);
-    table_[at] = {hash_, static_cast<std::uint32_t>(used_words_), static_cast<std::uint16_t>(walk_.words), id};
+    table_[at] = {hash_, static_cast<std::uint32_t>(used_words_), static_cast<std::uint32_t>(walk_.words)};
     used_words_ += walk_.words;
     ++used_entries_;
   }
@@ -276,22 +294,27 @@ class ScriptStacks {
     return count == 0 ? StackId::kNone : tracer.intern_script_stack({frames.data(), count});
   }
 
+  static constexpr std::size_t kFirstWord = 1;  // behind those that match nothing
+  static constexpr unsigned kRecentBits = 10;
+
+  // What quick_look_up() reads stands together.
+  bool is_quick_ = false;
+  bool is_calibrated_ = false;
+  StackMode mode_;
+  FrameWalker walker_;
+  std::unique_ptr<std::uint64_t[]> words_;  // of each stack, behind its id
+  std::uint64_t hits_ = 0;
+  std::array<std::uint32_t, std::size_t{1} << kRecentBits> recent_{};  // by clue, where the words begin of the stack seen last
   ::v8::Isolate* isolate_;
   StackOptions options_;
-  StackMode mode_;
   const char* why_ = nullptr;
-  bool is_calibrated_ = false;
-  FrameWalker walker_;
   FrameWalker::Walk walk_;
   std::uint64_t hash_ = 0;
   StackId expected_ = kUnseen;  // verify: what the cache said, until V8 has said it too
   std::array<std::uint64_t, FrameWalker::kMaxWords> buffer_{};
-  static constexpr unsigned kRecentBits = 6;
-  std::array<Recent, std::size_t{1} << kRecentBits> recent_{};  // stacks seen last, by clue
   std::unique_ptr<Entry[]> table_;
-  std::unique_ptr<std::uint64_t[]> words_;
   std::size_t used_entries_ = 0;
-  std::size_t used_words_ = 0;
+  std::size_t used_words_ = kFirstWord;
   std::uint64_t collections_ = 0;
   StackCounts counts_;
 };
