@@ -85,13 +85,13 @@ Tracing::~Tracing() {
 }
 
 void Tracing::follow(v8::Isolate* isolate, v8::Local<v8::Context> context) {
-  // libnode's V8 has the context hooks, the cheap way (V8_ENABLE_JAVASCRIPT_PROMISE_HOOKS).
-  promises_ = std::make_unique<Promises>(isolate, tracer(), thence::v8_adapter::PromiseOptions{});
   stacks_ = std::make_unique<thence::v8_adapter::ScriptStacks>(isolate, thence::v8_adapter::StackOptions{});
   if (is_light()) {
     // Every entry into the script drains the microtasks before it returns (Engine::enter).
-    light_ = std::make_unique<Light>(isolate, tracer(), promises_.get(), thence::v8_adapter::LightOptions{.drains_every_call = true});
+    light_ = std::make_unique<Light>(isolate, tracer(), nullptr, thence::v8_adapter::LightOptions{.drains_every_call = true});
   } else {
+    // libnode's V8 has the context hooks, the cheap way (V8_ENABLE_JAVASCRIPT_PROMISE_HOOKS).
+    promises_ = std::make_unique<Promises>(isolate, tracer(), thence::v8_adapter::PromiseOptions{});
     KJ_REQUIRE(promises_->follow(context), "V8 cannot run the promise hooks");
   }
   stacks_->calibrate(context);

@@ -208,7 +208,8 @@ class Trace {
   }
   /// A promise for the script, and its resource.
   v8::Local<v8::Promise::Resolver> make_resolver(v8::Local<v8::Context> context, Resource& resource) const {
-    return *this ? tracing_->make_resolver(context, resource) : v8::Promise::Resolver::New(context).ToLocalChecked();
+    if (*this && !is_light()) return tracing_->make_resolver(context, resource);
+    return v8::Promise::Resolver::New(context).ToLocalChecked();
   }
   v8::Maybe<bool> resolve(v8::Local<v8::Context> context, v8::Local<v8::Promise::Resolver> resolver, Resource promise,
                           v8::Local<v8::Value> value) const {
@@ -278,17 +279,16 @@ class Trace {
   template <class Way>
   class [[nodiscard]] Into {
    public:
-    Into(Trace trace, v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
-      if (trace.is_light()) {
-        go(*trace.tracing_->light(), context, value);
-      } else if constexpr (std::same_as<Way, Tracing::Light::Carry>) {  // it is the microtasks' too
-        thence::v8_adapter::set_continuation_data(isolate, context, value);
+    Into(Trace trace, v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> value)
+        : way_(trace.is_light() ? go(*trace.tracing_->light(), context, value) : std::optional<Way>()) {
+      if constexpr (std::same_as<Way, Tracing::Light::Carry>) {  // it is the microtasks' too
+        if (!way_) thence::v8_adapter::set_continuation_data(isolate, context, value);
       }
     }
 
    private:
-    [[gnu::noinline]] void go(Tracing::Light& light, v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
-      way_.emplace(light, context, value);
+    [[gnu::noinline]] static std::optional<Way> go(Tracing::Light& light, v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
+      return std::optional<Way>(std::in_place, light, context, value);
     }
 
     std::optional<Way> way_;
@@ -299,16 +299,17 @@ class Trace {
   /// The script calls the worker, to the end of the block.
   class [[nodiscard]] Caller {
    public:
-    Caller(Trace trace, v8::Isolate* isolate) : isolate_(isolate) {
-      if (trace.is_light()) go(*trace.tracing_->light());
-    }
+    Caller(Trace trace, v8::Isolate* isolate)
+        : isolate_(isolate), way_(trace.is_light() ? go(*trace.tracing_->light(), isolate) : std::optional<Tracing::Light::Caller>()) {}
     v8::Local<v8::Value> value() const {
       if (way_) return way_->host_value();
       return thence::v8_adapter::continuation_data(isolate_, isolate_->GetCurrentContext());
     }
 
    private:
-    [[gnu::noinline]] void go(Tracing::Light& light) { way_.emplace(light, isolate_->GetCurrentContext()); }
+    [[gnu::noinline]] static std::optional<Tracing::Light::Caller> go(Tracing::Light& light, v8::Isolate* isolate) {
+      return std::optional<Tracing::Light::Caller>(std::in_place, light, isolate->GetCurrentContext());
+    }
 
     v8::Isolate* isolate_;
     std::optional<Tracing::Light::Caller> way_;

@@ -1581,12 +1581,29 @@ namespace detail {
   return 1 + (payload_bytes + kPayloadPerSlot - 1) / kPayloadPerSlot;
 }
 
+/// At most kPayloadPerSlot bytes, without a call: by words that may overlap.
+[[gnu::always_inline]] inline void copy_short(char* to, std::string_view from) noexcept {
+  const std::size_t size = from.size();
+  if (size >= 8) {
+    std::memcpy(to, from.data(), 8);
+    if (size > 16) std::memcpy(to + 8, from.data() + 8, 8);
+    std::memcpy(to + size - 8, from.data() + size - 8, 8);
+  } else if (size >= 4) {
+    std::memcpy(to, from.data(), 4);
+    std::memcpy(to + size - 4, from.data() + size - 4, 4);
+  } else if (size != 0) {
+    to[0] = from[0];
+    to[size / 2] = from[size / 2];
+    to[size - 1] = from[size - 1];
+  }
+}
+
 /// The payload of a record that has one slot of it, straight into that slot.
-inline void write_payload_slot(Event& slot, std::string_view a, std::string_view b) noexcept {
+[[gnu::always_inline]] inline void write_payload_slot(Event& slot, std::string_view a, std::string_view b) noexcept {
   slot = {Event::head_of(ResourceId::kNone, EventKind::kPayload), 0, 0, 0};
   char* const bytes = reinterpret_cast<char*>(&slot) + sizeof slot.head;
-  if (!a.empty()) std::memcpy(bytes, a.data(), a.size());
-  if (!b.empty()) std::memcpy(bytes + a.size(), b.data(), b.size());
+  copy_short(bytes, a);
+  copy_short(bytes + a.size(), b);
 }
 
 /// Calls put(slot) for each payload slot of a record whose payload is the bytes of `a`, then those of `b`.
@@ -1777,9 +1794,15 @@ class RingBuffer {
   RingBuffer(const RingBuffer&) = delete;
   RingBuffer& operator=(const RingBuffer&) = delete;
 
-  /// Whether put() may be called, so many times: nothing stands in the way of that many more events.
-  [[gnu::always_inline]] [[nodiscard]] inline bool is_open(std::size_t events = 1) const noexcept {
-    return cursor_ + (events - 1) < limit_.load(std::memory_order_relaxed);
+  /// Whether put() may be called: nothing stands in the way of one more event.
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_open() const noexcept {
+    return cursor_ < limit_.load(std::memory_order_relaxed);
+  }
+  /// The same for so many slots.
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_open_for(std::uint64_t slots) const noexcept {
+    const auto address = [](const Event* slot) { return reinterpret_cast<std::uintptr_t>(slot); };
+    const auto room = static_cast<std::intptr_t>(address(limit_.load(std::memory_order_relaxed)) - address(cursor_));
+    return room >= static_cast<std::intptr_t>(slots * sizeof(Event));  // closed: less than none
   }
   /// Appends one event, for a producer that has just found the ring open.
   [[gnu::always_inline]] inline void put(Event event) noexcept {
@@ -1804,19 +1827,13 @@ class RingBuffer {
 
   /// Appends a head and its payload (the bytes of `a`, then of `b`) as one record: all of it, or nothing.
   [[gnu::always_inline]] inline bool try_push(const Event& head, std::string_view a, std::string_view b) noexcept {
-    const std::uint64_t slots = detail::record_slots(a.size() + b.size());
-    Event* const limit = limit_.load(std::memory_order_relaxed);
-    if (cursor_ >= limit || static_cast<std::uint64_t>(limit - cursor_) < slots) [[unlikely]] {
-      return push_slowly(head, a, b, slots, false);
-    }
-    Event* slot = cursor_;
-    *slot++ = head;
-    if (slots == 2) [[likely]] {
-      detail::write_payload_slot(*slot++, a, b);
-    } else {
-      detail::for_each_payload_slot(a, b, [&](const Event& payload) { *slot++ = payload; });
-    }
-    publish(slot);
+    const std::size_t bytes = a.size() + b.size();
+    if (bytes - 1 >= kPayloadPerSlot) [[unlikely]] return push_long(head, a, b);
+    if (!is_open_for(2)) [[unlikely]] return push_slowly(head, a, b, 2, false);
+    Event* const slot = cursor_;
+    slot[0] = head;
+    detail::write_payload_slot(slot[1], a, b);
+    publish(slot + 2);
     return true;
   }
 
@@ -1896,6 +1913,17 @@ class RingBuffer {
     open_up();
     detail::name_policy<Overflow>(main_.storage);
     if constexpr (Overflow::kHasReserve) detail::name_policy<Overflow>(reserve_.storage);
+  }
+
+  /// A record of no payload, or of more than one slot of it.
+  [[gnu::noinline]] bool push_long(const Event& head, std::string_view a, std::string_view b) noexcept {
+    const std::uint64_t slots = detail::record_slots(a.size() + b.size());
+    if (!is_open_for(slots)) [[unlikely]] return push_slowly(head, a, b, slots, false);
+    Event* slot = cursor_;
+    *slot++ = head;
+    detail::for_each_payload_slot(a, b, [&](const Event& payload) { *slot++ = payload; });
+    publish(slot);
+    return true;
   }
 
   /// Makes all before `cursor` the consumer's.
@@ -2171,8 +2199,7 @@ class BasicTracer {
   void finish_root(Resource root) noexcept {
     if (!root) return;
     when_on([](BasicTracer& self, auto path, Resource of) noexcept {
-      const Event end{Event::head_of(of.id, EventKind::kRootFinished), self.ticks_of(path, Now{}), 0, Event::context_of(of.root)};
-      if (!self.ring_.push_reserved(end)) ++self.misuse_.roots_ends_lost;
+      self.push_end(path, Event{Event::head_of(of.id, EventKind::kRootFinished), self.ticks_of(path, Now{}), 0, Event::context_of(of.root)});
     }, root);
   }
 
@@ -2195,7 +2222,7 @@ class BasicTracer {
   template <ResourceTypeEnum Type>
   [[gnu::always_inline]] inline Resource quick_create(Type type, ResourceId awaited, StackId stack) noexcept {
     const RootId root = top_->root;
-    if (!is_ready(2) || ids_.next == ids_.end || root == RootId::kUntraced) [[unlikely]] return {};
+    if (!is_ready<2>() || ids_.next == ids_.end || root == RootId::kUntraced) [[unlikely]] return {};
     const auto id = static_cast<ResourceId>(ids_.next++);
     const At now{static_cast<Ticks>(ticks_of(Fast{}, Now{}))};
     push(Fast{}, Event{Event::head_of(id, EventKind::kCreated), count_of(now.ticks), Event::other_of(top_->id, type_id(type)),
@@ -2236,7 +2263,7 @@ class BasicTracer {
   /// Its callback settles it as the last thing it does: settle() and exit() of one moment. A quick call; it does nothing either where
   /// the resource is not the innermost.
   [[gnu::always_inline, nodiscard]] inline bool quick_settle_and_exit(Resource resource, Outcome outcome) noexcept {
-    if (!is_ready(2) || top_->id != resource.id || !resource) [[unlikely]] return false;
+    if (!is_ready<2>() || top_->id != resource.id || !resource) [[unlikely]] return false;
     --top_;
     const At now{static_cast<Ticks>(ticks_of(Fast{}, Now{}))};
     record(Fast{}, now, resource, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation), number(resource.id));
@@ -2423,9 +2450,10 @@ class BasicTracer {
     Ticks ticks;
   };
 
-  [[gnu::always_inline]] [[nodiscard]] inline bool is_ready(std::size_t events = 1) const noexcept {
+  template <std::size_t kEvents = 1>
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_ready() const noexcept {
     if constexpr (kGated) {
-      return ring_.is_open(events);
+      return kEvents == 1 ? ring_.is_open() : ring_.is_open_for(kEvents);
     } else {
       return epoch_.load(std::memory_order_relaxed) == seen_epoch_;
     }
@@ -2478,6 +2506,15 @@ class BasicTracer {
     else ring_.try_push(event);
   }
   void push(Slow, Event event) noexcept { ring_.try_push(event); }
+
+  /// Where the ring is open there is room without its reserve.
+  [[gnu::always_inline]] inline void push_end(Fast, Event event) noexcept {
+    if constexpr (kGated) ring_.put(event);
+    else push_end(Slow{}, event);
+  }
+  void push_end(Slow, Event event) noexcept {
+    if (!ring_.push_reserved(event)) ++misuse_.roots_ends_lost;
+  }
 
   template <class Path, class When>
   [[gnu::always_inline]] inline void record(Path path, When when, Resource resource, EventKind kind, std::uint8_t flags,
@@ -2651,22 +2688,19 @@ class BasicTracer {
   }
 
   void record_annotation(Resource resource, std::string_view key, ValueKind kind, std::string_view value) noexcept {
-    if (!resource || !active()) return;
-    const bool cut = key.size() > kMaxAnnotationKey || value.size() > kMaxAnnotationValue;
-    if (cut) [[unlikely]] {
-      ++misuse_.annotations_cut;
-      key = key.substr(0, kMaxAnnotationKey);
-      value = value.substr(0, kMaxAnnotationValue);
-    }
-    const auto key_and_kind =
-        static_cast<TypeId>(static_cast<std::uint16_t>(key.size() | static_cast<std::size_t>(kind) << 12));
-    const std::uint64_t sizes = Event::other_of(static_cast<ResourceId>(key.size() + value.size()), key_and_kind);
-    when_on([](BasicTracer& self, auto path, Resource of, bool shortened, std::uint64_t other, std::string_view a,
-               std::string_view b) noexcept {
-      self.ring_.try_push(Event{Event::head_of(of.id, EventKind::kAnnotated, shortened ? 1 : 0), self.ticks_of(path, Now{}),
-                                other, Event::context_of(of.root)},
+    if (!resource) return;
+    when_on([](BasicTracer& self, auto path, Resource of, ValueKind what, std::string_view a, std::string_view b) noexcept {
+      const bool cut = a.size() > kMaxAnnotationKey || b.size() > kMaxAnnotationValue;
+      if (cut) [[unlikely]] {
+        ++self.misuse_.annotations_cut;
+        a = a.substr(0, kMaxAnnotationKey);
+        b = b.substr(0, kMaxAnnotationValue);
+      }
+      const auto key_and_kind = static_cast<TypeId>(static_cast<std::uint16_t>(a.size() | static_cast<std::size_t>(what) << 12));
+      self.ring_.try_push(Event{Event::head_of(of.id, EventKind::kAnnotated, cut ? 1 : 0), self.ticks_of(path, Now{}),
+                                Event::other_of(static_cast<ResourceId>(a.size() + b.size()), key_and_kind), Event::context_of(of.root)},
                           a, b);
-    }, resource, cut, sizes, key, value);
+    }, resource, kind, key, value);
   }
 
   void record_number(Resource resource, std::string_view key, ValueKind kind, std::uint64_t bits) noexcept {

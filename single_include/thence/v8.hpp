@@ -118,18 +118,80 @@ inline void set_continuation_data([[maybe_unused]] ::v8::Isolate* isolate,
 #endif
 }
 
-/// Whether two are objects of one hidden class (V8's map). False also where that cannot be read without a call; it is read as v8.h's own
-/// inline functions read an object's type.
-[[nodiscard]] inline bool have_one_shape([[maybe_unused]] ::v8::Local<::v8::Value> one,
-                                         [[maybe_unused]] ::v8::Local<::v8::Value> other) noexcept {
+/// What v8.h's own inline functions read of an object, where they do so: a handle is a slot, and an internal field a word. Where the fields
+/// begin is known of the versions that are tested; of another they are V8's business.
 #if !defined(V8_ENABLE_DIRECT_HANDLE) && !defined(V8_ENABLE_DIRECT_LOCAL) && !defined(V8_ENABLE_CONSERVATIVE_STACK_SCANNING)
+#define THENCE_V8_SLOTS 1
+#else
+#define THENCE_V8_SLOTS 0
+#endif
+#if THENCE_V8_SLOTS && (V8_MAJOR_VERSION <= 11 || V8_MAJOR_VERSION == 13) && !defined(V8_COMPRESS_POINTERS) && \
+    !defined(V8_SANDBOXED_EXTERNAL_POINTERS) && !defined(V8_ENABLE_SANDBOX)
+#define THENCE_V8_FIELDS 1
+#else
+#define THENCE_V8_FIELDS 0
+#endif
+
+#if THENCE_V8_SLOTS
+/// The object itself, which the next collection may move; 0 where there is none.
+template <class Handle>
+[[nodiscard]] ::v8::internal::Address address_of(const Handle& handle) noexcept {
+  const ::v8::internal::Address* slot;
+  static_assert(sizeof slot == sizeof handle);
+  __builtin_memcpy(&slot, &handle, sizeof slot);
+  return slot == nullptr ? 0 : *slot;
+}
+#endif
+
+/// Whether two are objects of one hidden class (V8's map); each a Local or a Global. False also where that cannot be read without a call.
+template <class One, class Other>
+[[nodiscard]] bool have_one_shape([[maybe_unused]] const One& one, [[maybe_unused]] const Other& other) noexcept {
+#if THENCE_V8_SLOTS
   using In = ::v8::internal::Internals;
-  using Address = ::v8::internal::Address;
-  using Map = std::conditional_t<::v8::internal::kApiTaggedSize == sizeof(std::uint32_t), std::uint32_t, Address>;
-  if (one.IsEmpty() || other.IsEmpty()) return false;
-  const auto a = *reinterpret_cast<const Address*>(*one), b = *reinterpret_cast<const Address*>(*other);
+  using Map = std::conditional_t<::v8::internal::kApiTaggedSize == sizeof(std::uint32_t), std::uint32_t, ::v8::internal::Address>;
+  const auto a = address_of(one), b = address_of(other);
   return In::HasHeapObjectTag(a) && In::HasHeapObjectTag(b) &&
          In::ReadRawField<Map>(a, In::kHeapObjectMapOffset) == In::ReadRawField<Map>(b, In::kHeapObjectMapOffset);
+#else
+  return false;
+#endif
+}
+
+#if THENCE_V8_FIELDS
+[[nodiscard]] inline void** internal_field(::v8::Local<::v8::Object> object, int index) noexcept {
+  using In = ::v8::internal::Internals;
+#if V8_MAJOR_VERSION >= 13
+  constexpr int kFields = In::kJSAPIObjectWithEmbedderSlotsHeaderSize;
+#else
+  constexpr int kFields = In::kJSObjectHeaderSize;
+#endif
+  const auto offset = static_cast<unsigned>(kFields + In::kEmbedderDataSlotSize * index);
+  return reinterpret_cast<void**>(address_of(object) + offset - static_cast<unsigned>(::v8::internal::kHeapObjectTag));
+}
+#endif
+
+/// Aligned pointers in an object that is known to have the field: V8 itself takes 160 instructions to set one.
+[[nodiscard]] inline void* aligned_pointer_in(::v8::Local<::v8::Object> object, int index) {
+#if THENCE_V8_FIELDS
+  return *internal_field(object, index);
+#else
+  return object->GetAlignedPointerFromInternalField(index);
+#endif
+}
+inline void set_aligned_pointer_in(::v8::Local<::v8::Object> object, int index, void* pointer) {
+#if THENCE_V8_FIELDS
+  // V8's concurrent marker may read it meanwhile, as the small integer that an aligned pointer looks like.
+  __atomic_store_n(internal_field(object, index), pointer, __ATOMIC_RELAXED);
+#else
+  object->SetAlignedPointerInInternalField(index, pointer);
+#endif
+}
+
+/// Whether the field of such an object holds this value. False also where that cannot be read without a call.
+[[nodiscard]] inline bool is_in_field([[maybe_unused]] ::v8::Local<::v8::Object> object, [[maybe_unused]] int index,
+                                      [[maybe_unused]] ::v8::Local<::v8::Value> value) noexcept {
+#if THENCE_V8_FIELDS
+  return reinterpret_cast<::v8::internal::Address>(*internal_field(object, index)) == address_of(value);
 #else
   return false;
 #endif
@@ -2956,7 +3018,7 @@ class BasicLightTracer {
     if (!resource) {
       // Of requests that are not traced most marks are alike.
       const auto last = anonymous_.Get(isolate_);
-      if (!last.IsEmpty() && anonymous_root_ == resource.root && host_in(last) == host) return last;
+      if (!last.IsEmpty() && anonymous_root_ == resource.root && holds(last, host)) return last;
     }
     // A copy is cheaper than an instance, and brings along what it has in common with the mark before: the root and the host's value.
     const std::uint64_t id = number(resource.id);
@@ -2968,10 +3030,10 @@ class BasicLightTracer {
       blank_.Reset(isolate_, blank);
       blank_.SetWeak();  // it keeps its context
     }
-    if (is_new || high != blank_high_) blank->SetAlignedPointerInInternalField(kMarkHigh, blank_high_ = high);
-    if (host != host_in(blank)) blank->SetInternalField(kMarkHost, host);
+    if (is_new || high != blank_high_) set_aligned_pointer_in(blank, kMarkHigh, blank_high_ = high);
+    if (!holds(blank, host)) blank->SetInternalField(kMarkHost, host);
     const ::v8::Local<::v8::Object> mark = blank->Clone();
-    mark->SetAlignedPointerInInternalField(kMarkLow, as_pointer(id & kLow));
+    set_aligned_pointer_in(mark, kMarkLow, as_pointer(id & kLow));
     if (!resource) {
       anonymous_.Reset(isolate_, mark);
       anonymous_.SetWeak();
@@ -2992,17 +3054,18 @@ class BasicLightTracer {
     if (data.IsEmpty() || kind_.IsEmpty()) return {};
     const ::v8::Local<::v8::Value> mark = policy_.mark_in(isolate_, context, data);
     if (mark.IsEmpty()) return {};
-    if (!have_one_shape(mark, blank_.Get(isolate_)) && !kind_.Get(isolate_)->HasInstance(mark)) return {};
+    if (!have_one_shape(mark, blank_) && !kind_.Get(isolate_)->HasInstance(mark)) return {};
     return mark.As<::v8::Object>();
   }
   [[nodiscard]] static ::v8::Local<::v8::Value> host_in(::v8::Local<::v8::Object> mark) {
     return mark->GetInternalField(kMarkHost).template As<::v8::Value>();
   }
+  [[nodiscard]] static bool holds(::v8::Local<::v8::Object> mark, ::v8::Local<::v8::Value> host) {
+    return is_in_field(mark, kMarkHost, host) || host_in(mark) == host;
+  }
   [[nodiscard]] static Resource resource_in(::v8::Local<::v8::Object> mark) {
     if (mark.IsEmpty()) return {};
-    const auto half = [&](int index) {
-      return reinterpret_cast<std::uint64_t>(mark->GetAlignedPointerFromInternalField(index)) >> 1;
-    };
+    const auto half = [&](int index) { return reinterpret_cast<std::uint64_t>(aligned_pointer_in(mark, index)) >> 1; };
     const std::uint64_t high = half(kMarkHigh);
     const std::uint64_t id_high = high & ((std::uint64_t{1} << kIdBitsInHigh) - 1);
     return {static_cast<ResourceId>(half(kMarkLow) | id_high << kHalfBits), static_cast<RootId>(high >> kIdBitsInHigh)};

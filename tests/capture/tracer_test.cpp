@@ -405,6 +405,14 @@ TEST_CASE("an annotation keeps its key and its value of any kind") {
   CHECK(annotated("text", std::string(1000, 'x')).value == std::string(1000, 'x'));
   CHECK(annotated("view", std::string_view("a\0b", 3)).value == std::string("a\0b", 3));
   CHECK(annotated("", "").value.empty());
+  // Whatever of it fits one slot of the ring, and a little more.
+  const std::string text = "abcdefghijklmnopqrstuvwxyz";
+  for (std::size_t key = 0; key <= text.size(); ++key) {
+    for (std::size_t size = 0; size <= text.size(); ++size) {
+      const std::string_view value = std::string_view(text).substr(text.size() - size);
+      CHECK(annotated(std::string_view(text).substr(0, key), value).value == value);
+    }
+  }
   CHECK(annotated("null", static_cast<const char*>(nullptr)).value.empty());
   raw = annotated("delay", -5);
   CHECK(kind(raw) == ValueKind::kInt);

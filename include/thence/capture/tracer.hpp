@@ -142,8 +142,7 @@ class BasicTracer {
   void finish_root(Resource root) noexcept {
     if (!root) return;
     when_on([](BasicTracer& self, auto path, Resource of) noexcept {
-      const Event end{Event::head_of(of.id, EventKind::kRootFinished), self.ticks_of(path, Now{}), 0, Event::context_of(of.root)};
-      if (!self.ring_.push_reserved(end)) ++self.misuse_.roots_ends_lost;
+      self.push_end(path, Event{Event::head_of(of.id, EventKind::kRootFinished), self.ticks_of(path, Now{}), 0, Event::context_of(of.root)});
     }, root);
   }
 
@@ -166,7 +165,7 @@ class BasicTracer {
   template <ResourceTypeEnum Type>
   [[gnu::always_inline]] inline Resource quick_create(Type type, ResourceId awaited, StackId stack) noexcept {
     const RootId root = top_->root;
-    if (!is_ready(2) || ids_.next == ids_.end || root == RootId::kUntraced) [[unlikely]] return {};
+    if (!is_ready<2>() || ids_.next == ids_.end || root == RootId::kUntraced) [[unlikely]] return {};
     const auto id = static_cast<ResourceId>(ids_.next++);
     const At now{static_cast<Ticks>(ticks_of(Fast{}, Now{}))};
     push(Fast{}, Event{Event::head_of(id, EventKind::kCreated), count_of(now.ticks), Event::other_of(top_->id, type_id(type)),
@@ -207,7 +206,7 @@ class BasicTracer {
   /// Its callback settles it as the last thing it does: settle() and exit() of one moment. A quick call; it does nothing either where
   /// the resource is not the innermost.
   [[gnu::always_inline, nodiscard]] inline bool quick_settle_and_exit(Resource resource, Outcome outcome) noexcept {
-    if (!is_ready(2) || top_->id != resource.id || !resource) [[unlikely]] return false;
+    if (!is_ready<2>() || top_->id != resource.id || !resource) [[unlikely]] return false;
     --top_;
     const At now{static_cast<Ticks>(ticks_of(Fast{}, Now{}))};
     record(Fast{}, now, resource, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation), number(resource.id));
@@ -394,9 +393,10 @@ class BasicTracer {
     Ticks ticks;
   };
 
-  [[gnu::always_inline]] [[nodiscard]] inline bool is_ready(std::size_t events = 1) const noexcept {
+  template <std::size_t kEvents = 1>
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_ready() const noexcept {
     if constexpr (kGated) {
-      return ring_.is_open(events);
+      return kEvents == 1 ? ring_.is_open() : ring_.is_open_for(kEvents);
     } else {
       return epoch_.load(std::memory_order_relaxed) == seen_epoch_;
     }
@@ -449,6 +449,15 @@ class BasicTracer {
     else ring_.try_push(event);
   }
   void push(Slow, Event event) noexcept { ring_.try_push(event); }
+
+  /// Where the ring is open there is room without its reserve.
+  [[gnu::always_inline]] inline void push_end(Fast, Event event) noexcept {
+    if constexpr (kGated) ring_.put(event);
+    else push_end(Slow{}, event);
+  }
+  void push_end(Slow, Event event) noexcept {
+    if (!ring_.push_reserved(event)) ++misuse_.roots_ends_lost;
+  }
 
   template <class Path, class When>
   [[gnu::always_inline]] inline void record(Path path, When when, Resource resource, EventKind kind, std::uint8_t flags,
@@ -622,22 +631,19 @@ class BasicTracer {
   }
 
   void record_annotation(Resource resource, std::string_view key, ValueKind kind, std::string_view value) noexcept {
-    if (!resource || !active()) return;
-    const bool cut = key.size() > kMaxAnnotationKey || value.size() > kMaxAnnotationValue;
-    if (cut) [[unlikely]] {
-      ++misuse_.annotations_cut;
-      key = key.substr(0, kMaxAnnotationKey);
-      value = value.substr(0, kMaxAnnotationValue);
-    }
-    const auto key_and_kind =
-        static_cast<TypeId>(static_cast<std::uint16_t>(key.size() | static_cast<std::size_t>(kind) << 12));
-    const std::uint64_t sizes = Event::other_of(static_cast<ResourceId>(key.size() + value.size()), key_and_kind);
-    when_on([](BasicTracer& self, auto path, Resource of, bool shortened, std::uint64_t other, std::string_view a,
-               std::string_view b) noexcept {
-      self.ring_.try_push(Event{Event::head_of(of.id, EventKind::kAnnotated, shortened ? 1 : 0), self.ticks_of(path, Now{}),
-                                other, Event::context_of(of.root)},
+    if (!resource) return;
+    when_on([](BasicTracer& self, auto path, Resource of, ValueKind what, std::string_view a, std::string_view b) noexcept {
+      const bool cut = a.size() > kMaxAnnotationKey || b.size() > kMaxAnnotationValue;
+      if (cut) [[unlikely]] {
+        ++self.misuse_.annotations_cut;
+        a = a.substr(0, kMaxAnnotationKey);
+        b = b.substr(0, kMaxAnnotationValue);
+      }
+      const auto key_and_kind = static_cast<TypeId>(static_cast<std::uint16_t>(a.size() | static_cast<std::size_t>(what) << 12));
+      self.ring_.try_push(Event{Event::head_of(of.id, EventKind::kAnnotated, cut ? 1 : 0), self.ticks_of(path, Now{}),
+                                Event::other_of(static_cast<ResourceId>(a.size() + b.size()), key_and_kind), Event::context_of(of.root)},
                           a, b);
-    }, resource, cut, sizes, key, value);
+    }, resource, kind, key, value);
   }
 
   void record_number(Resource resource, std::string_view key, ValueKind kind, std::uint64_t bits) noexcept {

@@ -71,9 +71,15 @@ class RingBuffer {
   RingBuffer(const RingBuffer&) = delete;
   RingBuffer& operator=(const RingBuffer&) = delete;
 
-  /// Whether put() may be called, so many times: nothing stands in the way of that many more events.
-  [[gnu::always_inline]] [[nodiscard]] inline bool is_open(std::size_t events = 1) const noexcept {
-    return cursor_ + (events - 1) < limit_.load(std::memory_order_relaxed);
+  /// Whether put() may be called: nothing stands in the way of one more event.
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_open() const noexcept {
+    return cursor_ < limit_.load(std::memory_order_relaxed);
+  }
+  /// The same for so many slots.
+  [[gnu::always_inline]] [[nodiscard]] inline bool is_open_for(std::uint64_t slots) const noexcept {
+    const auto address = [](const Event* slot) { return reinterpret_cast<std::uintptr_t>(slot); };
+    const auto room = static_cast<std::intptr_t>(address(limit_.load(std::memory_order_relaxed)) - address(cursor_));
+    return room >= static_cast<std::intptr_t>(slots * sizeof(Event));  // closed: less than none
   }
   /// Appends one event, for a producer that has just found the ring open.
   [[gnu::always_inline]] inline void put(Event event) noexcept {
@@ -98,19 +104,13 @@ class RingBuffer {
 
   /// Appends a head and its payload (the bytes of `a`, then of `b`) as one record: all of it, or nothing.
   [[gnu::always_inline]] inline bool try_push(const Event& head, std::string_view a, std::string_view b) noexcept {
-    const std::uint64_t slots = detail::record_slots(a.size() + b.size());
-    Event* const limit = limit_.load(std::memory_order_relaxed);
-    if (cursor_ >= limit || static_cast<std::uint64_t>(limit - cursor_) < slots) [[unlikely]] {
-      return push_slowly(head, a, b, slots, false);
-    }
-    Event* slot = cursor_;
-    *slot++ = head;
-    if (slots == 2) [[likely]] {
-      detail::write_payload_slot(*slot++, a, b);
-    } else {
-      detail::for_each_payload_slot(a, b, [&](const Event& payload) { *slot++ = payload; });
-    }
-    publish(slot);
+    const std::size_t bytes = a.size() + b.size();
+    if (bytes - 1 >= kPayloadPerSlot) [[unlikely]] return push_long(head, a, b);
+    if (!is_open_for(2)) [[unlikely]] return push_slowly(head, a, b, 2, false);
+    Event* const slot = cursor_;
+    slot[0] = head;
+    detail::write_payload_slot(slot[1], a, b);
+    publish(slot + 2);
     return true;
   }
 
@@ -190,6 +190,17 @@ class RingBuffer {
     open_up();
     detail::name_policy<Overflow>(main_.storage);
     if constexpr (Overflow::kHasReserve) detail::name_policy<Overflow>(reserve_.storage);
+  }
+
+  /// A record of no payload, or of more than one slot of it.
+  [[gnu::noinline]] bool push_long(const Event& head, std::string_view a, std::string_view b) noexcept {
+    const std::uint64_t slots = detail::record_slots(a.size() + b.size());
+    if (!is_open_for(slots)) [[unlikely]] return push_slowly(head, a, b, slots, false);
+    Event* slot = cursor_;
+    *slot++ = head;
+    detail::for_each_payload_slot(a, b, [&](const Event& payload) { *slot++ = payload; });
+    publish(slot);
+    return true;
   }
 
   /// Makes all before `cursor` the consumer's.

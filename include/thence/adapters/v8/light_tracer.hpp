@@ -251,7 +251,7 @@ class BasicLightTracer {
     if (!resource) {
       // Of requests that are not traced most marks are alike.
       const auto last = anonymous_.Get(isolate_);
-      if (!last.IsEmpty() && anonymous_root_ == resource.root && host_in(last) == host) return last;
+      if (!last.IsEmpty() && anonymous_root_ == resource.root && holds(last, host)) return last;
     }
     // A copy is cheaper than an instance, and brings along what it has in common with the mark before: the root and the host's value.
     const std::uint64_t id = number(resource.id);
@@ -263,10 +263,10 @@ class BasicLightTracer {
       blank_.Reset(isolate_, blank);
       blank_.SetWeak();  // it keeps its context
     }
-    if (is_new || high != blank_high_) blank->SetAlignedPointerInInternalField(kMarkHigh, blank_high_ = high);
-    if (host != host_in(blank)) blank->SetInternalField(kMarkHost, host);
+    if (is_new || high != blank_high_) set_aligned_pointer_in(blank, kMarkHigh, blank_high_ = high);
+    if (!holds(blank, host)) blank->SetInternalField(kMarkHost, host);
     const ::v8::Local<::v8::Object> mark = blank->Clone();
-    mark->SetAlignedPointerInInternalField(kMarkLow, as_pointer(id & kLow));
+    set_aligned_pointer_in(mark, kMarkLow, as_pointer(id & kLow));
     if (!resource) {
       anonymous_.Reset(isolate_, mark);
       anonymous_.SetWeak();
@@ -287,17 +287,18 @@ class BasicLightTracer {
     if (data.IsEmpty() || kind_.IsEmpty()) return {};
     const ::v8::Local<::v8::Value> mark = policy_.mark_in(isolate_, context, data);
     if (mark.IsEmpty()) return {};
-    if (!have_one_shape(mark, blank_.Get(isolate_)) && !kind_.Get(isolate_)->HasInstance(mark)) return {};
+    if (!have_one_shape(mark, blank_) && !kind_.Get(isolate_)->HasInstance(mark)) return {};
     return mark.As<::v8::Object>();
   }
   [[nodiscard]] static ::v8::Local<::v8::Value> host_in(::v8::Local<::v8::Object> mark) {
     return mark->GetInternalField(kMarkHost).template As<::v8::Value>();
   }
+  [[nodiscard]] static bool holds(::v8::Local<::v8::Object> mark, ::v8::Local<::v8::Value> host) {
+    return is_in_field(mark, kMarkHost, host) || host_in(mark) == host;
+  }
   [[nodiscard]] static Resource resource_in(::v8::Local<::v8::Object> mark) {
     if (mark.IsEmpty()) return {};
-    const auto half = [&](int index) {
-      return reinterpret_cast<std::uint64_t>(mark->GetAlignedPointerFromInternalField(index)) >> 1;
-    };
+    const auto half = [&](int index) { return reinterpret_cast<std::uint64_t>(aligned_pointer_in(mark, index)) >> 1; };
     const std::uint64_t high = half(kMarkHigh);
     const std::uint64_t id_high = high & ((std::uint64_t{1} << kIdBitsInHigh) - 1);
     return {static_cast<ResourceId>(half(kMarkLow) | id_high << kHalfBits), static_cast<RootId>(high >> kIdBitsInHigh)};
