@@ -2427,6 +2427,7 @@ class BasicTracer {
   /// A ring that can be closed tells by itself that the tracer was stopped: its own check is the only one on the fast path.
   static constexpr bool kGated = requires(Ring& ring, Event event) {
     ring.is_open();
+    ring.is_open_for(std::uint64_t{2});
     ring.put(event);
     ring.close();
   };
