@@ -170,6 +170,10 @@ template <class One, class Other>
 }
 #endif
 
+/// The first internal field of our objects stays undefined. Until V8 12 the collector takes two words in the first two, which look like
+/// pointers as all small integers do, for a wrapper of the host's (EmbedderHeapTracer, CppHeap), and follows them.
+inline constexpr int kFirstField = 1;
+
 /// Aligned pointers in an object that is known to have the field: V8 itself takes 160 instructions to set one.
 [[nodiscard]] inline void* aligned_pointer_in(::v8::Local<::v8::Object> object, int index) {
 #if THENCE_V8_FIELDS
@@ -2551,8 +2555,8 @@ class BasicPromiseTracer {
 
   // ---- the isolate way
 
-  /// What a promise bears: an object of three internal fields under a private symbol.
-  enum StampField : int { kStampId, kStampRoot, kStampParent, kStampFields };
+  /// What a promise bears: an object with three numbers in internal fields, under a private symbol.
+  enum StampField : int { kStampId = kFirstField, kStampRoot, kStampParent, kStampFields };
   struct Stamp {
     Resource resource;
     ResourceId parent = ResourceId::kNone;
@@ -2978,7 +2982,7 @@ class BasicLightTracer {
   [[nodiscard]] const LightCounts& counts() const noexcept { return counts_; }
 
  private:
-  enum MarkField : int { kMarkLow, kMarkHigh, kMarkHost, kMarkFields };
+  enum MarkField : int { kMarkLow = kFirstField, kMarkHigh, kMarkHost, kMarkFields };
 
   [[nodiscard]] Resource current() const noexcept { return tracer_ == nullptr ? Resource{} : tracer_->current(); }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }

@@ -445,6 +445,28 @@ TEST_CASE("while tracing is stopped nothing is carried, and what was carried bef
   CHECK(host.begun().at("after") == Known{"A", "A"});
 }
 
+#if V8_MAJOR_VERSION < 11
+TEST_CASE("the collector takes nothing that is carried for a wrapper of the host's") {
+  Host host;
+  WrapperTracer wrappers(host.isolate());
+  const Resource a = host.request("A");
+  host.call(a, "globalThis.waits = (async () => { await op('a1'); await op('a2'); op('a3') })()");
+  host.settle("a1");
+  CHECK(host.light.counts().carried != 0);
+  CHECK(wrappers.collect() == 0);
+  host.settle("a2");
+  CHECK(host.begun().at("a3") == Known{"A", "A"});
+
+  // It is told of one that is.
+  const auto shape = v8::ObjectTemplate::New(host.isolate());
+  shape->SetInternalFieldCount(2);
+  const auto wrapper = shape->NewInstance(host.context).ToLocalChecked();
+  wrapper->SetAlignedPointerInInternalField(0, &host);
+  wrapper->SetAlignedPointerInInternalField(1, &host);
+  CHECK(wrappers.collect() == 1);
+}
+#endif
+
 TEST_CASE("a light tracer that was told to forget its isolate may outlive it") {
   std::unique_ptr<v8a::LightTracer> light;
   thence::Session session;

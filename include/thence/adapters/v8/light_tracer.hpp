@@ -211,7 +211,7 @@ class BasicLightTracer {
   [[nodiscard]] const LightCounts& counts() const noexcept { return counts_; }
 
  private:
-  enum MarkField : int { kMarkLow, kMarkHigh, kMarkHost, kMarkFields };
+  enum MarkField : int { kMarkLow = kFirstField, kMarkHigh, kMarkHost, kMarkFields };
 
   [[nodiscard]] Resource current() const noexcept { return tracer_ == nullptr ? Resource{} : tracer_->current(); }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }

@@ -714,8 +714,8 @@ class BasicPromiseTracer {
 
   // ---- the isolate way
 
-  /// What a promise bears: an object of three internal fields under a private symbol.
-  enum StampField : int { kStampId, kStampRoot, kStampParent, kStampFields };
+  /// What a promise bears: an object with three numbers in internal fields, under a private symbol.
+  enum StampField : int { kStampId = kFirstField, kStampRoot, kStampParent, kStampFields };
   struct Stamp {
     Resource resource;
     ResourceId parent = ResourceId::kNone;

@@ -149,6 +149,10 @@ template <class One, class Other>
 }
 #endif
 
+/// The first internal field of our objects stays undefined. Until V8 12 the collector takes two words in the first two, which look like
+/// pointers as all small integers do, for a wrapper of the host's (EmbedderHeapTracer, CppHeap), and follows them.
+inline constexpr int kFirstField = 1;
+
 /// Aligned pointers in an object that is known to have the field: V8 itself takes 160 instructions to set one.
 [[nodiscard]] inline void* aligned_pointer_in(::v8::Local<::v8::Object> object, int index) {
 #if THENCE_V8_FIELDS
