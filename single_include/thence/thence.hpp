@@ -41,6 +41,7 @@
 #include <string_view>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <system_error>
@@ -8191,7 +8192,8 @@ namespace thence {
 inline namespace THENCE_ABI {
 
 /// Compresses a run of whole packets into one zlib stream, appended to `to`; false: it cannot, and the packets go out as
-/// they are. The host brings it (with zlib: compress2), so that nothing here needs the library.
+/// they are. One that throws cannot either, and is not asked again. The host brings it (with zlib: compress2), so that nothing here
+/// needs the library.
 using PerfettoCompress = bool (*)(View<const std::byte> packets, ByteBuffer& to);
 
 struct PerfettoWriterOptions {
@@ -8217,9 +8219,8 @@ struct PerfettoWriterOptions {
 ///   Threads   one.
 ///   Cost      O(bytes) an event; no allocation once buffers and dictionaries have grown.
 ///   When full a sink that refuses: see failed(); the writer goes on, and what it makes is counted and dropped.
-///   Errors    std::bad_alloc, and what the sink or the compressor throws. What was being made is taken back, and its sequence
-///             starts anew, marked as one that has lost something: what comes later is whole. A compressor that has thrown is
-///             not asked again.
+///   Errors    std::bad_alloc, and what the sink throws. What was being made is taken back, and its sequence starts anew, marked
+///             as one that has lost something: what comes later is whole.
 ///   Lifetime  the sink outlives it. Nothing is written on destruction: call flush().
 template <ByteSink Sink>
 class PerfettoWriter {
@@ -8927,18 +8928,28 @@ class PerfettoWriter {
   }
 
   /// A run of compressed packets is a packet, too.
+  [[nodiscard]] bool frame(PerfettoCompress compressor) {
+    if (!compressor(out_.bytes(), compressed_)) return false;
+    ProtobufWriter writer{framed_};
+    const auto packet = writer.message(perfetto::trace::kPacket);
+    writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
+    return true;
+  }
   void compress() {
     if (out_.empty()) return;
-    const PerfettoCompress compressor = std::exchange(options_.compress, nullptr);  // for good where this throws
+    const PerfettoCompress compressor = std::exchange(options_.compress, nullptr);  // for good where it throws
     compressed_.clear();
     framed_.clear();
-    const bool compressed = compressor(out_.bytes(), compressed_);
-    if (compressed) {
-      ProtobufWriter writer{framed_};
-      const auto packet = writer.message(perfetto::trace::kPacket);
-      writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
+    bool compressed = false;
+#if defined(__cpp_exceptions)
+    try {
+#endif
+      compressed = frame(compressor);
+      options_.compress = compressor;
+#if defined(__cpp_exceptions)
+    } catch (...) {  // the packets go out as they are
     }
-    options_.compress = compressor;
+#endif
     const View<const std::byte> run = take_out();
     gate_.write(compressed ? framed_.bytes() : run);
   }
@@ -9225,8 +9236,10 @@ class PerfettoEncoder {
   [[gnu::noinline]] void not_taken(View<const TraceEvent> events) noexcept {
     for (const TraceEvent& event : events) {
       const std::uint32_t lane = lane_by_id_.find(number(event.lane) + 1);
-      LossRange& lost = lane == kNone ? not_taken_ : lanes_[lane].not_taken;
-      lost.add(event.loss != nullptr ? *event.loss : LossRange{1, event.time, event.time});
+      const LossRange lost = event.loss != nullptr ? *event.loss : LossRange{1, event.time, event.time};
+      (lane == kNone ? not_taken_ : lanes_[lane].not_taken).add(lost);
+      if (event.loss != nullptr) continue;  // the session's summary has it
+      (lane == kNone ? not_taken_in_all_ : lanes_[lane].not_taken_in_all).add(lost);
     }
   }
   /// After a call that threw: what it has left half done on the lanes is cut off, and said to be so; all is described anew.
@@ -9234,10 +9247,17 @@ class PerfettoEncoder {
     riding_count_ = 0;
     writer_.restart();
     if (not_taken_.count != 0) {
-      lane_of(LaneId::kNone).not_taken.add(not_taken_);
-      not_taken_ = {};
+      Lane& lane = lane_of(LaneId::kNone);
+      lane.not_taken.add(std::exchange(not_taken_, {}));
+      lane.not_taken_in_all.add(std::exchange(not_taken_in_all_, {}));
     }
     for (Lane& lane : lanes_) {
+      // The slice of the one on top may not have begun: then it is not to end.
+      if (!lane.stack.empty() && lane.stack.back().generation == 0) {
+        const Run run = lane.stack.back();
+        if (!run.pause) add_loose(lane, {run.resource, run.root, run.entry, false});
+        lane.stack.pop_back();
+      }
       lane.pending = 0;
       for (const Run& run : lane.stack) {
         if (!run.ended()) continue;
@@ -9248,7 +9268,7 @@ class PerfettoEncoder {
       write_pending_exits(lane);
       if (lane.not_taken.count == 0) continue;
       say_lost(lane, lane.not_taken);
-      lane.not_taken_in_all.add(std::exchange(lane.not_taken, {}));
+      lane.not_taken = {};
     }
   }
 
@@ -9297,8 +9317,9 @@ class PerfettoEncoder {
     lane.process_id = info_process_id_;
     lane.sequence = &writer_.open_sequence(lane.uuid);
     lane.name = id == LaneId::kNone ? "no lane" : "lane " + std::to_string(number(id));
-    lanes_.push_back(std::move(lane));
+    if (lanes_.size() == lanes_.capacity()) lanes_.reserve(2 * lanes_.size() + 1);  // so that it is there with its number, or not at all
     lane_by_id_.insert(number(id) + 1, index);
+    lanes_.push_back(std::move(lane));
     return index;
   }
   Lane& lane_of(LaneId id) { return lanes_[lane_index(id)]; }
@@ -9748,6 +9769,7 @@ class PerfettoEncoder {
     put_late(packet, event);
     put_stack(packet, event);
     packet.end();
+    invocation.generation = lane.generation;
     if (wake != nullptr) wakes_.free(wakes_.place_of(*wake));
     if (event.late) recall_exit(lane_at, event);
   }
@@ -10219,7 +10241,6 @@ class PerfettoEncoder {
     invocation.begin = time;
     invocation.written_begin = std::max(time, lane.clock);
     invocation.begin_order = ++lane.order;
-    invocation.generation = lane.generation;
     lane.clock = invocation.written_begin;
     plan_riders(lane, lane.riders, *lane.sequence, invocation.written_begin);
     Packet packet = writer_.event(*lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
@@ -10294,7 +10315,9 @@ class PerfettoEncoder {
         ++stack[above].part;
       }
       write_slice_end(lane, ending, ending.written_end, true);
-      for (std::size_t above = at + 1; above < stack.size(); ++above) {
+      stack.erase(stack.begin() + static_cast<std::ptrdiff_t>(at));  // at once: where what follows throws, it is not written again
+      --lane.pending;
+      for (std::size_t above = at; above < stack.size(); ++above) {
         const Run& other = stack[above];
         if (!reaches_over(other)) continue;
         Packet packet = writer_.event(*lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
@@ -10308,8 +10331,6 @@ class PerfettoEncoder {
         put_split(packet, other);
         packet.end();
       }
-      stack.erase(stack.begin() + static_cast<std::ptrdiff_t>(at));
-      --lane.pending;
     }
     lane.last_pending_order = 0;
   }
@@ -10360,6 +10381,7 @@ class PerfettoEncoder {
     packet.say(Key::kPause, pause.resource);
     put_late(packet, event);
     packet.end();
+    pause.generation = lane.generation;
   }
   void pause_ended(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
@@ -10620,13 +10642,13 @@ class PerfettoEncoder {
     packet.end();
   }
   [[gnu::noinline]] void say_lost(Lane& lane, const LossRange& range) {
-    lane.lost += range.count;
     if (lane.generation == 0) describe_lane(lane);
     writer_.mark_dropped(*lane.sequence);
     Packet packet = lane_instant(lane, ns_of(range.first), Word::kLost);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kCount, range.count}, {Key::kFirst, ns_of(range.first)}, {Key::kLast, ns_of(range.last)}});
     packet.end();
+    lane.lost += range.count;
     stats_due_ = true;
   }
 
@@ -10711,7 +10733,7 @@ class PerfettoEncoder {
   bool begun_ = false;
   bool stats_due_ = false;
   bool torn_ = false;     // a call is under way, or has thrown
-  LossRange not_taken_;   // of lanes that are not known yet
+  LossRange not_taken_, not_taken_in_all_;  // of lanes that are not known yet
   std::uint64_t salt_ = 0;
   std::uint64_t flow_base_ = 0;
   std::uint64_t flows_ = 0;
@@ -10962,7 +10984,9 @@ class FileBytes {
     if (!owned_ || end <= set_aside_) return;
     const std::uint64_t from = std::max(written_, set_aside_);
     const std::uint64_t to = end + kAhead - 1 - (end - 1) % kAhead;
-    const bool found = ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from), static_cast<off_t>(to - from)) == 0;
+    rlimit most {};  // beyond it some file systems end the program with SIGXFSZ, also for space beyond the end
+    const bool allowed = ::getrlimit(RLIMIT_FSIZE, &most) == 0 && to <= most.rlim_cur;
+    const bool found = allowed && ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from), static_cast<off_t>(to - from)) == 0;
     set_aside_ = found ? to : ~std::uint64_t{0};
   }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -101,7 +102,9 @@ class FileBytes {
     if (!owned_ || end <= set_aside_) return;
     const std::uint64_t from = std::max(written_, set_aside_);
     const std::uint64_t to = end + kAhead - 1 - (end - 1) % kAhead;
-    const bool found = ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from), static_cast<off_t>(to - from)) == 0;
+    rlimit most {};  // beyond it some file systems end the program with SIGXFSZ, also for space beyond the end
+    const bool allowed = ::getrlimit(RLIMIT_FSIZE, &most) == 0 && to <= most.rlim_cur;
+    const bool found = allowed && ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from), static_cast<off_t>(to - from)) == 0;
     set_aside_ = found ? to : ~std::uint64_t{0};
   }
 

@@ -282,8 +282,10 @@ class PerfettoEncoder {
   [[gnu::noinline]] void not_taken(View<const TraceEvent> events) noexcept {
     for (const TraceEvent& event : events) {
       const std::uint32_t lane = lane_by_id_.find(number(event.lane) + 1);
-      LossRange& lost = lane == kNone ? not_taken_ : lanes_[lane].not_taken;
-      lost.add(event.loss != nullptr ? *event.loss : LossRange{1, event.time, event.time});
+      const LossRange lost = event.loss != nullptr ? *event.loss : LossRange{1, event.time, event.time};
+      (lane == kNone ? not_taken_ : lanes_[lane].not_taken).add(lost);
+      if (event.loss != nullptr) continue;  // the session's summary has it
+      (lane == kNone ? not_taken_in_all_ : lanes_[lane].not_taken_in_all).add(lost);
     }
   }
   /// After a call that threw: what it has left half done on the lanes is cut off, and said to be so; all is described anew.
@@ -291,10 +293,17 @@ class PerfettoEncoder {
     riding_count_ = 0;
     writer_.restart();
     if (not_taken_.count != 0) {
-      lane_of(LaneId::kNone).not_taken.add(not_taken_);
-      not_taken_ = {};
+      Lane& lane = lane_of(LaneId::kNone);
+      lane.not_taken.add(std::exchange(not_taken_, {}));
+      lane.not_taken_in_all.add(std::exchange(not_taken_in_all_, {}));
     }
     for (Lane& lane : lanes_) {
+      // The slice of the one on top may not have begun: then it is not to end.
+      if (!lane.stack.empty() && lane.stack.back().generation == 0) {
+        const Run run = lane.stack.back();
+        if (!run.pause) add_loose(lane, {run.resource, run.root, run.entry, false});
+        lane.stack.pop_back();
+      }
       lane.pending = 0;
       for (const Run& run : lane.stack) {
         if (!run.ended()) continue;
@@ -305,7 +314,7 @@ class PerfettoEncoder {
       write_pending_exits(lane);
       if (lane.not_taken.count == 0) continue;
       say_lost(lane, lane.not_taken);
-      lane.not_taken_in_all.add(std::exchange(lane.not_taken, {}));
+      lane.not_taken = {};
     }
   }
 
@@ -354,8 +363,9 @@ class PerfettoEncoder {
     lane.process_id = info_process_id_;
     lane.sequence = &writer_.open_sequence(lane.uuid);
     lane.name = id == LaneId::kNone ? "no lane" : "lane " + std::to_string(number(id));
-    lanes_.push_back(std::move(lane));
+    if (lanes_.size() == lanes_.capacity()) lanes_.reserve(2 * lanes_.size() + 1);  // so that it is there with its number, or not at all
     lane_by_id_.insert(number(id) + 1, index);
+    lanes_.push_back(std::move(lane));
     return index;
   }
   Lane& lane_of(LaneId id) { return lanes_[lane_index(id)]; }
@@ -805,6 +815,7 @@ class PerfettoEncoder {
     put_late(packet, event);
     put_stack(packet, event);
     packet.end();
+    invocation.generation = lane.generation;
     if (wake != nullptr) wakes_.free(wakes_.place_of(*wake));
     if (event.late) recall_exit(lane_at, event);
   }
@@ -1276,7 +1287,6 @@ class PerfettoEncoder {
     invocation.begin = time;
     invocation.written_begin = std::max(time, lane.clock);
     invocation.begin_order = ++lane.order;
-    invocation.generation = lane.generation;
     lane.clock = invocation.written_begin;
     plan_riders(lane, lane.riders, *lane.sequence, invocation.written_begin);
     Packet packet = writer_.event(*lane.sequence, invocation.written_begin, perfetto::track_event::kSliceBegin);
@@ -1351,7 +1361,9 @@ class PerfettoEncoder {
         ++stack[above].part;
       }
       write_slice_end(lane, ending, ending.written_end, true);
-      for (std::size_t above = at + 1; above < stack.size(); ++above) {
+      stack.erase(stack.begin() + static_cast<std::ptrdiff_t>(at));  // at once: where what follows throws, it is not written again
+      --lane.pending;
+      for (std::size_t above = at; above < stack.size(); ++above) {
         const Run& other = stack[above];
         if (!reaches_over(other)) continue;
         Packet packet = writer_.event(*lane.sequence, ending.written_end, perfetto::track_event::kSliceBegin);
@@ -1365,8 +1377,6 @@ class PerfettoEncoder {
         put_split(packet, other);
         packet.end();
       }
-      stack.erase(stack.begin() + static_cast<std::ptrdiff_t>(at));
-      --lane.pending;
     }
     lane.last_pending_order = 0;
   }
@@ -1417,6 +1427,7 @@ class PerfettoEncoder {
     packet.say(Key::kPause, pause.resource);
     put_late(packet, event);
     packet.end();
+    pause.generation = lane.generation;
   }
   void pause_ended(const TraceEvent& event) {
     Lane& lane = lane_of(event.lane);
@@ -1677,13 +1688,13 @@ class PerfettoEncoder {
     packet.end();
   }
   [[gnu::noinline]] void say_lost(Lane& lane, const LossRange& range) {
-    lane.lost += range.count;
     if (lane.generation == 0) describe_lane(lane);
     writer_.mark_dropped(*lane.sequence);
     Packet packet = lane_instant(lane, ns_of(range.first), Word::kLost);
     put_category(packet, Category::kThence);
     say_all(packet, {{Key::kLane, number(lane.id)}, {Key::kCount, range.count}, {Key::kFirst, ns_of(range.first)}, {Key::kLast, ns_of(range.last)}});
     packet.end();
+    lane.lost += range.count;
     stats_due_ = true;
   }
 
@@ -1768,7 +1779,7 @@ class PerfettoEncoder {
   bool begun_ = false;
   bool stats_due_ = false;
   bool torn_ = false;     // a call is under way, or has thrown
-  LossRange not_taken_;   // of lanes that are not known yet
+  LossRange not_taken_, not_taken_in_all_;  // of lanes that are not known yet
   std::uint64_t salt_ = 0;
   std::uint64_t flow_base_ = 0;
   std::uint64_t flows_ = 0;

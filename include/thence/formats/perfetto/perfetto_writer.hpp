@@ -47,7 +47,8 @@ namespace thence {
 inline namespace THENCE_ABI {
 
 /// Compresses a run of whole packets into one zlib stream, appended to `to`; false: it cannot, and the packets go out as
-/// they are. The host brings it (with zlib: compress2), so that nothing here needs the library.
+/// they are. One that throws cannot either, and is not asked again. The host brings it (with zlib: compress2), so that nothing here
+/// needs the library.
 using PerfettoCompress = bool (*)(View<const std::byte> packets, ByteBuffer& to);
 
 struct PerfettoWriterOptions {
@@ -73,9 +74,8 @@ struct PerfettoWriterOptions {
 ///   Threads   one.
 ///   Cost      O(bytes) an event; no allocation once buffers and dictionaries have grown.
 ///   When full a sink that refuses: see failed(); the writer goes on, and what it makes is counted and dropped.
-///   Errors    std::bad_alloc, and what the sink or the compressor throws. What was being made is taken back, and its sequence
-///             starts anew, marked as one that has lost something: what comes later is whole. A compressor that has thrown is
-///             not asked again.
+///   Errors    std::bad_alloc, and what the sink throws. What was being made is taken back, and its sequence starts anew, marked
+///             as one that has lost something: what comes later is whole.
 ///   Lifetime  the sink outlives it. Nothing is written on destruction: call flush().
 template <ByteSink Sink>
 class PerfettoWriter {
@@ -783,18 +783,28 @@ class PerfettoWriter {
   }
 
   /// A run of compressed packets is a packet, too.
+  [[nodiscard]] bool frame(PerfettoCompress compressor) {
+    if (!compressor(out_.bytes(), compressed_)) return false;
+    ProtobufWriter writer{framed_};
+    const auto packet = writer.message(perfetto::trace::kPacket);
+    writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
+    return true;
+  }
   void compress() {
     if (out_.empty()) return;
-    const PerfettoCompress compressor = std::exchange(options_.compress, nullptr);  // for good where this throws
+    const PerfettoCompress compressor = std::exchange(options_.compress, nullptr);  // for good where it throws
     compressed_.clear();
     framed_.clear();
-    const bool compressed = compressor(out_.bytes(), compressed_);
-    if (compressed) {
-      ProtobufWriter writer{framed_};
-      const auto packet = writer.message(perfetto::trace::kPacket);
-      writer.bytes(perfetto::trace_packet::kCompressedPackets, compressed_.bytes());
+    bool compressed = false;
+#if defined(__cpp_exceptions)
+    try {
+#endif
+      compressed = frame(compressor);
+      options_.compress = compressor;
+#if defined(__cpp_exceptions)
+    } catch (...) {  // the packets go out as they are
     }
-    options_.compress = compressor;
+#endif
     const View<const std::byte> run = take_out();
     gate_.write(compressed ? framed_.bytes() : run);
   }
