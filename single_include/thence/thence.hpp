@@ -925,6 +925,15 @@ static_assert(StackCapture<CallSites>);
 #define THENCE_ARCH_ARM64 0
 #endif
 
+/// try and catch (...), also where exceptions are off: then nothing is caught.
+#if defined(__cpp_exceptions)
+#define THENCE_TRY try
+#define THENCE_CATCH_ALL catch (...)
+#else
+#define THENCE_TRY if constexpr (true)
+#define THENCE_CATCH_ALL else
+#endif
+
 namespace thence {
 inline namespace THENCE_ABI {
 
@@ -8941,15 +8950,11 @@ class PerfettoWriter {
     compressed_.clear();
     framed_.clear();
     bool compressed = false;
-#if defined(__cpp_exceptions)
-    try {
-#endif
+    THENCE_TRY {
       compressed = frame(compressor);
       options_.compress = compressor;
-#if defined(__cpp_exceptions)
-    } catch (...) {  // the packets go out as they are
+    } THENCE_CATCH_ALL {  // the packets go out as they are
     }
-#endif
     const View<const std::byte> run = take_out();
     gate_.write(compressed ? framed_.bytes() : run);
   }
@@ -11048,7 +11053,7 @@ struct RotationOptions {
   /// A file is sealed when it has come near this. Smaller: less is lost with the oldest; larger: less is said twice.
   std::uint64_t max_file_bytes = std::uint64_t{64} << 20;
   /// All files together, the active one included, never exceed this: the oldest are deleted before a write that would. The
-  /// files of earlier runs under the same name count, and go first.
+  /// files of earlier runs under the same name count, and go first. The space that FileBytes sets aside beyond the active one does not.
   std::uint64_t max_total_bytes = std::uint64_t{1} << 30;
   /// A file is sealed also when it has lasted this long (of the trace's time). 0: by size only.
   std::uint64_t max_file_ns = 0;

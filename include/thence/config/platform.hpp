@@ -17,6 +17,15 @@
 #define THENCE_ARCH_ARM64 0
 #endif
 
+/// try and catch (...), also where exceptions are off: then nothing is caught.
+#if defined(__cpp_exceptions)
+#define THENCE_TRY try
+#define THENCE_CATCH_ALL catch (...)
+#else
+#define THENCE_TRY if constexpr (true)
+#define THENCE_CATCH_ALL else
+#endif
+
 namespace thence {
 inline namespace THENCE_ABI {
 

@@ -28,6 +28,7 @@
 #include <string_view>
 #include <utility>
 
+#include "thence/config/platform.hpp"
 #include "thence/config/version.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/time.hpp"
@@ -796,15 +797,11 @@ class PerfettoWriter {
     compressed_.clear();
     framed_.clear();
     bool compressed = false;
-#if defined(__cpp_exceptions)
-    try {
-#endif
+    THENCE_TRY {
       compressed = frame(compressor);
       options_.compress = compressor;
-#if defined(__cpp_exceptions)
-    } catch (...) {  // the packets go out as they are
+    } THENCE_CATCH_ALL {  // the packets go out as they are
     }
-#endif
     const View<const std::byte> run = take_out();
     gate_.write(compressed ? framed_.bytes() : run);
   }
