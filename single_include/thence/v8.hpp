@@ -1666,15 +1666,15 @@ class ScriptStacks {
   }
 
   /// The stack that called the frame at `fp`, if it is the one that was seen last at the same place, as it mostly is: its words are
-  /// compared while the frames are walked, and neither copied nor hashed.
+  /// compared while the frames are walked, and neither copied nor hashed. Whoever uses the answer counts it.
   [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline bool quick_look_up(std::uintptr_t fp, StackId& stack) noexcept {
     if (!is_quick_ || !walker_.is_here(fp)) [[unlikely]] return false;
     const std::uint64_t* const words = words_.get() + recent(fp);
     if (!walker_.matches(fp, words)) [[unlikely]] return false;
-    ++hits_;
     stack = static_cast<StackId>(words[-1]);
     return true;
   }
+  [[gnu::always_inline]] inline void count_hit() noexcept { ++hits_; }
   /// The stack that called the frame at `fp`, if it was seen before; kUnseen else. Makes no V8 call.
   [[gnu::noinline, nodiscard]] StackId look_up(std::uintptr_t fp) noexcept {
     if (mode_ == StackMode::kNone) return StackId::kNone;
@@ -1685,7 +1685,7 @@ class ScriptStacks {
       if (found != kUnseen) walk_.complete = true;
       return kUnseen;
     }
-    if (found != kUnseen) ++hits_;
+    if (found != kUnseen) count_hit();
     return found;
   }
 
@@ -1700,7 +1700,10 @@ class ScriptStacks {
       if (fp == 0 && hook_script == 0) return StackId::kNone;  // no JavaScript below
       if (hook_script != 0) fp = walker_.caller_of(fp);
       StackId found;
-      if (quick_look_up(fp, found)) [[likely]] return found;
+      if (quick_look_up(fp, found)) [[likely]] {
+        count_hit();
+        return found;
+      }
       found = look_up(fp);
       if (found != kUnseen) return found;
     }
@@ -2010,11 +2013,13 @@ class BasicPromiseTracer {
   }
 
   /// As resolver->Resolve(), of a promise of the host's own, which is `promise` in the trace: its outcome is looked at when V8 has returned,
-  /// where that of another waits for V8's next hook call.
+  /// where that of another waits for V8's next hook call, as does this one where V8 runs microtasks before it returns (kAuto).
+  ///   Lifetime  the promise tracer outlives the call; resolver->Resolve() may be called in its place at any time
   ::v8::Maybe<bool> resolve(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Promise::Resolver> resolver, Resource promise,
                             ::v8::Local<::v8::Value> value) noexcept {
     Resolving resolving{promise, {}, resolving_};
-    if (promise) resolving_ = &resolving;
+    if (promise && (isolate_->GetMicrotasksPolicy() != ::v8::MicrotasksPolicy::kAuto || ::v8::MicrotasksScope::IsRunningMicrotasks(isolate_)))
+      resolving_ = &resolving;
     const auto done = resolver->Resolve(context, value);
     resolving_ = resolving.outer;
     if (resolving.held.is_held) events_.settled(resolving.held, resolver->GetPromise()->State());
@@ -2210,6 +2215,7 @@ class BasicPromiseTracer {
     const auto waited_for = static_cast<ResourceId>(parent);
     const Resource promise = self->events_.quick_created(self->open_, waited_for, stack);
     if (!promise) [[unlikely]] return rarely();
+    if constexpr (kTakesStacks) self->stacks_.count_hit();
     if (PackedResource::has_high(promise)) [[unlikely]]
       return self->keep(promise, waited_for, kept == parent ? ParentIs::kAwaited : ParentIs::kHandled);
     self->block_->words[kSharedId] = PackedResource::low_of(promise.id);

@@ -613,6 +613,7 @@ TEST_CASE("a stopped tracer records nothing, and what was left unseen is not cur
   tracer.set_epoch(0);
   CHECK_FALSE(tracer.active());
   CHECK(tracer.current() == kNothing);
+  CHECK(tracer.depth() == 0);
   CHECK(tracer.create(ResourceType::kTimer) == kNothing);
   CHECK(tracer.begin_root() == kUntraced);
   tracer.enter(b);

@@ -345,7 +345,9 @@ class BasicTracer {
     if (epoch_.load(std::memory_order_relaxed) != seen_epoch_) [[unlikely]] return {};  // entered before a stop
     return *top_;
   }
+  /// How many are entered, the innermost included.
   [[nodiscard]] std::size_t depth() const noexcept {
+    if (epoch_.load(std::memory_order_relaxed) != seen_epoch_) [[unlikely]] return 0;  // entered before a stop
     return static_cast<std::size_t>((beyond_ != 0 ? known_ : top_) - current_) + beyond_;
   }
   [[nodiscard]] Ticks now() const noexcept { return clock_.now(); }

@@ -308,6 +308,26 @@ TEST_CASE("a promise that the host resolves is settled as V8 says when it has re
   }
 }
 
+TEST_CASE("a promise that the host resolves is settled before what waits for it runs, also where V8 runs that before it returns") {
+  for (const v8a::Hooks hooks : kBothWays) {
+    Program program{hooks};
+    program.isolate()->SetMicrotasksPolicy(v8::MicrotasksPolicy::kAuto);
+    Resource promise;
+    const auto resolver = program.promises->make_resolver(program.context, promise).ToLocalChecked();
+    program.context->Global()->Set(program.context, program.text("p"), resolver->GetPromise()).Check();
+    program.run("p.then(() => { globalThis.ran = true })");
+    program.promises->resolve(program.context, resolver, promise, v8::Null(program.isolate())).Check();
+    CHECK(program.text_of("ran") == "true");
+    program.session.stop();
+    std::vector<thence::EventKind> kinds;
+    for (const RecordedEvent& event : program.recording.events) {
+      if (event.kind == thence::EventKind::kEntered || (event.kind == thence::EventKind::kSettled && event.resource == promise.id))
+        kinds.push_back(event.kind);
+    }
+    CHECK(kinds == std::vector{thence::EventKind::kSettled, thence::EventKind::kEntered});
+  }
+}
+
 TEST_CASE("tracing that stops inside of a callback leaves nothing open, and begins anew with what is called then") {
   for (const v8a::Hooks hooks : kBothWays) {
     Program program{hooks};

@@ -169,11 +169,13 @@ class BasicPromiseTracer {
   }
 
   /// As resolver->Resolve(), of a promise of the host's own, which is `promise` in the trace: its outcome is looked at when V8 has returned,
-  /// where that of another waits for V8's next hook call.
+  /// where that of another waits for V8's next hook call, as does this one where V8 runs microtasks before it returns (kAuto).
+  ///   Lifetime  the promise tracer outlives the call; resolver->Resolve() may be called in its place at any time
   ::v8::Maybe<bool> resolve(::v8::Local<::v8::Context> context, ::v8::Local<::v8::Promise::Resolver> resolver, Resource promise,
                             ::v8::Local<::v8::Value> value) noexcept {
     Resolving resolving{promise, {}, resolving_};
-    if (promise) resolving_ = &resolving;
+    if (promise && (isolate_->GetMicrotasksPolicy() != ::v8::MicrotasksPolicy::kAuto || ::v8::MicrotasksScope::IsRunningMicrotasks(isolate_)))
+      resolving_ = &resolving;
     const auto done = resolver->Resolve(context, value);
     resolving_ = resolving.outer;
     if (resolving.held.is_held) events_.settled(resolving.held, resolver->GetPromise()->State());
@@ -369,6 +371,7 @@ class BasicPromiseTracer {
     const auto waited_for = static_cast<ResourceId>(parent);
     const Resource promise = self->events_.quick_created(self->open_, waited_for, stack);
     if (!promise) [[unlikely]] return rarely();
+    if constexpr (kTakesStacks) self->stacks_.count_hit();
     if (PackedResource::has_high(promise)) [[unlikely]]
       return self->keep(promise, waited_for, kept == parent ? ParentIs::kAwaited : ParentIs::kHandled);
     self->block_->words[kSharedId] = PackedResource::low_of(promise.id);

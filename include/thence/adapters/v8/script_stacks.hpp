@@ -122,15 +122,15 @@ class ScriptStacks {
   }
 
   /// The stack that called the frame at `fp`, if it is the one that was seen last at the same place, as it mostly is: its words are
-  /// compared while the frames are walked, and neither copied nor hashed.
+  /// compared while the frames are walked, and neither copied nor hashed. Whoever uses the answer counts it.
   [[gnu::always_inline, nodiscard]] [[gnu::no_sanitize_address]] inline bool quick_look_up(std::uintptr_t fp, StackId& stack) noexcept {
     if (!is_quick_ || !walker_.is_here(fp)) [[unlikely]] return false;
     const std::uint64_t* const words = words_.get() + recent(fp);
     if (!walker_.matches(fp, words)) [[unlikely]] return false;
-    ++hits_;
     stack = static_cast<StackId>(words[-1]);
     return true;
   }
+  [[gnu::always_inline]] inline void count_hit() noexcept { ++hits_; }
   /// The stack that called the frame at `fp`, if it was seen before; kUnseen else. Makes no V8 call.
   [[gnu::noinline, nodiscard]] StackId look_up(std::uintptr_t fp) noexcept {
     if (mode_ == StackMode::kNone) return StackId::kNone;
@@ -141,7 +141,7 @@ class ScriptStacks {
       if (found != kUnseen) walk_.complete = true;
       return kUnseen;
     }
-    if (found != kUnseen) ++hits_;
+    if (found != kUnseen) count_hit();
     return found;
   }
 
@@ -156,7 +156,10 @@ class ScriptStacks {
       if (fp == 0 && hook_script == 0) return StackId::kNone;  // no JavaScript below
       if (hook_script != 0) fp = walker_.caller_of(fp);
       StackId found;
-      if (quick_look_up(fp, found)) [[likely]] return found;
+      if (quick_look_up(fp, found)) [[likely]] {
+        count_hit();
+        return found;
+      }
       found = look_up(fp);
       if (found != kUnseen) return found;
     }
