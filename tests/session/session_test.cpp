@@ -285,7 +285,7 @@ TEST_CASE("a session can be stopped and started again, and records nothing in be
   CHECK_FALSE(tracer.active());
   CHECK_FALSE(tracer.create(ResourceType::kOther));
   test.session.start();
-  CHECK(tracer.depth() == 1);  // not looked at yet
+  CHECK(tracer.depth() == 0);
   const Resource later = tracer.create(ResourceType::kOther);
   CHECK(later);
   tracer.exit(kept);  // entered before the stop: counted, and nothing invented
