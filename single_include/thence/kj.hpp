@@ -96,6 +96,10 @@ struct HeadOfLoop {
   using Type = ::kj::_::Event* ::kj::EventLoop::*;
   friend constexpr Type member_of(HeadOfLoop);
 };
+struct DepthFirstOfLoop {
+  using Type = ::kj::_::Event** ::kj::EventLoop::*;
+  friend constexpr Type member_of(DepthFirstOfLoop);
+};
 struct BreadthFirstOfLoop {
   using Type = ::kj::_::Event** ::kj::EventLoop::*;
   friend constexpr Type member_of(BreadthFirstOfLoop);
@@ -113,6 +117,7 @@ template struct Exposed<PrevOfEvent, &::kj::_::Event::prev>;
 template struct Exposed<FiringOfEvent, &::kj::_::Event::firing>;
 template struct Exposed<FireOfEvent, &::kj::_::Event::fire>;
 template struct Exposed<HeadOfLoop, &::kj::EventLoop::head>;
+template struct Exposed<DepthFirstOfLoop, &::kj::EventLoop::depthFirstInsertPoint>;
 template struct Exposed<BreadthFirstOfLoop, &::kj::EventLoop::breadthFirstInsertPoint>;
 template struct Exposed<RunningOfLoop, &::kj::EventLoop::running>;
 template struct Exposed<PortOfLoop, &::kj::EventLoop::port>;
@@ -151,6 +156,25 @@ inline bool is_empty(::kj::EventLoop& loop) noexcept {
 /// The event that runs next.
 inline ::kj::_::Event* head_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(HeadOfLoop{}); }
 
+/// Whether what is armed depth first would run next: nothing of that kind has come to the queue since the loop's turn began.
+inline bool is_at_head(::kj::EventLoop& loop) noexcept {
+  return loop.*member_of(DepthFirstOfLoop{}) == &(loop.*member_of(HeadOfLoop{}));
+}
+
+/// Arms `mark` depth first, but what is armed so after it goes before it.
+inline void arm_behind_next(::kj::EventLoop& loop, ::kj::_::Event& mark) {
+  mark.armDepthFirst();
+  loop.*member_of(DepthFirstOfLoop{}) = mark.*member_of(PrevOfEvent{});
+}
+
+/// Arms `mark` to run next. What is armed depth first goes where it would have.
+inline void arm_at_head(::kj::EventLoop& loop, ::kj::_::Event& mark) {
+  ::kj::_::Event** const insert_point = loop.*member_of(DepthFirstOfLoop{});
+  loop.*member_of(DepthFirstOfLoop{}) = &(loop.*member_of(HeadOfLoop{}));
+  mark.armDepthFirst();
+  loop.*member_of(DepthFirstOfLoop{}) = insert_point;
+}
+
 /// Where a loop waits for the outside world; none for a loop without a port.
 inline ::kj::Maybe<::kj::EventPort&>& port_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(PortOfLoop{}); }
 
@@ -183,6 +207,12 @@ inline bool is_turning(::kj::EventLoop& loop) noexcept { return loop.*member_of(
 //            [what it made ready] [mark B] [more] [mark A] [others ...]
 //
 // That an invocation ends where the next begins keeps a chain of a million promises flat.
+//
+// A result is fetched before its promise is entered, and an untraced continuation may run for it: in what was running, A, or in
+// nobody's. What that makes ready is not B's, and runs before what B's consumer makes ready. Then A stays open for it, B ends
+// when its consumer returns, and what that has made ready stands between two marks of B's, whose turn B is entered once more in:
+//
+//   queue:   [what fetching made ready] [mark A] [start B] [what B's consumer made ready] [mark B] [others ...]
 //
 // Some of what a callback makes ready goes to the end of the queue ("breadth first": evalLater(), a promise that is ready
 // when it is asked for, such as a value that a continuation returns as a promise). So the invocation also leaves a mark at
@@ -272,7 +302,7 @@ class Turn {
     Invocation& opened = take(tracer);
     opened.begin(entry);
     opened.start_->armBreadthFirst();
-    opened.end_->armDepthFirst();
+    arm_behind_next(*loop_, *opened.end_);
   }
 
   /// To be called where it may be so that wait() has come back, or is about to: continuations it runs by itself, and the code
@@ -289,7 +319,7 @@ class Turn {
     }
     for (Invocation* at = resting_; at != nullptr;) {
       Invocation& closed = *std::exchange(at, at->outer_);
-      if (is_armed(*closed.end_)) drop(closed);  // else it is of a LoopScope that is not over
+      if (is_armed(*closed.end_) || &closed == soon_) drop(closed);  // else it is of a LoopScope that is not over
     }
   }
 
@@ -314,9 +344,7 @@ class Turn {
     if (share.turn == nullptr || share.turn != here_) return;  // the loop went meanwhile, and took it along
     share.soon->end_->armDepthFirst();
     share.later->end_->armBreadthFirst();
-    for (Invocation* part : {share.soon, share.later}) {
-      if (follows(*part->start_, *part->end_)) share.turn->drop(*part);
-    }
+    for (Invocation* part : {share.soon, share.later}) share.turn->drop_if_empty(*part);
   }
 
   /// Memory for nodes, of those that are gone: theirs is too large for the allocator's own fastest path.
@@ -499,6 +527,7 @@ class Turn {
     untaken_ = &promise;
     at.promise_ = nullptr;
     --waiting_;
+    if (!is_at_head(*loop_)) [[unlikely]] return enter_behind(at, entry);
     if (running_ != nullptr && running_->tracer_ == at.tracer_ && !running_->has_share()) {
       running_->end(entry.now);
       running_->enter(entry);
@@ -509,6 +538,34 @@ class Turn {
     at.begin(entry);
     if (head_of(*loop_) != nullptr) at.start_->armBreadthFirst();
     running_ = &at;
+  }
+  /// Likewise where this turn has made something ready already, which is not its own: that stays with what was running.
+  [[gnu::noinline]] void enter_behind(Invocation& at, const Watched::Entry& entry) {
+    if (soon_ != nullptr) {
+      end_soon();
+      close(*running_, entry.now);
+    } else if (running_ != nullptr) {
+      running_->end_->disarm();  // to be directly behind it, so that one does not come to nest in another for ever
+      running_->end_->armDepthFirst();
+      if (!is_armed(*running_->start_)) arm_behind_next(*loop_, *running_->start_);
+    }
+    at.begin(entry);
+    at.start_->armBreadthFirst();
+    running_ = &at;
+    soon_ = &take(*at.tracer_);
+    soon_->resource_ = entry.resource;
+    soon_->start_->armDepthFirst();
+    soon_->rest();
+  }
+  void end_soon() {
+    Invocation& soon = *std::exchange(soon_, nullptr);
+    soon.end_->armDepthFirst();
+    drop_if_empty(soon);
+  }
+  [[gnu::noinline]] void leave_behind(Invocation& running) {
+    end_soon();
+    if (untaken_ == nullptr) return close(running, running.tracer_->now());
+    arm_at_head(*loop_, *running.end_);  // for the code behind a wait(), which what it makes ready goes before
   }
 
   /// While a consumer runs, also where it throws.
@@ -534,6 +591,7 @@ class Turn {
     ::kj::_::Event* const head = head_of(*loop_);
     const bool nothing_queued = head == nullptr || (head == running.start_ && is_last(*loop_, *running.start_));
     if (untaken_ != nullptr || !nothing_queued) {
+      if (soon_ != nullptr) [[unlikely]] return leave_behind(running);
       if (!is_armed(*running.end_)) running.end_->armDepthFirst();
       if (untaken_ != nullptr || head_of(*loop_) != running.end_ || running.has_share()) return;
     }
@@ -568,7 +626,12 @@ class Turn {
     if (is_armed(dropped.second_)) dropped.second_.disarm();
     dropped.unlink();
     if (running_ == &dropped) running_ = nullptr;
+    if (soon_ == &dropped) soon_ = nullptr;
     if (firing_ != &dropped) recycle(dropped);
+  }
+  /// A share that nothing came to.
+  void drop_if_empty(Invocation& share) {
+    if (follows(*share.start_, *share.end_)) drop(share);
   }
   void recycle(Invocation& spare) {
     if (retired_) {
@@ -620,6 +683,7 @@ class Turn {
   Invocation* spare_ = nullptr;       // as many as ever waited at once, until the loop goes
   Invocation* firing_ = nullptr;      // whose turn of the loop it is: a consumer runs
   Invocation* running_ = nullptr;     // what it runs in, as long as that is open
+  Invocation* soon_ = nullptr;        // its share of the head of the queue, where that is marked
   Invocation* next_ = nullptr;        // the consumer was this one
   const Watched* untaken_ = nullptr;  // the promise that was entered last, until its result is taken
   std::size_t waiting_ = 0;           // events that are a promise's
@@ -1054,7 +1118,8 @@ using PromiseFor = std::conditional_t<TracerT::kRecords, ::kj::Promise<T>, ::kj:
 /// used in its place.
 ///   Threads   the loop's, which is the tracer's
 ///   Cost      five records; an allocation, for which KJ 1.x's arena or a node that is gone mostly has the room. Where the
-///             continuation leaves something in the loop's queue, up to two events of the loop
+///             continuation leaves something in the loop's queue, up to two events of the loop; four where the promise itself did
+///             so as its result was fetched
 ///   Errors    none of its own; the promise's pass through as they are
 ///   Lifetime  the tracer outlives the promise
 template <class TracerT, class T>

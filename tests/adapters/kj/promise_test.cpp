@@ -166,6 +166,49 @@ TEST_CASE("what a continuation makes ready is its own, and what it puts off too,
               "after all created by -"});
 }
 
+TEST_CASE("what a continuation makes ready is its own, also where its result is a traced promise") {
+  Traced traced;
+  {
+    Loop loop;
+    TracedTimer timer(traced.tracer, loop.timer);
+    auto plain = kj::newPromiseAndFulfiller<void>();
+    auto readied = plain.promise.then([&]() { mark(traced, "readied"); }).eagerlyEvaluate(nullptr);
+    auto done = kj_adapter::traced(traced.tracer, timer.afterDelay(1 * kj::MILLISECONDS).then([&]() { plain.fulfiller->fulfill(); }))
+                    .eagerlyEvaluate(nullptr);
+    loop.at(1);
+  }
+  CHECK(Traced::with(traced.transcript(), {"readied"}) == Lines{"readied created by timer1"});
+}
+
+TEST_CASE("what untraced code makes ready is nobody's, also where its result is a traced promise") {
+  Traced traced;
+  {
+    Loop loop;
+    auto plain = kj::newPromiseAndFulfiller<void>();
+    auto readied = plain.promise.then([&]() { mark(traced, "readied"); }).eagerlyEvaluate(nullptr);
+    auto done = kj_adapter::traced(traced.tracer, kj::evalLater([&]() { plain.fulfiller->fulfill(); })).eagerlyEvaluate(nullptr);
+    loop.scope.poll();
+  }
+  CHECK(Traced::with(traced.transcript(), {"readied"}) == Lines{"readied created by -"});
+}
+
+TEST_CASE("what the code behind a wait() makes ready is of what it waited for, also where that was ready already") {
+  Traced traced;
+  {
+    Loop loop;
+    auto plain = kj::newPromiseAndFulfiller<void>();
+    auto readied = plain.promise.then([&]() { mark(traced, "readied"); }).eagerlyEvaluate(nullptr);
+    auto first = kj_adapter::traced(traced.tracer, kj::evalLater([]() {}), ResourceType::kFetch);
+    CHECK(first.poll(loop.scope));
+    leave_loop(traced.tracer);
+    first.wait(loop.scope);
+    mark(traced, "behind");
+    plain.fulfiller->fulfill();
+    loop.scope.poll();
+  }
+  CHECK(Traced::with(traced.transcript(), {"behind", "readied"}) == Lines{"behind created by fetch1", "readied created by fetch1"});
+}
+
 TEST_CASE("promises that are ready together are each over before the next, whatever else is queued") {
   Traced traced;
   {
@@ -723,6 +766,24 @@ TEST_CASE("a long exchange of promises stays flat") {
       return late;
     };
     step(3000).wait(loop.scope);
+
+    // Each leaves something else to run before the next, which follows from either of the two.
+    for (const bool from_other : {false, true}) {
+      IgnoreErrors errors;
+      kj::TaskSet tasks{errors};
+      std::function<void(int)> hop = [&](int left) {
+        deepest = std::max(deepest, traced.tracer.depth());
+        if (left == 0) return;
+        if (left % 100 == 0) traced.session.drain();
+        auto next = kj::newPromiseAndFulfiller<void>(), other = kj::newPromiseAndFulfiller<void>();
+        tasks.add(other.promise.then([&hop, from_other, left]() { if (from_other) hop(left - 1); }));
+        auto promise = next.promise.then([fulfiller = kj::mv(other.fulfiller)]() mutable { fulfiller->fulfill(); });
+        tasks.add(kj_adapter::traced(traced.tracer, kj::mv(promise)).then([&hop, from_other, left]() { if (!from_other) hop(left - 1); }));
+        next.fulfiller->fulfill();
+      };
+      hop(3000);
+      loop.scope.poll();
+    }
   }
   CHECK(deepest <= 4);
   CHECK(traced.tracer.misuse().too_deep == 0);

@@ -134,13 +134,17 @@ class Whose {
   void make_ready(const Settling& settling) {
     if (*settling) return;
     *settling = here("what makes a promise ready");
-    if (!taken_along_.empty()) taken_along_.back().push_back(settling);
+    ++fulfilled_;
   }
   /// `promise` is ready once `settling` is.
   template <class T>
   kj::Promise<T> follows(kj::Promise<T>&& promise, Settling settling) {
     return told(kj::mv(promise), [this, settling, late = std::optional<Who>()](Told::Moment moment) mutable {
-      if (moment == Told::kWaitedFor) late = *settling ? std::optional(here("what waits for a promise")) : std::nullopt;
+      if (moment == Told::kWaitedFor) {
+        late = *settling ? std::optional(here("what waits for a promise")) : std::nullopt;
+        // Where an exception came out of the loop, the event that makes it ready (a join's) may be queued still.
+        if (late && open_ && (*settling)->left == left_) late->any.insert(late->any.end(), (*settling)->any.begin(), (*settling)->any.end());
+      }
       if (moment == Told::kFetching && *settling) runs(late ? *late : **settling);
     });
   }
@@ -161,12 +165,11 @@ class Whose {
   }
   /// Whoever takes the result of `promise` settles `resource`, which is created meanwhile.
   Promise settles(Promise&& promise, std::shared_ptr<ResourceId> resource) {
-    return told(kj::mv(promise), [this, resource](Told::Moment moment) {
-      if (moment == Told::kFetching) taken_along_.emplace_back();
+    return told(kj::mv(promise), [this, resource, before = 0u](Told::Moment moment) mutable {
+      if (moment == Told::kFetching) before = fulfilled_;
       if (moment != Told::kFetched && moment != Told::kFailed) return;
       settled_by_[*resource] = {now("what settles"), Actor::kUnknown};
-      taken_by_[*resource] = std::move(taken_along_.back());
-      taken_along_.pop_back();
+      ahead_of_[*resource] = fulfilled_ - before;
     });
   }
   /// `promise` is traced as `resource`, and its continuation runs in `in`.
@@ -174,11 +177,7 @@ class Whose {
     return told(kj::mv(promise), [this, resource, in](Told::Moment moment) {
       if (moment == Told::kFetching) {
         runs(in);
-        for (const Settling& settling : std::exchange(taken_by_[resource], {})) {
-          ++fulfilled_;
-          add(**settling, in);
-          if (!taken_along_.empty()) taken_along_.back().push_back(settling);
-        }
+        fulfilled_ += std::exchange(ahead_of_[resource], 0);
       }
       if (moment == Told::kDropped && drops_) cancelled_by_[resource] = {now("what drops"), Actor::kUnknown};
     });
@@ -213,7 +212,6 @@ class Whose {
     });
   }
   void fulfils(const Settling& settling, ResourceId resource) {
-    ++fulfilled_;
     if (resource != ResourceId::kNone) settled_by_[resource] = {now("what fulfils"), Actor::kExternal};
     make_ready(settling);
   }
@@ -300,10 +298,7 @@ class Whose {
   bool drops_ = false;
   unsigned left_ = 0, fulfilled_ = 0;
   Known created_by_, settled_by_, cancelled_by_;
-  // What a continuation makes ready whose own result is a traced promise's: both are in one turn of the loop, and the adapter gives
-  // to that promise what is the continuation's. Either passes.
-  std::vector<std::vector<Settling>> taken_along_;  // while results are fetched, outermost first
-  std::map<ResourceId, std::vector<Settling>> taken_by_;
+  std::map<ResourceId, unsigned> ahead_of_;  // what was fulfilled as a traced promise's result was fetched: it runs before what follows
   std::size_t compared_ = 0;
   std::string wrong_;
 };
@@ -332,6 +327,7 @@ struct Fulfiller {
 struct Untraced {
   Whose& whose;
 
+  static bool watches(unsigned) { return false; }
   Promise watch(Promise&& promise, unsigned) { return kj::mv(promise); }
   std::pair<Promise, Fulfiller> promise_and_fulfiller(unsigned) {
     auto pair = kj::newPromiseAndFulfiller<int>();
@@ -348,9 +344,10 @@ struct TracedBy {
   Other& other;
   Whose& whose;
 
+  static bool watches(unsigned choice) { return choice % 8 >= 3; }
   Promise watch(Promise&& promise, unsigned choice) {
     return by_one_of_them(choice, [&](auto& tracer) -> Promise {
-      if (choice % 8 < 3) return kj::mv(promise);
+      if (!watches(choice)) return kj::mv(promise);
       const bool ends = choice / 16 % 4 == 0;
       const auto resource = std::make_shared<ResourceId>();
       ResourceId trigger = whose.now("what creates");
@@ -514,15 +511,17 @@ class Program : public kj::TaskSet::ErrorHandler {
     Kept& from = kept_[pick(kept_.size())];
     if (!from.promise) return;
     const unsigned task = from.task;
-    Promise promise = watch(eagerly(kj::mv(*from.promise)));
+    const unsigned choice = number();
+    Promise promise = tracing_.watch(eagerly(kj::mv(*from.promise)), choice);
     from.promise.reset();  // so that no callback drops it
     note_exception([&] {
       const bool is_ready = promise.poll(scope_);
       whose_.runs_open();  // nor behind poll()
       if (is_ready) {
         effect("is ready");
+        if (pick(2) == 0) tracing_.note(0);
         wait(kj::mv(promise));
-        whose_.runs_open();  // where it was ready before wait(), the adapter takes what comes of the code behind it for nobody's
+        if (!Tracing::watches(choice)) whose_.runs_open();  // nor behind the wait() for an untraced one that is ready
         return;
       }
       effect("is not ready");

@@ -260,7 +260,8 @@ using PromiseFor = std::conditional_t<TracerT::kRecords, ::kj::Promise<T>, ::kj:
 /// used in its place.
 ///   Threads   the loop's, which is the tracer's
 ///   Cost      five records; an allocation, for which KJ 1.x's arena or a node that is gone mostly has the room. Where the
-///             continuation leaves something in the loop's queue, up to two events of the loop
+///             continuation leaves something in the loop's queue, up to two events of the loop; four where the promise itself did
+///             so as its result was fetched
 ///   Errors    none of its own; the promise's pass through as they are
 ///   Lifetime  the tracer outlives the promise
 template <class TracerT, class T>

@@ -20,6 +20,12 @@
 //
 // That an invocation ends where the next begins keeps a chain of a million promises flat.
 //
+// A result is fetched before its promise is entered, and an untraced continuation may run for it: in what was running, A, or in
+// nobody's. What that makes ready is not B's, and runs before what B's consumer makes ready. Then A stays open for it, B ends
+// when its consumer returns, and what that has made ready stands between two marks of B's, whose turn B is entered once more in:
+//
+//   queue:   [what fetching made ready] [mark A] [start B] [what B's consumer made ready] [mark B] [others ...]
+//
 // Some of what a callback makes ready goes to the end of the queue ("breadth first": evalLater(), a promise that is ready
 // when it is asked for, such as a value that a continuation returns as a promise). So the invocation also leaves a mark at
 // the queue's end when it begins and another when it ends. Where nothing came between them, as is mostly so, they are taken away,
@@ -121,7 +127,7 @@ class Turn {
     Invocation& opened = take(tracer);
     opened.begin(entry);
     opened.start_->armBreadthFirst();
-    opened.end_->armDepthFirst();
+    arm_behind_next(*loop_, *opened.end_);
   }
 
   /// To be called where it may be so that wait() has come back, or is about to: continuations it runs by itself, and the code
@@ -138,7 +144,7 @@ class Turn {
     }
     for (Invocation* at = resting_; at != nullptr;) {
       Invocation& closed = *std::exchange(at, at->outer_);
-      if (is_armed(*closed.end_)) drop(closed);  // else it is of a LoopScope that is not over
+      if (is_armed(*closed.end_) || &closed == soon_) drop(closed);  // else it is of a LoopScope that is not over
     }
   }
 
@@ -163,9 +169,7 @@ class Turn {
     if (share.turn == nullptr || share.turn != here_) return;  // the loop went meanwhile, and took it along
     share.soon->end_->armDepthFirst();
     share.later->end_->armBreadthFirst();
-    for (Invocation* part : {share.soon, share.later}) {
-      if (follows(*part->start_, *part->end_)) share.turn->drop(*part);
-    }
+    for (Invocation* part : {share.soon, share.later}) share.turn->drop_if_empty(*part);
   }
 
   /// Memory for nodes, of those that are gone: theirs is too large for the allocator's own fastest path.
@@ -348,6 +352,7 @@ class Turn {
     untaken_ = &promise;
     at.promise_ = nullptr;
     --waiting_;
+    if (!is_at_head(*loop_)) [[unlikely]] return enter_behind(at, entry);
     if (running_ != nullptr && running_->tracer_ == at.tracer_ && !running_->has_share()) {
       running_->end(entry.now);
       running_->enter(entry);
@@ -358,6 +363,34 @@ class Turn {
     at.begin(entry);
     if (head_of(*loop_) != nullptr) at.start_->armBreadthFirst();
     running_ = &at;
+  }
+  /// Likewise where this turn has made something ready already, which is not its own: that stays with what was running.
+  [[gnu::noinline]] void enter_behind(Invocation& at, const Watched::Entry& entry) {
+    if (soon_ != nullptr) {
+      end_soon();
+      close(*running_, entry.now);
+    } else if (running_ != nullptr) {
+      running_->end_->disarm();  // to be directly behind it, so that one does not come to nest in another for ever
+      running_->end_->armDepthFirst();
+      if (!is_armed(*running_->start_)) arm_behind_next(*loop_, *running_->start_);
+    }
+    at.begin(entry);
+    at.start_->armBreadthFirst();
+    running_ = &at;
+    soon_ = &take(*at.tracer_);
+    soon_->resource_ = entry.resource;
+    soon_->start_->armDepthFirst();
+    soon_->rest();
+  }
+  void end_soon() {
+    Invocation& soon = *std::exchange(soon_, nullptr);
+    soon.end_->armDepthFirst();
+    drop_if_empty(soon);
+  }
+  [[gnu::noinline]] void leave_behind(Invocation& running) {
+    end_soon();
+    if (untaken_ == nullptr) return close(running, running.tracer_->now());
+    arm_at_head(*loop_, *running.end_);  // for the code behind a wait(), which what it makes ready goes before
   }
 
   /// While a consumer runs, also where it throws.
@@ -383,6 +416,7 @@ class Turn {
     ::kj::_::Event* const head = head_of(*loop_);
     const bool nothing_queued = head == nullptr || (head == running.start_ && is_last(*loop_, *running.start_));
     if (untaken_ != nullptr || !nothing_queued) {
+      if (soon_ != nullptr) [[unlikely]] return leave_behind(running);
       if (!is_armed(*running.end_)) running.end_->armDepthFirst();
       if (untaken_ != nullptr || head_of(*loop_) != running.end_ || running.has_share()) return;
     }
@@ -417,7 +451,12 @@ class Turn {
     if (is_armed(dropped.second_)) dropped.second_.disarm();
     dropped.unlink();
     if (running_ == &dropped) running_ = nullptr;
+    if (soon_ == &dropped) soon_ = nullptr;
     if (firing_ != &dropped) recycle(dropped);
+  }
+  /// A share that nothing came to.
+  void drop_if_empty(Invocation& share) {
+    if (follows(*share.start_, *share.end_)) drop(share);
   }
   void recycle(Invocation& spare) {
     if (retired_) {
@@ -469,6 +508,7 @@ class Turn {
   Invocation* spare_ = nullptr;       // as many as ever waited at once, until the loop goes
   Invocation* firing_ = nullptr;      // whose turn of the loop it is: a consumer runs
   Invocation* running_ = nullptr;     // what it runs in, as long as that is open
+  Invocation* soon_ = nullptr;        // its share of the head of the queue, where that is marked
   Invocation* next_ = nullptr;        // the consumer was this one
   const Watched* untaken_ = nullptr;  // the promise that was entered last, until its result is taken
   std::size_t waiting_ = 0;           // events that are a promise's

@@ -82,6 +82,10 @@ struct HeadOfLoop {
   using Type = ::kj::_::Event* ::kj::EventLoop::*;
   friend constexpr Type member_of(HeadOfLoop);
 };
+struct DepthFirstOfLoop {
+  using Type = ::kj::_::Event** ::kj::EventLoop::*;
+  friend constexpr Type member_of(DepthFirstOfLoop);
+};
 struct BreadthFirstOfLoop {
   using Type = ::kj::_::Event** ::kj::EventLoop::*;
   friend constexpr Type member_of(BreadthFirstOfLoop);
@@ -99,6 +103,7 @@ template struct Exposed<PrevOfEvent, &::kj::_::Event::prev>;
 template struct Exposed<FiringOfEvent, &::kj::_::Event::firing>;
 template struct Exposed<FireOfEvent, &::kj::_::Event::fire>;
 template struct Exposed<HeadOfLoop, &::kj::EventLoop::head>;
+template struct Exposed<DepthFirstOfLoop, &::kj::EventLoop::depthFirstInsertPoint>;
 template struct Exposed<BreadthFirstOfLoop, &::kj::EventLoop::breadthFirstInsertPoint>;
 template struct Exposed<RunningOfLoop, &::kj::EventLoop::running>;
 template struct Exposed<PortOfLoop, &::kj::EventLoop::port>;
@@ -136,6 +141,25 @@ inline bool is_empty(::kj::EventLoop& loop) noexcept {
 
 /// The event that runs next.
 inline ::kj::_::Event* head_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(HeadOfLoop{}); }
+
+/// Whether what is armed depth first would run next: nothing of that kind has come to the queue since the loop's turn began.
+inline bool is_at_head(::kj::EventLoop& loop) noexcept {
+  return loop.*member_of(DepthFirstOfLoop{}) == &(loop.*member_of(HeadOfLoop{}));
+}
+
+/// Arms `mark` depth first, but what is armed so after it goes before it.
+inline void arm_behind_next(::kj::EventLoop& loop, ::kj::_::Event& mark) {
+  mark.armDepthFirst();
+  loop.*member_of(DepthFirstOfLoop{}) = mark.*member_of(PrevOfEvent{});
+}
+
+/// Arms `mark` to run next. What is armed depth first goes where it would have.
+inline void arm_at_head(::kj::EventLoop& loop, ::kj::_::Event& mark) {
+  ::kj::_::Event** const insert_point = loop.*member_of(DepthFirstOfLoop{});
+  loop.*member_of(DepthFirstOfLoop{}) = &(loop.*member_of(HeadOfLoop{}));
+  mark.armDepthFirst();
+  loop.*member_of(DepthFirstOfLoop{}) = insert_point;
+}
 
 /// Where a loop waits for the outside world; none for a loop without a port.
 inline ::kj::Maybe<::kj::EventPort&>& port_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(PortOfLoop{}); }
