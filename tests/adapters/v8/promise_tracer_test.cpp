@@ -289,7 +289,7 @@ TEST_CASE("a promise that the host resolves is settled as V8 says when it has re
       CHECK(inside.program.promises->resolve(inside.program.context, inside.resolver, inside.resource, v8::Null(info.GetIsolate()))
                 .FromMaybe(false));
     };
-    object->SetAccessor(program.context, program.text("then"), getter, nullptr, v8::External::New(program.isolate(), &of_getter)).Check();
+    object->SetNativeDataProperty(program.context, program.text("then"), getter, nullptr, v8::External::New(program.isolate(), &of_getter)).Check();
     resolve(as_outer, outer, object);
     // Locked in to a promise that stays pending: not settled.
     resolve(as_locked, locked, program.run("new Promise(() => {})"));
