@@ -94,7 +94,7 @@ class PromiseEvents {
  public:
   static constexpr std::size_t kMaxDepth = 64;
 
-  PromiseEvents(::v8::Isolate* isolate, TracerType* tracer) noexcept : tracer_(tracer), isolate_(isolate) {}
+  PromiseEvents(::v8::Isolate* isolate, TracerType* tracer) noexcept : tracer_(tracer), isolate_(isolate) { innermost_ = entered_.data(); }
 
   [[nodiscard]] TracerType* tracer() const noexcept { return tracer_; }
   [[nodiscard]] bool is_active() const noexcept { return tracer_ != nullptr && tracer_->active(); }
@@ -359,7 +359,7 @@ class PromiseEvents {
 
   // What the quick calls use stands together.
   TracerType* tracer_;
-  Entered* innermost_ = entered_.data();
+  Entered* innermost_ = nullptr;  // in entered_, which begins its life later
   ResourceId last_created_ = ResourceId::kNone;
   ResourceId at_enter_ = kNobodyKnows;  // the last promise created before the running invocation began
   PromiseCounts counts_;
