@@ -4,7 +4,6 @@
 #pragma once
 
 #include <fcntl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,12 +27,9 @@ inline namespace THENCE_ABI {
 ///   Threads   one
 ///   Cost      write(): a system call whenever the file reaches a multiple of `buffer_bytes`, so that the kernel keeps it in few
 ///             large pieces (a fifth less of its time); flush(): one for what is left. Between flushes the file ends anywhere.
-///             A file that it has opened has up to 1 MiB set aside beyond its end once it has reached `buffer_bytes`: the system
-///             then takes little more than half of the time for a write.
 ///   Errors    write() and flush() return false, then failure() says which file, at which byte, and why; what is in the file
 ///             before that byte is good. Nothing is written after a failure.
-///   Lifetime  movable; the destructor flushes, gives back what was set aside, and closes what it has opened. A process that is
-///             killed leaves that with the file, whose size it is no part of.
+///   Lifetime  movable; the destructor flushes, and closes what it has opened
 class FileBytes {
  public:
   /// Creates or empties `path`. Whether that worked is seen by failure().
@@ -52,21 +48,16 @@ class FileBytes {
         owned_(other.owned_),
         buffer_bytes_(other.buffer_bytes_),
         written_(other.written_),
-        set_aside_(other.set_aside_),
-        opened_by_(other.opened_by_),
         buffer_(std::move(other.buffer_)) {}
   FileBytes& operator=(FileBytes&&) = delete;
   ~FileBytes() {
     static_cast<void>(flush());
-    if (!owned_ || descriptor_ < 0) return;
-    give_back();
-    ::close(descriptor_);
+    if (owned_ && descriptor_ >= 0) ::close(descriptor_);
   }
 
   [[nodiscard]] bool write(View<const std::byte> bytes) {
     if (!failure_.empty()) return false;
     if (const std::size_t room = buffer_bytes_ - beyond_multiple(bytes_written()); bytes.size() >= room) {
-      set_aside(bytes_written() + bytes.size());
       if (!buffer_.empty()) {
         buffer_.append(bytes.first(room));
         if (!flush()) return false;
@@ -92,30 +83,7 @@ class FileBytes {
   [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
  private:
-  static constexpr std::uint64_t kAhead = std::uint64_t{1} << 20;
-
   [[nodiscard]] std::size_t beyond_multiple(std::uint64_t at) const noexcept { return static_cast<std::size_t>(at % buffer_bytes_); }
-
-  /// Has the file system find space up to `end` and beyond, at once: page by page it takes as long again as the copying. Where
-  /// it cannot, it is not asked again.
-  void set_aside(std::uint64_t end) noexcept {
-    if (!owned_ || end <= set_aside_) return;
-    const std::uint64_t from = std::max(written_, set_aside_);
-    const std::uint64_t to = end + kAhead - 1 - (end - 1) % kAhead;
-    rlimit most {};  // beyond it some file systems end the program with SIGXFSZ, also for space beyond the end
-    const bool allowed = ::getrlimit(RLIMIT_FSIZE, &most) == 0 && to <= most.rlim_cur;
-    const bool found = allowed && ::fallocate(descriptor_, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from), static_cast<off_t>(to - from)) == 0;
-    set_aside_ = found ? to : ~std::uint64_t{0};
-  }
-
-  /// Only by the process that opened the file, not by a copy of it that ends, and where the file ends with what was written here:
-  /// nothing is cut off that another process has added to it.
-  void give_back() noexcept {
-    const auto end = static_cast<off_t>(written_);
-    struct stat status {};
-    if (set_aside_ <= written_ || opened_by_ != ::getpid() || ::fstat(descriptor_, &status) != 0 || status.st_size != end) return;
-    static_cast<void>(!::ftruncate(descriptor_, end));
-  }
 
   bool write_through(View<const std::byte> bytes) {
     while (!bytes.empty()) {
@@ -142,8 +110,6 @@ class FileBytes {
   bool owned_ = false;
   std::size_t buffer_bytes_;
   std::uint64_t written_ = 0;
-  std::uint64_t set_aside_ = 0;  // up to this byte
-  pid_t opened_by_ = ::getpid();
   ByteBuffer buffer_;
 };
 

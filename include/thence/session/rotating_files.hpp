@@ -34,7 +34,7 @@ struct RotationOptions {
   /// A file is sealed when it has come near this. Smaller: less is lost with the oldest; larger: less is said twice.
   std::uint64_t max_file_bytes = std::uint64_t{64} << 20;
   /// All files together, the active one included, never exceed this: the oldest are deleted before a write that would. The
-  /// files of earlier runs under the same name count, and go first. The space that FileBytes sets aside beyond the active one does not.
+  /// files of earlier runs under the same name count, and go first.
   std::uint64_t max_total_bytes = std::uint64_t{1} << 30;
   /// A file is sealed also when it has lasted this long (of the trace's time). 0: by size only.
   std::uint64_t max_file_ns = 0;
