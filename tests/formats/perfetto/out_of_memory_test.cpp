@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -223,6 +224,8 @@ TEST_CASE("where memory runs out, what is in the file was sent, and what is not 
   }
   all.close();
   CHECK(parses("out_of_memory.pftrace"));
+  std::remove("out_of_memory.pftrace");
+  std::remove("out_of_memory.pftrace.txt");
 }
 
 TEST_CASE("a wake that cannot be taken leaves none with what an earlier one said") {

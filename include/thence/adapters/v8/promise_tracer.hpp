@@ -356,8 +356,8 @@ class BasicPromiseTracer {
     BasicPromiseTracer* const self = owner_of(block);
     if (self == nullptr) return kDoNotStamp;
     ++self->fast_calls_;
-    const auto rarely = [&] { return self->template init<kTakesStacks>(parent, grandparent, detail::load_word(THENCE_V8_FRAME())); };
-    const std::uintptr_t hook = detail::load_word(THENCE_V8_FRAME());
+    const std::uintptr_t hook = detail::load_word(THENCE_V8_FRAME());  // not in the lambda, which may have a frame of its own
+    const auto rarely = [&] { return self->template init<kTakesStacks>(parent, grandparent, hook); };
     if (self->is_wide_) [[unlikely]] return rarely();
     std::int32_t kept = parent;  // PackedParent::of() an awaited one, or of none
     if (parent != 0 && !self->places_.awaits(hook)) {
