@@ -167,11 +167,16 @@ class BasicTracer {
     const RootId root = top_->root;
     if (!is_ready<2>() || ids_.next == ids_.end || root == RootId::kUntraced) [[unlikely]] return {};
     const auto id = static_cast<ResourceId>(ids_.next++);
-    const At now{static_cast<Ticks>(ticks_of(Fast{}, Now{}))};
-    push(Fast{}, Event{Event::head_of(id, EventKind::kCreated), count_of(now.ticks), Event::other_of(top_->id, type_id(type)),
-                       Event::context_of(root, stack)});
-    if (awaited != ResourceId::kNone)
-      record(Fast{}, now, {id, root}, EventKind::kLinked, static_cast<std::uint8_t>(LinkKind::kAwaits), number(awaited));
+    if (id == ResourceId::kNone) __builtin_unreachable();  // so that whoever asks whether it was made asks no more
+    const std::uint64_t now = ticks_of(Fast{}, Now{});
+    const Event created{Event::head_of(id, EventKind::kCreated), now, Event::other_of(top_->id, type_id(type)),
+                        Event::context_of(root, stack)};
+    if (awaited == ResourceId::kNone) {
+      push(Fast{}, created);
+    } else {
+      push(Fast{}, created, Event{Event::head_of(id, EventKind::kLinked, static_cast<std::uint8_t>(LinkKind::kAwaits)), now,
+                                  number(awaited), Event::context_of(root)});
+    }
     return {id, root};
   }
 
@@ -208,9 +213,10 @@ class BasicTracer {
   [[gnu::always_inline, nodiscard]] inline bool quick_settle_and_exit(Resource resource, Outcome outcome) noexcept {
     if (!is_ready<2>() || top_->id != resource.id || !resource) [[unlikely]] return false;
     --top_;
-    const At now{static_cast<Ticks>(ticks_of(Fast{}, Now{}))};
-    record(Fast{}, now, resource, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation), number(resource.id));
-    record(Fast{}, now, resource, EventKind::kExited, 0, 0);
+    const std::uint64_t now = ticks_of(Fast{}, Now{}), context = Event::context_of(resource.root);
+    push(Fast{}, Event{Event::head_of(resource.id, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation)), now,
+                       number(resource.id), context},
+                 Event{Event::head_of(resource.id, EventKind::kExited), now, 0, context});
     return true;
   }
 
@@ -374,6 +380,7 @@ class BasicTracer {
     ring.is_open();
     ring.is_open_for(std::uint64_t{2});
     ring.put(event);
+    ring.put(event, event);
     ring.close();
   };
   /// A clock that reads a counter on the fast path, and only there where the counter can be trusted.
@@ -450,6 +457,14 @@ class BasicTracer {
   [[gnu::always_inline]] inline void push(Fast, Event event) noexcept {
     if constexpr (kGated) ring_.put(event);
     else ring_.try_push(event);
+  }
+  [[gnu::always_inline]] inline void push(Fast, Event first, Event second) noexcept {
+    if constexpr (kGated) {
+      ring_.put(first, second);
+    } else {
+      ring_.try_push(first);
+      ring_.try_push(second);
+    }
   }
   void push(Slow, Event event) noexcept { ring_.try_push(event); }
 

@@ -74,17 +74,17 @@ class HookPlaces {
   /// Whether the resolve hook whose frame is at `hook` is called by what fulfils the promise, without fail and at once.
   [[gnu::always_inline, nodiscard]] inline bool fulfils(std::uintptr_t hook) const noexcept {
     if constexpr (!kIsX86_64) return false;
-    return hook != 0 && place_of(hook) == fulfilling_;
+    return place_of(hook) == fulfilling_;
   }
   /// Whether the init hook whose frame is at `hook` is called by an async function's await, or by a then(): parent() of the two that
   /// are most frequent.
   [[gnu::always_inline, nodiscard]] inline bool awaits(std::uintptr_t hook) const noexcept {
     if constexpr (!kIsX86_64) return false;
-    return hook != 0 && (place_of(hook) == awaiting_[0] || place_of(hook) == awaiting_[1]);
+    return place_of(hook) == awaiting_[0] || place_of(hook) == awaiting_[1];
   }
   [[gnu::always_inline, nodiscard]] inline bool handles(std::uintptr_t hook) const noexcept {
     if constexpr (!kIsX86_64) return false;
-    return hook != 0 && place_of(hook) == handling_;
+    return place_of(hook) == handling_;
   }
   [[nodiscard]] ParentIs parent(std::uintptr_t hook) const noexcept {
     if constexpr (!kIsX86_64) return ParentIs::kUnknown;

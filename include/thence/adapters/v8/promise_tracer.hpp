@@ -123,6 +123,7 @@ class BasicPromiseTracer {
   void rebind(TracerType* tracer) noexcept {
     flush();
     events_.rebind(tracer);
+    find_way();
     stacks_.moved_here();
     if (pauses_) pauses_->rebind(tracer);
     resume();
@@ -217,7 +218,7 @@ class BasicPromiseTracer {
         unhook(context);
       }
     }
-    if (block_ != nullptr) block_->owner = nullptr;
+    if (block_ != nullptr) block_->owner = block_->quick = nullptr;
     release_slot();
     hear_microtasks(false);
     stacks_.stop();
@@ -271,6 +272,7 @@ class BasicPromiseTracer {
   struct Block {
     std::array<std::int32_t, kSharedWords> words{};
     BasicPromiseTracer* owner = nullptr;  // null once that has gone: a hook that is running then finds nobody
+    BasicPromiseTracer* quick = nullptr;  // the owner, where the hooks' short ways are open: see find_way()
   };
   /// The bits of 2^52 over those of the address: no number of V8's is then subnormal, which some hosts have their processor
   /// take for zero.
@@ -278,14 +280,24 @@ class BasicPromiseTracer {
   [[nodiscard]] static double number_of(Block* block) noexcept {
     return std::bit_cast<double>(std::uint64_t{reinterpret_cast<std::uintptr_t>(block)} ^ kNumberBits);
   }
-  [[gnu::always_inline, nodiscard]] static inline BasicPromiseTracer* owner_of(double block) noexcept {
-    return reinterpret_cast<Block*>(static_cast<std::uintptr_t>(std::bit_cast<std::uint64_t>(block) ^ kNumberBits))->owner;
+  [[gnu::always_inline, nodiscard]] static inline Block& block_of(double number) noexcept {
+    return *reinterpret_cast<Block*>(static_cast<std::uintptr_t>(std::bit_cast<std::uint64_t>(number) ^ kNumberBits));
   }
-  /// The owner that a call by the slow way is for; its other arguments follow.
+  /// The owner that a fast call is for, or a call by the slow way, whose other arguments follow.
+  [[nodiscard]] static BasicPromiseTracer* owner_of(double block) noexcept {
+    BasicPromiseTracer* const self = block_of(block).owner;
+    if (self != nullptr) ++self->fast_calls_;
+    return self;
+  }
   [[nodiscard]] static BasicPromiseTracer* owner_of(const Info& info) noexcept {
-    BasicPromiseTracer* const self = owner_of(info[0].template As<::v8::Number>()->Value());
+    BasicPromiseTracer* const self = block_of(info[0].template As<::v8::Number>()->Value()).owner;
     if (self != nullptr) ++self->slow_calls_;
     return self;
+  }
+  /// The short ways are open under a tracer, while nothing is undecided and no number has high bits. To be asked wherever one of these
+  /// changes; where a way is opened late, the long one was taken meanwhile.
+  void find_way() noexcept {
+    if (block_ != nullptr) block_->quick = events_.tracer() != nullptr && !open_.undecided.promise && !is_wide_ ? this : nullptr;
   }
   [[nodiscard]] static std::int32_t integer(const Info& info, int index) noexcept {
     return info[index].template As<::v8::Int32>()->Value();
@@ -304,7 +316,7 @@ class BasicPromiseTracer {
   }
 
   static std::int32_t close_fast(Native, double block, Value held) {
-    BasicPromiseTracer* const self = owner_of(block);
+    BasicPromiseTracer* const self = block_of(block).owner;
     return self == nullptr ? 0 : self->close(held);
   }
   static void close_slowly(const Info& info) {
@@ -333,7 +345,10 @@ class BasicPromiseTracer {
   }
   /// The stamp is for the hook to take.
   [[gnu::noinline, nodiscard]] std::int32_t keep(Resource resource, ResourceId parent, ParentIs is) noexcept {
-    if (!resource && resource.root == RootId::kNone) return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
+    if (!resource && resource.root == RootId::kNone) {
+      find_way();
+      return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
+    }
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
     block_->words[kSharedRoot] = packed.root;
@@ -344,6 +359,7 @@ class BasicPromiseTracer {
       is_wide_ = true;
       answer |= kStampWide;
     }
+    find_way();
     if (parent != ResourceId::kNone && is == ParentIs::kUnknown) answer |= kKeepParent;
     return answer;
   }
@@ -353,12 +369,10 @@ class BasicPromiseTracer {
   /// `kTakesStacks`: what called the hook is the stack.
   template <bool kTakesStacks>
   static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent) {
-    BasicPromiseTracer* const self = owner_of(block);
-    if (self == nullptr) return kDoNotStamp;
-    ++self->fast_calls_;
     const std::uintptr_t hook = detail::load_word(THENCE_V8_FRAME());  // not in the lambda, which may have a frame of its own
-    const auto rarely = [&] { return self->template init<kTakesStacks>(parent, grandparent, hook); };
-    if (self->is_wide_) [[unlikely]] return rarely();
+    const auto rarely = [&] { return init_rarely<kTakesStacks>(block, parent, grandparent, hook); };
+    BasicPromiseTracer* const self = block_of(block).quick;
+    if (self == nullptr) [[unlikely]] return rarely();
     std::int32_t kept = parent;  // PackedParent::of() an awaited one, or of none
     if (parent != 0 && !self->places_.awaits(hook)) {
       if (!self->places_.handles(hook)) return rarely();
@@ -369,18 +383,27 @@ class BasicPromiseTracer {
       if (!self->stacks_.quick_look_up(hook, stack)) [[unlikely]] return rarely();
     }
     const auto waited_for = static_cast<ResourceId>(parent);
-    const Resource promise = self->events_.quick_created(self->open_, waited_for, stack);
+    const Resource promise = self->events_.quick_created(waited_for, stack);
     if (!promise) [[unlikely]] return rarely();
+    ++self->fast_calls_;
     if constexpr (kTakesStacks) self->stacks_.count_hit();
     if (PackedResource::has_high(promise)) [[unlikely]]
       return self->keep(promise, waited_for, kept == parent ? ParentIs::kAwaited : ParentIs::kHandled);
-    self->block_->words[kSharedId] = PackedResource::low_of(promise.id);
-    self->block_->words[kSharedRoot] = PackedResource::low_of(promise.root);
-    self->block_->words[kSharedParent] = kept;
+    const PackedResource packed = PackedResource::of_one_below_high(promise);
+    auto& words = block_of(block).words;
+    words[kSharedId] = packed.id;
+    words[kSharedRoot] = packed.root;
+    words[kSharedParent] = kept;
     return kStamp;
   }
   template <bool kTakesStacks>
-  [[gnu::noinline]] std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
+  [[gnu::noinline]] static std::int32_t init_rarely(double block, std::int32_t parent, std::int32_t grandparent,
+                                                    std::uintptr_t hook) noexcept {
+    BasicPromiseTracer* const self = owner_of(block);
+    return self == nullptr ? kDoNotStamp : self->template init<kTakesStacks>(parent, grandparent, hook);
+  }
+  template <bool kTakesStacks>
+  std::int32_t init(std::int32_t parent, std::int32_t grandparent, std::uintptr_t hook) noexcept {
     if (events_.tracer() == nullptr) [[unlikely]]
       return can_pause() ? kAskSlowly : kDoNotStamp;
     const ResourceId waited_for = handed_parent(parent);
@@ -437,26 +460,31 @@ class BasicPromiseTracer {
   }
 
   static std::int32_t before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent) {
-    BasicPromiseTracer* const self = owner_of(block);
-    if (self == nullptr) return 0;
-    ++self->fast_calls_;
     const std::uintptr_t frame = THENCE_V8_FRAME();
-    if (self->is_rare(id) || parent <= 0 ||
-        !self->events_.quick_entered(self->open_, PackedResource::resource_below_high(id, root),
-                                     static_cast<ResourceId>(PackedParent::low_of(parent)), frame)) [[unlikely]] {
-      return self->before(id, root, parent, frame);
-    }
+    BasicPromiseTracer* const self = block_of(block).quick;
+    const Resource promise = PackedResource::resource_below_high(id, root);
+    const auto rarely = [&] { return before_rarely(block, promise, parent, frame); };
+    if (self == nullptr) [[unlikely]] return rarely();
+    if (parent <= 0) return rarely();
+    const auto waited_for = static_cast<ResourceId>(PackedParent::low_of(parent));
+    if (!self->events_.quick_entered(promise, waited_for, frame)) [[unlikely]] return rarely();
+    ++self->fast_calls_;
     return PackedParent::is_of_throwaway(parent) ? 0 : self->need_after();
+  }
+  [[gnu::noinline]] static std::int32_t before_rarely(double block, Resource low, std::int32_t parent, std::uintptr_t frame) noexcept {
+    BasicPromiseTracer* const self = owner_of(block);
+    const auto packed = PackedResource::of_one_below_high(low);
+    return self == nullptr ? 0 : self->before(packed.id, packed.root, parent, frame);
   }
   static void before_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info))
       info.GetReturnValue().Set(self->before(integer(info, 1), integer(info, 2), integer(info, 3), THENCE_V8_FRAME()));
   }
-  [[gnu::noinline, nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent,
-                                                   std::uintptr_t frame) noexcept {
+  [[nodiscard]] std::int32_t before(std::int32_t id, std::int32_t root, std::int32_t parent, std::uintptr_t frame) noexcept {
     const bool has_begun = parent == PackedParent::kBegun;
     const ResourceId waited_for = has_begun || id < 0 ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
     const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
+    find_way();
     return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
   }
 
@@ -483,10 +511,7 @@ class BasicPromiseTracer {
   }
 
   static void after_fast(Native, double block, std::int32_t id, std::int32_t root) {
-    BasicPromiseTracer* const self = owner_of(block);
-    if (self == nullptr) return;
-    ++self->fast_calls_;
-    self->after(id, root);
+    if (BasicPromiseTracer* const self = owner_of(block)) self->after(id, root);
   }
   static void after_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) self->after(integer(info, 1), integer(info, 2));
@@ -499,37 +524,47 @@ class BasicPromiseTracer {
   /// `kVerifies`: what the place tells is compared with what the promise has become by the next call.
   template <bool kVerifies>
   static std::int32_t resolve_fast(Native, double block, std::int32_t id, std::int32_t root) {
-    BasicPromiseTracer* const self = owner_of(block);
-    if (self == nullptr) return 0;
+    const std::uintptr_t frame = THENCE_V8_FRAME();
+    const Resource promise = PackedResource::resource_below_high(id, root);
+    const auto rarely = [&] { return resolve_rarely<kVerifies>(block, promise, detail::load_word(frame)); };
+    BasicPromiseTracer* const self = block_of(block).quick;
+    if (self == nullptr) [[unlikely]] return rarely();
+    if (!self->places_.fulfils(detail::load_word(frame))) return rarely();
+    bool ends;
+    if (!self->events_.quick_fulfilled(promise, ends)) [[unlikely]] return rarely();
     ++self->fast_calls_;
-    const bool fulfils = self->places_.fulfils(detail::load_word(THENCE_V8_FRAME()));
-    if (fulfils && !self->is_rare(id)) [[likely]] return self->template fulfil<kVerifies>(PackedResource::resource_below_high(id, root));
-    return self->template resolve_rarely<kVerifies>(id, root, fulfils);
+    if constexpr (kVerifies) self->hold_to_verify(promise);
+    return (ends ? self->ended_quietly() : 0) | (kVerifies ? kHold : 0);
+  }
+  template <bool kVerifies>
+  [[gnu::noinline]] static std::int32_t resolve_rarely(double block, Resource low, std::uintptr_t hook) noexcept {
+    BasicPromiseTracer* const self = owner_of(block);
+    const auto packed = PackedResource::of_one_below_high(low);
+    return self == nullptr ? 0 : self->template resolve<kVerifies>(packed.id, packed.root, hook);
   }
   template <bool kVerifies>
   static void resolve_slowly(const Info& info) {
     if (BasicPromiseTracer* const self = owner_of(info)) {
-      const bool fulfils = self->places_.fulfils(self->calling_hook());
-      info.GetReturnValue().Set(self->template resolve_rarely<kVerifies>(integer(info, 1), integer(info, 2), fulfils));
+      info.GetReturnValue().Set(self->template resolve<kVerifies>(integer(info, 1), integer(info, 2), self->calling_hook()));
     }
   }
   template <bool kVerifies>
-  [[gnu::noinline, nodiscard]] std::int32_t resolve_rarely(std::int32_t id, std::int32_t root, bool fulfils) noexcept {
+  [[nodiscard]] std::int32_t resolve(std::int32_t id, std::int32_t root, std::uintptr_t hook) noexcept {
     const Resource promise = handed(id, root);
-    return fulfils ? fulfil<kVerifies>(promise) : resolved(promise, false);
-  }
-  template <bool kVerifies>
-  [[gnu::always_inline, nodiscard]] inline std::int32_t fulfil(Resource promise) noexcept {
+    const bool fulfils = hook != 0 && places_.fulfils(hook);
     bool ends;
-    if (!events_.quick_fulfilled(open_, promise, ends)) [[unlikely]] return resolved(promise, true);
-    if constexpr (kVerifies) {
-      open_.held.promise = promise;
-      open_.held.is_known = open_.held.is_held = true;
-    }
+    if (!fulfils || open_.undecided.promise || events_.tracer() == nullptr || !events_.quick_fulfilled(promise, ends))
+      return resolved(promise, fulfils);
+    if constexpr (kVerifies) hold_to_verify(promise);
     return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
   }
-  [[gnu::noinline, nodiscard]] std::int32_t resolved(Resource promise, bool fulfils) noexcept {
+  void hold_to_verify(Resource promise) noexcept {
+    open_.held.promise = promise;
+    open_.held.is_known = open_.held.is_held = true;
+  }
+  [[nodiscard]] std::int32_t resolved(Resource promise, bool fulfils) noexcept {
     const bool never_waited = events_.resolved(open_, promise, fulfils);
+    find_way();
     const std::int32_t answer = (never_waited ? kNeverWaited : 0) | (events_.runs(promise) ? need_after() : 0);
     return fulfils || is_looked_at_by_resolve(promise) ? answer : answer | kHold;
   }
@@ -546,8 +581,6 @@ class BasicPromiseTracer {
     return walker.problem() == nullptr ? walker.caller_of(walker.innermost_exit()) : 0;
   }
 
-  /// Whether it takes more than the two numbers to tell the resource that a hook handed on.
-  [[gnu::always_inline, nodiscard]] inline bool is_rare(std::int32_t id) const noexcept { return id <= 0 || is_wide_; }
   [[nodiscard]] Resource handed(std::int32_t id, std::int32_t root) const noexcept {
     return id < 0 ? Resource{} : PackedResource{id, root, shared(kSharedOwnHigh)}.resource();
   }
