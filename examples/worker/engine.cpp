@@ -74,6 +74,7 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
     const v8::TryCatch caught(isolate_);
     const Trace::Microtasks each_its_own(trace_, isolate_, context, whose);
     isolate_->PerformMicrotaskCheckpoint();
+    trace_.checkpoint_done();
     stopped = in_microtasks = caught.HasTerminated();
   }
 

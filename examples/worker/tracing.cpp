@@ -91,7 +91,7 @@ void Tracing::follow(v8::Isolate* isolate, v8::Local<v8::Context> context) {
     light_ = std::make_unique<Light>(isolate, tracer(), nullptr, thence::v8_adapter::LightOptions{.drains_every_call = true});
   } else {
     // libnode's V8 has the context hooks, the cheap way (V8_ENABLE_JAVASCRIPT_PROMISE_HOOKS).
-    promises_ = std::make_unique<Promises>(isolate, tracer(), thence::v8_adapter::PromiseOptions{});
+    promises_ = std::make_unique<Promises>(isolate, tracer(), thence::v8_adapter::PromiseOptions{.hears_checkpoints = false});
     KJ_REQUIRE(promises_->follow(context), "V8 cannot run the promise hooks");
   }
   stacks_->calibrate(context);
@@ -108,6 +108,10 @@ void Tracing::note_rejection(const v8::PromiseRejectMessage& message) {
 }
 
 thence::StackId Tracing::script_stack() { return stacks_ ? stacks_->capture(tracer(), 0) : thence::StackId::kNone; }
+
+void Tracing::checkpoint_done() {
+  if (promises_) promises_->checkpoint_done();
+}
 
 Resource Tracing::resource_of(v8::Local<v8::Promise> promise) {
   return promises_ ? promises_->resource_of(promise) : Resource{};

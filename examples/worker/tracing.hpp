@@ -55,6 +55,8 @@ class Tracing {
   void note_rejection(const v8::PromiseRejectMessage& message);
 
   thence::Tracer& tracer() { return lane_.tracer(); }
+  /// The microtasks have run.
+  void checkpoint_done();
   Resource resource_of(v8::Local<v8::Promise> promise);
   v8::Local<v8::Promise::Resolver> make_resolver(v8::Local<v8::Context> context, Resource& resource);
   v8::Maybe<bool> resolve(v8::Local<v8::Context> context, v8::Local<v8::Promise::Resolver> resolver, Resource promise,
@@ -202,6 +204,10 @@ class Trace {
   /// One operation, seen from KJ and from JavaScript.
   void same(Resource one, Resource other) const {
     if (*this) tracing_->link(one, other, thence::LinkKind::kBridge);
+  }
+  /// The script's microtasks have run.
+  void checkpoint_done() const {
+    if (*this) tracing_->checkpoint_done();
   }
   Resource resource_of(v8::Local<v8::Promise> promise) const {
     return *this ? tracing_->resource_of(promise) : Resource{};

@@ -328,6 +328,25 @@ TEST_CASE("a promise that the host resolves is settled before what waits for it 
   }
 }
 
+TEST_CASE("the end of a checkpoint is V8's word, or the host's where it says so itself") {
+  enum End { kOfV8s, kUnsaid, kOfHosts };
+  for (const v8a::Hooks hooks : kBothWays) {
+    for (const End end : {kOfV8s, kUnsaid, kOfHosts}) {
+      CAPTURE(end);
+      Program program{Program::Options{.promises = {
+          .hooks = hooks, .stacks = {.mode = v8a::StackMode::kNone}, .gc_pauses = false, .hears_checkpoints = end == kOfV8s}}};
+      program.run("var refuse; new Promise((_, reject) => { refuse = reject })");
+      program.run("refuse(1)");  // its outcome waits for V8's next hook call
+      program.microtasks();
+      if (end == kOfHosts) program.promises->checkpoint_done();
+      program.session.stop();
+      const auto& events = program.recording.events;
+      CHECK(std::count_if(events.begin(), events.end(), [](const RecordedEvent& event) { return event.kind == EventKind::kSettled; }) ==
+            (end == kUnsaid ? 0 : 1));
+    }
+  }
+}
+
 TEST_CASE("tracing that stops inside of a callback leaves nothing open, and begins anew with what is called then") {
   for (const v8a::Hooks hooks : kBothWays) {
     Program program{hooks};
