@@ -32,6 +32,10 @@
 // and where the queue was empty they are not needed. Else what stands between them is the invocation's: when the loop gets there,
 // it is entered once more.
 //
+// Each type of tracer has its own invocations and marks. To one the promises of another are as untraced ones: it passes over the
+// other's marks in the queue, and in a turn of the loop in which a promise of one is the consumer of another's, each goes on until all
+// have run.
+//
 // Layer: adapters/kj (includes capture/ and KJ).
 #pragma once
 
@@ -76,12 +80,104 @@ class Watched : public ::kj::_::PromiseNode {
 
 /// The calling thread's loop, from the first event of ours on.
 inline constinit thread_local ::kj::EventLoop* known_loop = nullptr;
-/// The types of tracers with traced promises on it.
-inline constinit thread_local unsigned turns = 0;
+
+/// The loop's queue as the promises of one type of tracer see it: the marks of others are not there.
+class QueueView {
+ public:
+  QueueView(const QueueView&) = delete;
+  QueueView& operator=(const QueueView&) = delete;
+
+ protected:
+  QueueView() = default;
+  ~QueueView() = default;
+
+  /// Until leave_thread() this is one of the calling thread's.
+  void join_thread() noexcept {
+    next_ = std::exchange(first_, this);
+    know_others();
+  }
+  void leave_thread() noexcept {
+    QueueView** at = &first_;
+    while (*at != this) at = &(*at)->next_;
+    *at = next_;
+    know_others();
+  }
+
+  /// Whether `event` is what runs next.
+  [[nodiscard]] bool is_next(::kj::_::Event& event) const noexcept {
+    return *head_of(*loop_) == &event || (has_others_ && behind_others(head_of(*loop_), place_of(event)) == place_of(event));
+  }
+  /// Whether nothing of what is armed breadth first came after `event`, which is armed.
+  [[nodiscard]] bool is_last(::kj::_::Event& event) const noexcept { return is_nothing(place_behind(event), breadth_first_of(*loop_)); }
+  /// Whether `second` comes directly behind `first`. Both are armed.
+  [[nodiscard]] bool follows(::kj::_::Event& first, ::kj::_::Event& second) const noexcept {
+    return is_nothing(place_behind(first), place_of(second));
+  }
+  /// Whether nothing is queued, but for what waits until the loop has nothing else to do (evalLast()).
+  [[nodiscard]] bool is_empty() const noexcept { return is_nothing(head_of(*loop_), breadth_first_of(*loop_)); }
+  /// Whether what is armed depth first would run next: nothing of that kind has come to the queue since the loop's turn began.
+  [[nodiscard]] bool is_at_head() const noexcept { return is_nothing(head_of(*loop_), depth_first_of(*loop_)); }
+
+  /// A turn of the loop that promises are consumed in. False where it has begun: the one that is consumed now is the consumer, or part of
+  /// it, of another type's.
+  [[gnu::noinline]] bool begin_for_all() {
+    if (turning_) return false;
+    for (QueueView* view = first_; view != nullptr; view = view->next_) {
+      view->turning_ = true;
+      view->begin();
+    }
+    return true;
+  }
+  /// A result is about to be fetched in it, for a promise of this type: what that makes ready is of those that run by now.
+  [[gnu::noinline]] void fetch_for_all() {
+    for (QueueView* view = first_; view != nullptr; view = view->next_) {
+      if (view->consumed_) view->mark_share();
+    }
+    consumed_ = true;
+  }
+  [[gnu::noinline]] void end_for_all() {
+    for (QueueView* view = first_; view != nullptr; view = view->next_) {
+      view->end(std::exchange(view->consumed_, false));
+      view->turning_ = false;
+    }
+  }
+
+  ::kj::EventLoop* loop_ = nullptr;  // from the first event of ours on; it outlives this
+  bool has_others_ = false;          // on its thread
+
+ private:
+  virtual void begin() = 0;
+  virtual void mark_share() = 0;
+  virtual void end(bool consumed) = 0;  // where none of this type's was consumed, it only looked on
+  [[nodiscard]] virtual bool is_mark(::kj::_::Event& event) const noexcept = 0;
+
+  static void know_others() noexcept {
+    for (QueueView* view = first_; view != nullptr; view = view->next_) view->has_others_ = first_->next_ != nullptr;
+  }
+  [[nodiscard]] bool is_nothing(Place from, Place to) const noexcept {
+    return from == to || (has_others_ && behind_others(from, to) == to);
+  }
+  /// `from`, or behind the others' marks there.
+  [[nodiscard, gnu::noinline]] Place behind_others(Place from, Place to) const noexcept {
+    while (from != to && *from != nullptr && is_others(**from)) from = place_behind(**from);
+    return from;
+  }
+  [[nodiscard]] bool is_others(::kj::_::Event& event) const noexcept {
+    for (const QueueView* view = first_; view != nullptr; view = view->next_) {
+      if (view != this && view->is_mark(event)) return true;
+    }
+    return false;
+  }
+
+  static inline constinit thread_local QueueView* first_ = nullptr;
+  QueueView* next_ = nullptr;
+  bool turning_ = false;
+  bool consumed_ = false;  // one of this type's, in this turn
+};
 
 /// What a thread's loop does for the traced promises of one type of tracer.
 template <class TracerT>
-class Turn {
+class Turn final : private QueueView {
  public:
   class Invocation;
 
@@ -95,9 +191,6 @@ class Turn {
   static LoopCounts& counts() noexcept { return counts_; }
   /// Whether what is created on this thread takes KJ's asynchronous stack.
   static bool& async_stacks() noexcept { return async_stacks_; }
-
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
 
   [[nodiscard]] bool any() const noexcept { return innermost_ != nullptr; }
 
@@ -282,10 +375,8 @@ class Turn {
     }
     /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then.
     [[nodiscard]] bool has_share() noexcept {
-      if (turns > 1) [[unlikely]] return false;  // each type of tracer would take the others' marks for work, and go round for ever
-      ::kj::EventLoop& queue = *turn_.loop_;
-      if (is_armed(*start_)) return !is_last(queue, *start_);
-      return is_armed(*end_) ? !is_last(queue, *end_) : !is_empty(queue);
+      if (is_armed(*start_)) return !turn_.is_last(*start_);
+      return is_armed(*end_) ? !turn_.is_last(*end_) : !turn_.is_empty();
     }
 
     void rest() noexcept {
@@ -342,7 +433,7 @@ class Turn {
       next_ = nullptr;
       if (consumer != nullptr) spent = fire_now(*consumer);
       at = next_;
-      if (at != nullptr && running_ != nullptr && !is_armed(*running_->start_)) running_->start_->armBreadthFirst();
+      if (at != nullptr) consumption.fetch_more();
     }
     return spent;
   }
@@ -352,7 +443,7 @@ class Turn {
     untaken_ = &promise;
     at.promise_ = nullptr;
     --waiting_;
-    if (!is_at_head(*loop_)) [[unlikely]] return enter_behind(at, entry);
+    if (!is_at_head()) [[unlikely]] return enter_behind(at, entry);
     if (running_ != nullptr && running_->tracer_ == at.tracer_ && !running_->has_share()) {
       running_->end(entry.now);
       running_->enter(entry);
@@ -361,7 +452,7 @@ class Turn {
     }
     if (running_ != nullptr) close(*running_, entry.now);
     at.begin(entry);
-    if (head_of(*loop_) != nullptr) at.start_->armBreadthFirst();
+    if (*head_of(*loop_) != nullptr) at.start_->armBreadthFirst();
     running_ = &at;
   }
   /// Likewise where this turn has made something ready already, which is not its own: that stays with what was running.
@@ -395,30 +486,65 @@ class Turn {
 
   /// While a consumer runs, also where it throws.
   struct Consumption {
-    Consumption(Turn& in, Invocation& event) : turn(in), ready(event) {
+    Consumption(Turn& in, Invocation& event) : turn(in), ready(event), among_others(in.has_others_) {
       turn.firing_ = &ready;
-      if (turn.any() && head_of(*turn.loop_) == turn.innermost_->end_) turn.running_ = turn.innermost_;  // it is done but for this
+      if (among_others) [[unlikely]] {
+        is_first = turn.begin_for_all();
+        turn.fetch_for_all();
+      } else {
+        turn.begin_here();
+      }
     }
-    ~Consumption() noexcept(false) {
-      if (turn.running_ != nullptr) turn.leave(*turn.running_);
-      turn.running_ = nullptr;
-      turn.untaken_ = nullptr;
+    [[gnu::always_inline]] ~Consumption() noexcept(false) {
+      if (!among_others) [[likely]] {
+        turn.end_here();
+      } else if (is_first) {
+        turn.end_for_all();
+      }
       turn.firing_ = nullptr;
       ready.consumer_ = nullptr;
       if (ready.at_ == nullptr) turn.recycle(ready);
     }
+    /// For the consumer, a further promise: what that makes ready is of what runs by now.
+    void fetch_more() const {
+      if (among_others) [[unlikely]] return turn.fetch_for_all();
+      turn.mark_share();
+    }
     Turn& turn;
     Invocation& ready;
+    const bool among_others;
+    bool is_first;
   };
+
+  void begin_here() noexcept {
+    if (any() && is_next(*innermost_->end_)) running_ = innermost_;  // it is done but for this
+  }
+  [[gnu::noinline]] void end_here() {
+    if (running_ != nullptr) leave(*running_);
+    running_ = nullptr;
+    untaken_ = nullptr;
+  }
+  void begin() override { begin_here(); }
+  void mark_share() override {
+    if (running_ != nullptr && !is_armed(*running_->start_)) running_->start_->armBreadthFirst();
+  }
+  void end(bool consumed) override {
+    if (!consumed) running_ = nullptr;
+    end_here();
+  }
+  [[nodiscard]] bool is_mark(::kj::_::Event& event) const noexcept override {
+    if (are_of_one_class(event, example_)) return static_cast<Invocation&>(event).promise_ == nullptr;
+    return are_of_one_class(event, example_.second_);
+  }
 
   /// The consumer has returned. A result that it has not taken yet will be, when wait() has come back or a join has all its parts.
   void leave(Invocation& running) {
-    ::kj::_::Event* const head = head_of(*loop_);
-    const bool nothing_queued = head == nullptr || (head == running.start_ && is_last(*loop_, *running.start_));
+    ::kj::_::Event* const head = *head_of(*loop_);
+    const bool nothing_queued = head == nullptr || (head == running.start_ && is_last(*running.start_));
     if (untaken_ != nullptr || !nothing_queued) {
       if (soon_ != nullptr) [[unlikely]] return leave_behind(running);
       if (!is_armed(*running.end_)) running.end_->armDepthFirst();
-      if (untaken_ != nullptr || head_of(*loop_) != running.end_ || running.has_share()) return;
+      if (untaken_ != nullptr || !is_next(*running.end_) || running.has_share()) return;
     }
     running.end(running.tracer_->now());
     drop(running);
@@ -482,7 +608,7 @@ class Turn {
       Turn& turn_;
     };
     here_ = new Turn;
-    ++turns;
+    here_->join_thread();
     // Detached tasks end before the loop looks whether an event was left in its queue.
     ::kj::Promise<void>(::kj::NEVER_DONE).attach(::kj::heap<Anchor>(*here_)).detach([](::kj::Exception&&) {});
   }
@@ -490,7 +616,7 @@ class Turn {
   void retire() {
     here_ = nullptr;
     known_loop = nullptr;
-    --turns;
+    leave_thread();
     close_all();
     while (resting_ != nullptr) drop(*resting_);
     while (spare_ != nullptr) delete std::exchange(spare_, spare_->outer_);
@@ -516,8 +642,8 @@ class Turn {
   void* node_memory_ = nullptr;  // each begins with the next
   std::size_t node_memories_ = 0;
   bool retired_ = false;
-  ::kj::EventLoop* loop_ = nullptr;  // from the first event of ours on; it outlives this
   Fetch* fetch_ = nullptr;
+  Invocation example_{*this};  // of its class: never queued
 };
 
 }  // namespace detail

@@ -17,6 +17,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "thence/config/version.hpp"
 
@@ -118,12 +119,22 @@ inline ::kj::Maybe<::kj::Own<::kj::_::Event>> fire_now(::kj::_::Event& event) {
   return (event.*member_of(FireOfEvent{}))();
 }
 
-/// Whether `second` is queued directly behind `first`. Both are armed.
-inline bool follows(::kj::_::Event& first, ::kj::_::Event& second) noexcept { return first.*member_of(NextOfEvent{}) == &second; }
+/// A place in a loop's queue: what points to the event there, or to none.
+using Place = ::kj::_::Event**;
 
-/// Whether what is armed breadth first is queued directly behind `event`, which is armed: nothing of that kind came after it.
-inline bool is_last(::kj::EventLoop& loop, ::kj::_::Event& event) noexcept {
-  return loop.*member_of(BreadthFirstOfLoop{}) == &(event.*member_of(NextOfEvent{}));
+/// Where `event` is; nowhere where it is not queued.
+inline Place place_of(::kj::_::Event& event) noexcept { return event.*member_of(PrevOfEvent{}); }
+inline Place place_behind(::kj::_::Event& event) noexcept { return &(event.*member_of(NextOfEvent{})); }
+inline Place head_of(::kj::EventLoop& loop) noexcept { return &(loop.*member_of(HeadOfLoop{})); }
+/// Where what is armed depth first comes: the head, until something of that kind has come there in the loop's turn.
+inline Place depth_first_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(DepthFirstOfLoop{}); }
+/// Where what is armed breadth first comes: behind all but what waits until the loop has nothing else to do (evalLast()).
+inline Place breadth_first_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(BreadthFirstOfLoop{}); }
+
+/// Whether two objects are of one class, also where there is no run-time type information: each begins with a pointer that is its
+/// class's own.
+inline bool are_of_one_class(const ::kj::_::Event& one, const ::kj::_::Event& other) noexcept {
+  return std::memcmp(static_cast<const void*>(&one), static_cast<const void*>(&other), sizeof(void*)) == 0;
 }
 
 /// The loop of an event whose turn has just begun: it puts itself at the head of the queue for a moment.
@@ -132,19 +143,6 @@ inline ::kj::EventLoop& loop_of(::kj::_::Event& running) {
   ::kj::_::Event** const head = running.*member_of(PrevOfEvent{});
   running.disarm();
   return *reinterpret_cast<::kj::EventLoop*>(reinterpret_cast<char*>(head) - std::bit_cast<std::ptrdiff_t>(member_of(HeadOfLoop{})));
-}
-
-/// Whether nothing is queued, but for what waits until the loop has nothing else to do (evalLast()).
-inline bool is_empty(::kj::EventLoop& loop) noexcept {
-  return loop.*member_of(BreadthFirstOfLoop{}) == &(loop.*member_of(HeadOfLoop{}));
-}
-
-/// The event that runs next.
-inline ::kj::_::Event* head_of(::kj::EventLoop& loop) noexcept { return loop.*member_of(HeadOfLoop{}); }
-
-/// Whether what is armed depth first would run next: nothing of that kind has come to the queue since the loop's turn began.
-inline bool is_at_head(::kj::EventLoop& loop) noexcept {
-  return loop.*member_of(DepthFirstOfLoop{}) == &(loop.*member_of(HeadOfLoop{}));
 }
 
 /// Arms `mark` depth first, but what is armed so after it goes before it.
