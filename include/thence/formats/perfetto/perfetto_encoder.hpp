@@ -538,7 +538,6 @@ class PerfettoEncoder {
     if (index >= type_names_.size()) type_names_.resize(index + 1);
     std::uint32_t& name = type_names_[index];
     if (name == 0) name = writer_.intern_name(BuiltinTypes::name(type));
-    if (name == 0) name = name_of(Word::kUnknown);  // the dictionary is full
     return name;
   }
 
@@ -1422,7 +1421,6 @@ class PerfettoEncoder {
     pause.entry = ++entries_;
     pause.resource = number(event.resource);
     pause.name = writer_.intern_name(word(event.pause()));
-    if (pause.name == 0) pause.name = name_of(Word::kUnknown);
     Packet packet = begin_slice(lane, ns_of(event.time));
     packet.say(Key::kPause, pause.resource);
     put_late(packet, event);

@@ -60,8 +60,8 @@ struct PerfettoWriterOptions {
   std::uint64_t clear_after_bytes = 16 * 1024 * 1024;
   /// The sequence ids: this one and those after it. Up to 127 they take one byte in each packet.
   std::uint32_t first_sequence = 2;
-  /// Names (of events, of annotation keys) that are kept to be sent by number; those beyond are sent in full each time.
-  std::size_t max_names = 16 * 1024;
+  /// Keys of annotations that are kept to be sent by number, of 64 bytes on average; those beyond are sent in full each time.
+  std::size_t max_keys = 16 * 1024;
   /// Stacks kept to be sent again; a stack beyond is missing from the file (and counted).
   std::size_t max_stack_bytes = 64 * 1024 * 1024;
   /// None: packets are written as they are. Else they leave in compressed runs of `compress_bytes`: a third of the size,
@@ -103,8 +103,8 @@ class PerfettoWriter {
         out_(chunk_of(options) + kRoom),
         writer_(out_),
         interned_writer_(interned_),
-        names_(options.max_names, options.max_names * 64),
-        keys_(options.max_names, options.max_names * 64),
+        names_(~std::uint32_t{0} - 1, ~std::size_t{0}),
+        keys_(options.max_keys, options.max_keys * 64),
         stacks_(options.max_stack_bytes),
         chunk_(chunk_of(options)) {}
   PerfettoWriter(const PerfettoWriter&) = delete;
@@ -236,8 +236,9 @@ class PerfettoWriter {
 
   // -- names ----------------------------------------------------------------------------------------------------------
 
-  /// A number for a name, for `name`, `category` and `annotate`. 0 where the dictionary is full: then send it in full.
+  /// A number for a name, for `name` and `category`. Each is kept: of what has no bound, send it in full.
   [[nodiscard]] std::uint32_t intern_name(std::string_view text) { return names_.intern(text); }
+  /// A number for a key, for `annotate`. 0 where `max_keys` are kept: then it is sent in full.
   [[nodiscard]] std::uint32_t intern_key(std::string_view text) { return keys_.intern(text); }
   [[nodiscard]] std::string_view name_text(std::uint32_t name) const noexcept { return names_.view(name); }
   [[nodiscard]] std::string_view key_text(std::uint32_t key) const noexcept { return keys_.view(key); }
