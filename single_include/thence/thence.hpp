@@ -7600,9 +7600,9 @@ namespace perfetto {
 
 /// A queue in the order of deadlines, which come in that order.
 ///   Threads   one.
-///   Cost      O(1).
+///   Cost      O(1), amortized.
 ///   When full it grows.
-///   Errors    std::bad_alloc: then nothing was added.
+///   Errors    make_room may throw std::bad_alloc: then nothing has changed.
 class Quarantine {
  public:
   struct Entry {
@@ -7616,15 +7616,15 @@ class Quarantine {
   /// Whether the first deadline lies before `now`.
   [[nodiscard]] bool due(std::uint64_t now) const noexcept { return next_ < now; }
 
-  void add(const Entry& entry) {
+  /// To be called before each `add`.
+  [[gnu::always_inline]] inline void make_room() {
+    if (entries_.size() == entries_.capacity()) [[unlikely]] make_more_room();
+  }
+  [[gnu::always_inline]] inline void add(const Entry& entry) noexcept {
     if (next_ == kNever) {
       entries_.clear();
       first_ = 0;
       next_ = entry.deadline;
-    }
-    if (first_ > 4096 && first_ * 2 > entries_.size()) {
-      entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
-      first_ = 0;
     }
     entries_.push_back(entry);
   }
@@ -7640,6 +7640,12 @@ class Quarantine {
   }
 
  private:
+  [[gnu::noinline]] void make_more_room() {
+    if (first_ * 2 <= entries_.size()) return entries_.reserve(2 * entries_.size());
+    entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
+  }
+
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
   detail::Vector<Entry> entries_;
   std::size_t first_ = 0;
@@ -9056,7 +9062,9 @@ struct PerfettoOptions {
 ///   When full see PerfettoOptions: what exceeds a bound is written in a plainer form, never dropped. A sink that refuses
 ///             ends the file at the last whole write: failed().
 ///   Errors    std::bad_alloc, and what the sink throws. Of what `take` was given, the event at which it threw and those after
-///             it are lost: the file says of each lane how many, and when, as of what a ring has lost.
+///             it are lost: the file says of each lane how many, and when, as of what a ring has lost; an arrow to one of them
+///             leads nowhere. `begin` and `end` may be called again, and go on where they threw; else texts that `begin` was
+///             given may be missing, and what `end` had yet to write is not counted: then the file has no summary.
 ///   Lifetime  the sink outlives it; `end` writes the rest.
 template <ByteSink Sink>
 class PerfettoEncoder {
@@ -9077,17 +9085,12 @@ class PerfettoEncoder {
   void begin(const TraceInfo& info) {
     if (begun_) return;
     salt_ = info.salt;
-    tracks_.begin(salt_);
-    flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
     info_process_id_ = info.process_id;
     process_name_ = info.process_name;
     overflow_policy_ = info.overflow_policy;
     clock_ = info.clock;
     sampling_ = info.sampling;
-    async_ = &writer_.open_sequence(0);
-    ends_ = &writer_.open_sequence(0);
-    static_cast<void>(process_of(info.process_id));
-    begun_ = true;
+    open_trace();
   }
 
   void define_lane(const LaneInfo& info) {
@@ -9227,9 +9230,17 @@ class PerfettoEncoder {
   // -- start ----------------------------------------------------------------------------------------------------------
 
   void start() {
-    if (!begun_) [[unlikely]] begin({});
+    if (!begun_) [[unlikely]] open_trace();
     if (torn_) [[unlikely]] mend();
     torn_ = true;
+  }
+  void open_trace() {
+    tracks_.begin(salt_);
+    flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
+    if (async_ == nullptr) async_ = &writer_.open_sequence(0);
+    if (ends_ == nullptr) ends_ = &writer_.open_sequence(0);
+    static_cast<void>(process_of(info_process_id_));
+    begun_ = true;
   }
   /// What is left of a batch where taking it throws is lost.
   struct NotTaken {
@@ -9276,6 +9287,9 @@ class PerfettoEncoder {
       if (lane.not_taken.count == 0) continue;
       say_lost(lane, lane.not_taken);
       lane.not_taken = {};
+    }
+    for (std::uint32_t place = 0; place < open_.places(); ++place) {
+      if (open_[place].id != 0 && open_[place].life.ended()) queue(open_[place]);
     }
   }
 
@@ -9657,7 +9671,7 @@ class PerfettoEncoder {
 
   /// With flows a wake is an instant with an arrow to the invocation that follows. Without, it waits for that invocation,
   /// which says it in fewer bytes; it becomes an instant if none follows.
-  void scheduled(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void scheduled(const TraceEvent& event) {
     const std::uint64_t id = number(event.resource);
     const std::size_t place = perfetto::WakeTable::place_of(id);
     const bool awaited = id != 0 && wakes_.resource_at(place) != id;
@@ -10107,9 +10121,9 @@ class PerfettoEncoder {
 
   // -- the end of a resource ------------------------------------------------------------------------------------------
 
-  /// Where this throws, it is closed with its root, or at the end.
   void queue(Resource& resource) {
     if (resource.queued) return;
+    quarantine_.make_room();
     resource.queued = true;
     quarantine_.add({resource.id, now_ + options_.quarantine_ns, open_.place_of(resource)});
   }
