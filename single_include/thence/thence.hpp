@@ -1505,6 +1505,46 @@ static_assert(EventSink<IgnoringSink>);
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/core/copy_short.hpp ====
+// copy_short.hpp: copies the texts that an event bears, nearly all of which are short.
+//
+//   to = detail::copy_short<24>(to, "url");
+//
+// Layer: core (includes config/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace detail {
+
+/// Copies `text`, which has at most `kMost` characters, and returns where it ends in `to`. Words that may overlap take up to 24 of
+/// them, a call more: where kMost allows for none, the caller stays without one and saves no registers for it.
+template <std::size_t kMost, class Byte>
+[[gnu::always_inline]] inline Byte* copy_short(Byte* to, std::string_view text) noexcept {
+  const char* const from = text.data();
+  const std::size_t size = text.size();
+  if (size >= 8) {
+    if (kMost > 24 && size > 24) {
+      std::memcpy(to, from, size);
+    } else {
+      std::memcpy(to, from, 8);
+      if (size > 16) std::memcpy(to + 8, from + 8, 8);
+      std::memcpy(to + size - 8, from + size - 8, 8);
+    }
+  } else if (size >= 4) {
+    std::memcpy(to, from, 4);
+    std::memcpy(to + size - 4, from + size - 4, 4);
+  } else if (size != 0) {
+    to[0] = static_cast<Byte>(from[0]);
+    to[size / 2] = static_cast<Byte>(from[size / 2]);
+    to[size - 1] = static_cast<Byte>(from[size - 1]);
+  }
+  return to + size;
+}
+
+}  // namespace detail
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/storage/event_buffer.hpp ====
 // event_buffer.hpp: what a tracer writes its events into, and in what form they come out again.
 //
@@ -1590,29 +1630,11 @@ namespace detail {
   return 1 + (payload_bytes + kPayloadPerSlot - 1) / kPayloadPerSlot;
 }
 
-/// At most kPayloadPerSlot bytes, without a call: by words that may overlap.
-[[gnu::always_inline]] inline void copy_short(char* to, std::string_view from) noexcept {
-  const std::size_t size = from.size();
-  if (size >= 8) {
-    std::memcpy(to, from.data(), 8);
-    if (size > 16) std::memcpy(to + 8, from.data() + 8, 8);
-    std::memcpy(to + size - 8, from.data() + size - 8, 8);
-  } else if (size >= 4) {
-    std::memcpy(to, from.data(), 4);
-    std::memcpy(to + size - 4, from.data() + size - 4, 4);
-  } else if (size != 0) {
-    to[0] = from[0];
-    to[size / 2] = from[size / 2];
-    to[size - 1] = from[size - 1];
-  }
-}
-
 /// The payload of a record that has one slot of it, straight into that slot.
 [[gnu::always_inline]] inline void write_payload_slot(Event& slot, std::string_view a, std::string_view b) noexcept {
   slot = {Event::head_of(ResourceId::kNone, EventKind::kPayload), 0, 0, 0};
   char* const bytes = reinterpret_cast<char*>(&slot) + sizeof slot.head;
-  copy_short(bytes, a);
-  copy_short(bytes + a.size(), b);
+  copy_short<kPayloadPerSlot>(copy_short<kPayloadPerSlot>(bytes, a), b);
 }
 
 /// Calls put(slot) for each payload slot of a record whose payload is the bytes of `a`, then those of `b`.
@@ -8371,7 +8393,7 @@ class PerfettoWriter {
     to = put_wide_varint(put_varint(to, protobuf_tag(track_descriptor::kParentUuid, WireType::kVarint)), parent);
     to = put_varint(to, protobuf_tag(track_descriptor::kName, WireType::kBytes));
     *to = static_cast<std::byte>(name.size());
-    to = copy_short(to + 1, name);
+    to = detail::copy_short<kShortName>(to + 1, name);
     descriptor[-1] = static_cast<std::byte>(to - descriptor);
     packet[-1] = static_cast<std::byte>(to - packet);
     out_.advance(to);
@@ -8469,7 +8491,7 @@ class PerfettoWriter {
                                  value_tag(value.kind) << 32;
       if (text) {
         put_little(place_.to, head + (4 << 8) + number * (std::uint64_t{1} << 8 | std::uint64_t{1} << 40));
-        place_.to = copy_short(place_.to + 6, value.text);
+        place_.to = detail::copy_short<kShortText>(place_.to + 6, value.text);
       } else {
         const ShortVarint varint = short_varint(static_cast<std::uint32_t>(number));
         put_little(place_.to, head | std::uint64_t{3 + varint.size} << 8 | std::uint64_t{varint.bytes} << 40);
@@ -8809,21 +8831,6 @@ class PerfettoWriter {
                : kind == ValueKind::kDouble ? put_fixed64(to, number)
                                             : put_varint(to, number);
     return place;
-  }
-  /// At most kShortText.
-  [[gnu::always_inline]] static inline std::byte* copy_short(std::byte* to, std::string_view text) noexcept {
-    const char* const from = text.data();
-    const std::size_t size = text.size();
-    if (size - 8 <= 8) {  // two words that overlap
-      std::memcpy(to, from, 8);
-      std::memcpy(to + size - 8, from + size - 8, 8);
-    } else if (size - 4 < 4) {
-      std::memcpy(to, from, 4);
-      std::memcpy(to + size - 4, from + size - 4, 4);
-    } else if (size != 0) {
-      std::memcpy(to, from, size);
-    }
-    return to + size;
   }
   [[gnu::noinline]] void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
     closed_in_place_ = 0;
@@ -9583,6 +9590,7 @@ class PerfettoEncoder {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
+  /// What comes often and is short is inlined here.
   void take_one(const TraceEvent& event) {
     reach(ns_of(event.time));
     if (quarantine_.due(now_)) expire();
@@ -9840,7 +9848,7 @@ class PerfettoEncoder {
     if (wake->lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake->lane].id));
   }
 
-  void exited(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void exited(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const std::uint64_t id = number(event.resource);
     perfetto::FoundRun found = innermost(lane_index(event.lane), id, false);
@@ -9942,7 +9950,7 @@ class PerfettoEncoder {
     if (resource.life.ended()) queue(resource);
   }
 
-  void destroyed(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void destroyed(const TraceEvent& event) {
     Resource* const resource = open_.find(event.resource);
     if (resource != nullptr && !resource->life.destroyed) {
       resource->life.destroyed = true;

@@ -616,6 +616,7 @@ class PerfettoEncoder {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
+  /// What comes often and is short is inlined here.
   void take_one(const TraceEvent& event) {
     reach(ns_of(event.time));
     if (quarantine_.due(now_)) expire();
@@ -873,7 +874,7 @@ class PerfettoEncoder {
     if (wake->lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake->lane].id));
   }
 
-  void exited(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void exited(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const std::uint64_t id = number(event.resource);
     perfetto::FoundRun found = innermost(lane_index(event.lane), id, false);
@@ -975,7 +976,7 @@ class PerfettoEncoder {
     if (resource.life.ended()) queue(resource);
   }
 
-  void destroyed(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void destroyed(const TraceEvent& event) {
     Resource* const resource = open_.find(event.resource);
     if (resource != nullptr && !resource->life.destroyed) {
       resource->life.destroyed = true;

@@ -30,6 +30,7 @@
 
 #include "thence/config/platform.hpp"
 #include "thence/config/version.hpp"
+#include "thence/core/copy_short.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
@@ -211,7 +212,7 @@ class PerfettoWriter {
     to = put_wide_varint(put_varint(to, protobuf_tag(track_descriptor::kParentUuid, WireType::kVarint)), parent);
     to = put_varint(to, protobuf_tag(track_descriptor::kName, WireType::kBytes));
     *to = static_cast<std::byte>(name.size());
-    to = copy_short(to + 1, name);
+    to = detail::copy_short<kShortName>(to + 1, name);
     descriptor[-1] = static_cast<std::byte>(to - descriptor);
     packet[-1] = static_cast<std::byte>(to - packet);
     out_.advance(to);
@@ -309,7 +310,7 @@ class PerfettoWriter {
                                  value_tag(value.kind) << 32;
       if (text) {
         put_little(place_.to, head + (4 << 8) + number * (std::uint64_t{1} << 8 | std::uint64_t{1} << 40));
-        place_.to = copy_short(place_.to + 6, value.text);
+        place_.to = detail::copy_short<kShortText>(place_.to + 6, value.text);
       } else {
         const ShortVarint varint = short_varint(static_cast<std::uint32_t>(number));
         put_little(place_.to, head | std::uint64_t{3 + varint.size} << 8 | std::uint64_t{varint.bytes} << 40);
@@ -649,21 +650,6 @@ class PerfettoWriter {
                : kind == ValueKind::kDouble ? put_fixed64(to, number)
                                             : put_varint(to, number);
     return place;
-  }
-  /// At most kShortText.
-  [[gnu::always_inline]] static inline std::byte* copy_short(std::byte* to, std::string_view text) noexcept {
-    const char* const from = text.data();
-    const std::size_t size = text.size();
-    if (size - 8 <= 8) {  // two words that overlap
-      std::memcpy(to, from, 8);
-      std::memcpy(to + size - 8, from + size - 8, 8);
-    } else if (size - 4 < 4) {
-      std::memcpy(to, from, 4);
-      std::memcpy(to + size - 4, from + size - 4, 4);
-    } else if (size != 0) {
-      std::memcpy(to, from, size);
-    }
-    return to + size;
   }
   [[gnu::noinline]] void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
     closed_in_place_ = 0;
