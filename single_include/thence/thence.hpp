@@ -1505,6 +1505,46 @@ static_assert(EventSink<IgnoringSink>);
 }  // namespace THENCE_ABI
 }  // namespace thence
 
+// ==== thence/core/copy_short.hpp ====
+// copy_short.hpp: copies the texts that an event bears, nearly all of which are short.
+//
+//   to = detail::copy_short<24>(to, "url");
+//
+// Layer: core (includes config/ only).
+
+namespace thence {
+inline namespace THENCE_ABI {
+namespace detail {
+
+/// Copies `text`, which has at most `kMost` characters, and returns where it ends in `to`. Words that may overlap take up to 24 of
+/// them, a call more: where kMost allows for none, the caller stays without one and saves no registers for it.
+template <std::size_t kMost, class Byte>
+[[gnu::always_inline]] inline Byte* copy_short(Byte* to, std::string_view text) noexcept {
+  const char* const from = text.data();
+  const std::size_t size = text.size();
+  if (size >= 8) {
+    if (kMost > 24 && size > 24) {
+      std::memcpy(to, from, size);
+    } else {
+      std::memcpy(to, from, 8);
+      if (size > 16) std::memcpy(to + 8, from + 8, 8);
+      std::memcpy(to + size - 8, from + size - 8, 8);
+    }
+  } else if (size >= 4) {
+    std::memcpy(to, from, 4);
+    std::memcpy(to + size - 4, from + size - 4, 4);
+  } else if (size != 0) {
+    to[0] = static_cast<Byte>(from[0]);
+    to[size / 2] = static_cast<Byte>(from[size / 2]);
+    to[size - 1] = static_cast<Byte>(from[size - 1]);
+  }
+  return to + size;
+}
+
+}  // namespace detail
+}  // namespace THENCE_ABI
+}  // namespace thence
+
 // ==== thence/storage/event_buffer.hpp ====
 // event_buffer.hpp: what a tracer writes its events into, and in what form they come out again.
 //
@@ -1590,29 +1630,11 @@ namespace detail {
   return 1 + (payload_bytes + kPayloadPerSlot - 1) / kPayloadPerSlot;
 }
 
-/// At most kPayloadPerSlot bytes, without a call: by words that may overlap.
-[[gnu::always_inline]] inline void copy_short(char* to, std::string_view from) noexcept {
-  const std::size_t size = from.size();
-  if (size >= 8) {
-    std::memcpy(to, from.data(), 8);
-    if (size > 16) std::memcpy(to + 8, from.data() + 8, 8);
-    std::memcpy(to + size - 8, from.data() + size - 8, 8);
-  } else if (size >= 4) {
-    std::memcpy(to, from.data(), 4);
-    std::memcpy(to + size - 4, from.data() + size - 4, 4);
-  } else if (size != 0) {
-    to[0] = from[0];
-    to[size / 2] = from[size / 2];
-    to[size - 1] = from[size - 1];
-  }
-}
-
 /// The payload of a record that has one slot of it, straight into that slot.
 [[gnu::always_inline]] inline void write_payload_slot(Event& slot, std::string_view a, std::string_view b) noexcept {
   slot = {Event::head_of(ResourceId::kNone, EventKind::kPayload), 0, 0, 0};
   char* const bytes = reinterpret_cast<char*>(&slot) + sizeof slot.head;
-  copy_short(bytes, a);
-  copy_short(bytes + a.size(), b);
+  copy_short<kPayloadPerSlot>(copy_short<kPayloadPerSlot>(bytes, a), b);
 }
 
 /// Calls put(slot) for each payload slot of a record whose payload is the bytes of `a`, then those of `b`.
@@ -7622,9 +7644,9 @@ namespace perfetto {
 
 /// A queue in the order of deadlines, which come in that order.
 ///   Threads   one.
-///   Cost      O(1).
+///   Cost      O(1), amortized.
 ///   When full it grows.
-///   Errors    std::bad_alloc: then nothing was added.
+///   Errors    make_room may throw std::bad_alloc: then nothing has changed.
 class Quarantine {
  public:
   struct Entry {
@@ -7638,15 +7660,15 @@ class Quarantine {
   /// Whether the first deadline lies before `now`.
   [[nodiscard]] bool due(std::uint64_t now) const noexcept { return next_ < now; }
 
-  void add(const Entry& entry) {
+  /// To be called before each `add`.
+  [[gnu::always_inline]] inline void make_room() {
+    if (entries_.size() == entries_.capacity()) [[unlikely]] make_more_room();
+  }
+  [[gnu::always_inline]] inline void add(const Entry& entry) noexcept {
     if (next_ == kNever) {
       entries_.clear();
       first_ = 0;
       next_ = entry.deadline;
-    }
-    if (first_ > 4096 && first_ * 2 > entries_.size()) {
-      entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
-      first_ = 0;
     }
     entries_.push_back(entry);
   }
@@ -7662,6 +7684,12 @@ class Quarantine {
   }
 
  private:
+  [[gnu::noinline]] void make_more_room() {
+    if (first_ * 2 <= entries_.size()) return entries_.reserve(2 * entries_.size());
+    entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
+  }
+
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
   detail::Vector<Entry> entries_;
   std::size_t first_ = 0;
@@ -8236,8 +8264,8 @@ struct PerfettoWriterOptions {
   std::uint64_t clear_after_bytes = 16 * 1024 * 1024;
   /// The sequence ids: this one and those after it. Up to 127 they take one byte in each packet.
   std::uint32_t first_sequence = 2;
-  /// Names (of events, of annotation keys) that are kept to be sent by number; those beyond are sent in full each time.
-  std::size_t max_names = 16 * 1024;
+  /// Keys of annotations that are kept to be sent by number, of 64 bytes on average; those beyond are sent in full each time.
+  std::size_t max_keys = 16 * 1024;
   /// Stacks kept to be sent again; a stack beyond is missing from the file (and counted).
   std::size_t max_stack_bytes = 64 * 1024 * 1024;
   /// None: packets are written as they are. Else they leave in compressed runs of `compress_bytes`: a third of the size,
@@ -8279,8 +8307,8 @@ class PerfettoWriter {
         out_(chunk_of(options) + kRoom),
         writer_(out_),
         interned_writer_(interned_),
-        names_(options.max_names, options.max_names * 64),
-        keys_(options.max_names, options.max_names * 64),
+        names_(~std::uint32_t{0} - 1, ~std::size_t{0}),
+        keys_(options.max_keys, options.max_keys * 64),
         stacks_(options.max_stack_bytes),
         chunk_(chunk_of(options)) {}
   PerfettoWriter(const PerfettoWriter&) = delete;
@@ -8387,7 +8415,7 @@ class PerfettoWriter {
     to = put_wide_varint(put_varint(to, protobuf_tag(track_descriptor::kParentUuid, WireType::kVarint)), parent);
     to = put_varint(to, protobuf_tag(track_descriptor::kName, WireType::kBytes));
     *to = static_cast<std::byte>(name.size());
-    to = copy_short(to + 1, name);
+    to = detail::copy_short<kShortName>(to + 1, name);
     descriptor[-1] = static_cast<std::byte>(to - descriptor);
     packet[-1] = static_cast<std::byte>(to - packet);
     out_.advance(to);
@@ -8412,8 +8440,9 @@ class PerfettoWriter {
 
   // -- names ----------------------------------------------------------------------------------------------------------
 
-  /// A number for a name, for `name`, `category` and `annotate`. 0 where the dictionary is full: then send it in full.
+  /// A number for a name, for `name` and `category`. Each is kept: of what has no bound, send it in full.
   [[nodiscard]] std::uint32_t intern_name(std::string_view text) { return names_.intern(text); }
+  /// A number for a key, for `annotate`. 0 where `max_keys` are kept: then it is sent in full.
   [[nodiscard]] std::uint32_t intern_key(std::string_view text) { return keys_.intern(text); }
   [[nodiscard]] std::string_view name_text(std::uint32_t name) const noexcept { return names_.view(name); }
   [[nodiscard]] std::string_view key_text(std::uint32_t key) const noexcept { return keys_.view(key); }
@@ -8484,7 +8513,7 @@ class PerfettoWriter {
                                  value_tag(value.kind) << 32;
       if (text) {
         put_little(place_.to, head + (4 << 8) + number * (std::uint64_t{1} << 8 | std::uint64_t{1} << 40));
-        place_.to = copy_short(place_.to + 6, value.text);
+        place_.to = detail::copy_short<kShortText>(place_.to + 6, value.text);
       } else {
         const ShortVarint varint = short_varint(static_cast<std::uint32_t>(number));
         put_little(place_.to, head | std::uint64_t{3 + varint.size} << 8 | std::uint64_t{varint.bytes} << 40);
@@ -8825,21 +8854,6 @@ class PerfettoWriter {
                                             : put_varint(to, number);
     return place;
   }
-  /// At most kShortText.
-  [[gnu::always_inline]] static inline std::byte* copy_short(std::byte* to, std::string_view text) noexcept {
-    const char* const from = text.data();
-    const std::size_t size = text.size();
-    if (size - 8 <= 8) {  // two words that overlap
-      std::memcpy(to, from, 8);
-      std::memcpy(to + size - 8, from + size - 8, 8);
-    } else if (size - 4 < 4) {
-      std::memcpy(to, from, 4);
-      std::memcpy(to + size - 4, from + size - 4, 4);
-    } else if (size != 0) {
-      std::memcpy(to, from, size);
-    }
-    return to + size;
-  }
   [[gnu::noinline]] void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
     closed_in_place_ = 0;
     const auto entry = interned_writer_.message(field);
@@ -9077,7 +9091,9 @@ struct PerfettoOptions {
 ///   When full see PerfettoOptions: what exceeds a bound is written in a plainer form, never dropped. A sink that refuses
 ///             ends the file at the last whole write: failed().
 ///   Errors    std::bad_alloc, and what the sink throws. Of what `take` was given, the event at which it threw and those after
-///             it are lost: the file says of each lane how many, and when, as of what a ring has lost.
+///             it are lost: the file says of each lane how many, and when, as of what a ring has lost; an arrow to one of them
+///             leads nowhere. `begin` and `end` may be called again, and go on where they threw; else texts that `begin` was
+///             given may be missing, and what `end` had yet to write is not counted: then the file has no summary.
 ///   Lifetime  the sink outlives it; `end` writes the rest.
 template <ByteSink Sink>
 class PerfettoEncoder {
@@ -9098,17 +9114,12 @@ class PerfettoEncoder {
   void begin(const TraceInfo& info) {
     if (begun_) return;
     salt_ = info.salt;
-    tracks_.begin(salt_);
-    flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
     info_process_id_ = info.process_id;
     process_name_ = info.process_name;
     overflow_policy_ = info.overflow_policy;
     clock_ = info.clock;
     sampling_ = info.sampling;
-    async_ = &writer_.open_sequence(0);
-    ends_ = &writer_.open_sequence(0);
-    static_cast<void>(process_of(info.process_id));
-    begun_ = true;
+    open_trace();
   }
 
   void define_lane(const LaneInfo& info) {
@@ -9248,9 +9259,17 @@ class PerfettoEncoder {
   // -- start ----------------------------------------------------------------------------------------------------------
 
   void start() {
-    if (!begun_) [[unlikely]] begin({});
+    if (!begun_) [[unlikely]] open_trace();
     if (torn_) [[unlikely]] mend();
     torn_ = true;
+  }
+  void open_trace() {
+    tracks_.begin(salt_);
+    flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
+    if (async_ == nullptr) async_ = &writer_.open_sequence(0);
+    if (ends_ == nullptr) ends_ = &writer_.open_sequence(0);
+    static_cast<void>(process_of(info_process_id_));
+    begun_ = true;
   }
   /// What is left of a batch where taking it throws is lost.
   struct NotTaken {
@@ -9297,6 +9316,9 @@ class PerfettoEncoder {
       if (lane.not_taken.count == 0) continue;
       say_lost(lane, lane.not_taken);
       lane.not_taken = {};
+    }
+    for (std::uint32_t place = 0; place < open_.places(); ++place) {
+      if (open_[place].id != 0 && open_[place].life.ended()) queue(open_[place]);
     }
   }
 
@@ -9520,7 +9542,6 @@ class PerfettoEncoder {
     if (index >= type_names_.size()) type_names_.resize(index + 1);
     std::uint32_t& name = type_names_[index];
     if (name == 0) name = writer_.intern_name(BuiltinTypes::name(type));
-    if (name == 0) name = name_of(Word::kUnknown);  // the dictionary is full
     return name;
   }
 
@@ -9591,6 +9612,7 @@ class PerfettoEncoder {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
+  /// What comes often and is short is inlined here.
   void take_one(const TraceEvent& event) {
     reach(ns_of(event.time));
     if (quarantine_.due(now_)) expire();
@@ -9679,7 +9701,7 @@ class PerfettoEncoder {
 
   /// With flows a wake is an instant with an arrow to the invocation that follows. Without, it waits for that invocation,
   /// which says it in fewer bytes; it becomes an instant if none follows.
-  void scheduled(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void scheduled(const TraceEvent& event) {
     const std::uint64_t id = number(event.resource);
     const std::size_t place = perfetto::WakeTable::place_of(id);
     const bool awaited = id != 0 && wakes_.resource_at(place) != id;
@@ -9848,7 +9870,7 @@ class PerfettoEncoder {
     if (wake->lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake->lane].id));
   }
 
-  void exited(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void exited(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const std::uint64_t id = number(event.resource);
     perfetto::FoundRun found = innermost(lane_index(event.lane), id, false);
@@ -9950,7 +9972,7 @@ class PerfettoEncoder {
     if (resource.life.ended()) queue(resource);
   }
 
-  void destroyed(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void destroyed(const TraceEvent& event) {
     Resource* const resource = open_.find(event.resource);
     if (resource != nullptr && !resource->life.destroyed) {
       resource->life.destroyed = true;
@@ -10129,9 +10151,9 @@ class PerfettoEncoder {
 
   // -- the end of a resource ------------------------------------------------------------------------------------------
 
-  /// Where this throws, it is closed with its root, or at the end.
   void queue(Resource& resource) {
     if (resource.queued) return;
+    quarantine_.make_room();
     resource.queued = true;
     quarantine_.add({resource.id, now_ + options_.quarantine_ns, open_.place_of(resource)});
   }
@@ -10404,7 +10426,6 @@ class PerfettoEncoder {
     pause.entry = ++entries_;
     pause.resource = number(event.resource);
     pause.name = writer_.intern_name(word(event.pause()));
-    if (pause.name == 0) pause.name = name_of(Word::kUnknown);
     Packet packet = begin_slice(lane, ns_of(event.time));
     packet.say(Key::kPause, pause.resource);
     put_late(packet, event);
@@ -19188,7 +19209,7 @@ class OwnRecords {
       }
       if (reader.damaged()) return reader.expected();
       if (!has_value) continue;
-      if (key == cut_key_) {  // it follows what it is of
+      if (key == cut_key_ || (key == IdMap::kAbsent && key_text == kCutKey)) {  // it follows what it is of
         if (!host_notes_.empty()) host_notes_.back().value.cut = true;
         continue;
       }

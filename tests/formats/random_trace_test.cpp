@@ -37,7 +37,7 @@ bool run(std::uint64_t seed, int steps, const std::string& directory) {
     if (seed % 7 == 3) perfetto.max_open_resources = 40;
     if (seed % 7 == 4) perfetto.max_depth = 4;
     if (seed % 7 == 5) perfetto.max_pending_exits = 2;
-    if (seed % 7 == 6) perfetto.writer.max_names = 70;
+    if (seed % 7 == 6) perfetto.writer.max_keys = seed % 3;
     perfetto.flows = seed % 3 != 1;
     perfetto.track_per_resource = seed % 8 == 5;
     if (seed % 6 >= 4) perfetto.spans = seed % 6 == 4 ? PerfettoSpans::kRequests : PerfettoSpans::kLanes;

@@ -90,7 +90,7 @@ TEST_CASE("small bounds in the writer change the picture, not what is read") {
   options.max_open_resources = 16;
   options.max_annotation_bytes = 64;
   options.max_depth = 3;
-  options.writer.max_names = 128;
+  options.writer.max_keys = 2;
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     const TraceModel model = random_model(seed, 800);
     INFO("seed " << seed);
@@ -98,6 +98,46 @@ TEST_CASE("small bounds in the writer change the picture, not what is read") {
     const thence_test::DumpOptions unordered{.note_order = false};
     CHECK(difference(dump(model, unordered), dump(read(written(model, options).bytes()), unordered)) == "");
   }
+}
+
+TEST_CASE("however few keys are kept, what is read is the same") {
+  for (std::size_t max_keys = 0; max_keys <= 20; ++max_keys) {
+    for (std::uint64_t seed = 1; seed <= 4; ++seed) {
+      PerfettoOptions options;
+      options.writer.max_keys = max_keys;
+      options.flows = seed % 2 == 0;
+      if (seed > 2) options.writer.clear_after_bytes = 2000;
+      const TraceModel model = random_model(seed, 800);
+      INFO("keys " << max_keys << ", seed " << seed);
+      CHECK(difference(dump(model), dump(read(written(model, options).bytes()))) == "");
+    }
+  }
+}
+
+TEST_CASE("however many types a trace has, and however long their names are, each keeps its own") {
+  const auto name = [](std::uint16_t type) { return std::string(type % 500, 'x') + " type " + std::to_string(type); };
+  constexpr std::uint16_t kTypes = 50'000;
+  ModelBuilder builder;
+  builder.begin({});
+  builder.define_lane({LaneId{1}, 10, 11, "loop"});
+  for (std::uint16_t at = 0; at != kTypes; ++at) {
+    TraceEvent event;
+    event.kind = EventKind::kCreated;
+    event.time = static_cast<Timestamp>(1000 + at);
+    event.lane = LaneId{1};
+    event.resource = static_cast<ResourceId>(1 + at);
+    event.type = static_cast<TypeId>(kFirstHostType + at);
+    builder.define_type(event.type, name(at));
+    builder.take({&event, 1});
+  }
+  builder.end(TraceSummary{});
+  const TraceModel model = read(written(builder.build()).bytes());
+  REQUIRE(model.resources() == kTypes);
+  std::size_t wrong = 0;
+  for (std::uint16_t at = 0; at != kTypes; ++at) {
+    if (model.type_name(model.find(static_cast<ResourceId>(1 + at))) != name(at)) ++wrong;
+  }
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("a file fed byte by byte reads the same") {

@@ -34,12 +34,6 @@ struct Options {
   ReadOptions read;
 };
 
-struct Rows {
-  std::vector<ResourceRow> rows;
-  void born(ResourceRow&, const ResourceRow*) {}
-  void row(const ResourceRow& row) { rows.push_back(row); }
-};
-
 /// The answer of a search, by row of the model's resources.
 struct Asked {
   Asked(const TraceModel& model, Search& search) {
@@ -69,6 +63,29 @@ struct Hit {
   std::uint32_t resource = 0;
   std::uint32_t request = 0;
   std::string_view status;
+};
+
+/// Of the rows of a trace, those that were asked for: the others, mostly nearly all, are not kept.
+class Hits {
+ public:
+  Hits(const TraceModel& model, const Asked& asked) : model_(model), asked_(asked), request_of_(model.roots.size(), 0) {
+    std::uint32_t n = 0;
+    for (const std::uint32_t root : requests_of(model)) request_of_[root] = ++n;
+  }
+  void born(ResourceRow&, const ResourceRow*) {}
+  void row(const ResourceRow& row) {
+    const std::uint32_t resource = model_.find(row.id);
+    if (resource == TraceModel::kNone || !asked_.kept[resource]) return;
+    const std::uint32_t root = model_.root[resource];
+    hits.push_back({row, resource, root == TraceModel::kNone ? 0 : request_of_[root], asked_.status[resource]});
+  }
+
+  std::vector<Hit> hits;
+
+ private:
+  const TraceModel& model_;
+  const Asked& asked_;
+  std::vector<std::uint32_t> request_of_;
 };
 
 MaybeNs wait_of(const ResourceRow& row) { return row.invocations != 0 ? row.async_delay() : elapsed(row.created, row.settled); }
@@ -253,26 +270,13 @@ int run(const Options& options, const Common& common) {
   const LoadedTrace trace = load(options.file, options.read, common);
   complain_of_unread(trace.result, trace.name, common);
   const TraceModel& model = trace.model;
-  Rows rows;
+  const Asked asked(model, search);
+  Hits found(model, asked);
   {
-    ResourceTracker<Rows> tracker{rows};
+    ResourceTracker<Hits> tracker{found};
     replay(model, tracker);
   }
-  std::vector<std::uint32_t> request_of(model.roots.size(), 0);
-  std::uint32_t n = 0;
-  for (const std::uint32_t root : requests_of(model)) request_of[root] = ++n;
-  const Asked asked(model, search);
-  std::vector<Hit> hits;
-  for (const ResourceRow& row : rows.rows) {
-    Hit hit;
-    hit.row = row;
-    hit.resource = model.find(row.id);
-    if (hit.resource == TraceModel::kNone || !asked.kept[hit.resource]) continue;
-    const std::uint32_t root = model.root[hit.resource];
-    hit.request = root == TraceModel::kNone ? 0 : request_of[root];
-    hit.status = asked.status[hit.resource];
-    hits.push_back(hit);
-  }
+  std::vector<Hit>& hits = found.hits;
   const std::uint64_t matched = hits.size();
   sort_hits(hits, options.sort, model);
   if (options.limit != 0 && hits.size() > options.limit) hits.resize(options.limit);

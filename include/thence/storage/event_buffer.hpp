@@ -16,6 +16,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "thence/core/copy_short.hpp"
 #include "thence/core/event.hpp"
 #include "thence/core/time.hpp"
 
@@ -94,29 +95,11 @@ namespace detail {
   return 1 + (payload_bytes + kPayloadPerSlot - 1) / kPayloadPerSlot;
 }
 
-/// At most kPayloadPerSlot bytes, without a call: by words that may overlap.
-[[gnu::always_inline]] inline void copy_short(char* to, std::string_view from) noexcept {
-  const std::size_t size = from.size();
-  if (size >= 8) {
-    std::memcpy(to, from.data(), 8);
-    if (size > 16) std::memcpy(to + 8, from.data() + 8, 8);
-    std::memcpy(to + size - 8, from.data() + size - 8, 8);
-  } else if (size >= 4) {
-    std::memcpy(to, from.data(), 4);
-    std::memcpy(to + size - 4, from.data() + size - 4, 4);
-  } else if (size != 0) {
-    to[0] = from[0];
-    to[size / 2] = from[size / 2];
-    to[size - 1] = from[size - 1];
-  }
-}
-
 /// The payload of a record that has one slot of it, straight into that slot.
 [[gnu::always_inline]] inline void write_payload_slot(Event& slot, std::string_view a, std::string_view b) noexcept {
   slot = {Event::head_of(ResourceId::kNone, EventKind::kPayload), 0, 0, 0};
   char* const bytes = reinterpret_cast<char*>(&slot) + sizeof slot.head;
-  copy_short(bytes, a);
-  copy_short(bytes + a.size(), b);
+  copy_short<kPayloadPerSlot>(copy_short<kPayloadPerSlot>(bytes, a), b);
 }
 
 /// Calls put(slot) for each payload slot of a record whose payload is the bytes of `a`, then those of `b`.

@@ -83,7 +83,10 @@ class ShortOfMemory {
   ShortOfMemory(PerfettoEncoder<File>& encoder, std::uint64_t allocations, std::uint64_t failures)
       : encoder_(encoder), allocations_(allocations), failures_(failures) {}
 
-  void begin(const TraceInfo& info) { attempt([&] { encoder_.begin(info); }); }
+  void begin(const TraceInfo& info) {
+    salt_ = info.salt;
+    attempt([&] { encoder_.begin(info); });
+  }
   void define_lane(const LaneInfo& lane) { attempt([&] { encoder_.define_lane(lane); }); }
   void define_type(TypeId type, std::string_view name) { encoder_.define_type(type, name); }
   void define_counter(CounterId counter, std::string_view name, std::string_view unit) { encoder_.define_counter(counter, name, unit); }
@@ -113,12 +116,17 @@ class ShortOfMemory {
     attempt([&] { encoder_.take(all); });
   }
   void flush() { encoder_.flush(); }
-  void end(const TraceSummary& summary) { encoder_.end(summary); }
+  void end(const TraceSummary& summary) {
+    const int before = thrown_;
+    attempt([&] { encoder_.end(summary); });
+    if (thrown_ != before) encoder_.end(summary);
+  }
 
   [[nodiscard]] const std::vector<Said>& sent() const { return sent_; }
   /// By the rings.
   [[nodiscard]] std::uint64_t lost_before() const { return lost_before_; }
   [[nodiscard]] int thrown() const { return thrown_; }
+  [[nodiscard]] std::uint64_t salt() const { return salt_; }
 
  private:
   template <class Function>
@@ -139,7 +147,7 @@ class ShortOfMemory {
   std::uint64_t allocations_, failures_;
   std::string text_ = "text of an annotation";
   std::vector<Said> sent_;
-  std::uint64_t lost_before_ = 0;
+  std::uint64_t lost_before_ = 0, salt_ = 0;
   int thrown_ = 0;
 };
 
@@ -218,6 +226,7 @@ TEST_CASE("where memory runs out, what is in the file was sent, and what is not 
       CHECK(never_sent.empty());
       CHECK(lost >= told.lost_before() + not_read.size());
       if (thrown == 0) CHECK(lost == told.lost_before());
+      CHECK(recording.trace.salt == told.salt());
       CHECK(recording.summary.lost == lost);
       CHECK(lost_by_stats(file.bytes()) == lost);
     }
@@ -263,4 +272,36 @@ TEST_CASE("a wake that cannot be taken leaves none with what an earlier one said
   REQUIRE(wakes.size() == 1);
   CHECK(ns_of(wakes[0].time) == 100);
   CHECK(recording.summary.lost == 1);
+}
+
+TEST_CASE("a resource whose end could not be queued is closed in its time, not only with its root") {
+  File file;
+  PerfettoOptions options;
+  options.flows = false;
+  PerfettoEncoder<File> encoder(file, options);
+  encoder.begin({});
+  encoder.define_lane({LaneId{1}, 0, 0, "known"});
+  const auto take = [&](EventKind kind, std::uint64_t time, std::uint64_t resource) {
+    TraceEvent event;
+    event.kind = kind;
+    event.time = static_cast<Timestamp>(time);
+    event.resource = static_cast<ResourceId>(resource);
+    event.root = RootId{1};
+    event.lane = LaneId{1};
+    event.flags = static_cast<std::uint8_t>(Outcome::kFulfilled);
+    encoder.take({&event, 1});
+  };
+  for (std::uint64_t id = 1; id <= 200; ++id) take(EventKind::kCreated, id, id);
+  failures_left = 1;
+  for (std::uint64_t id = 1; id <= 200; ++id) {
+    allocations_left = failures_left != 0 ? 0 : ~std::uint64_t{0};
+    try {
+      take(EventKind::kSettled, 200 + id, id);
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  REQUIRE(failures_left == 0);
+  allocations_left = ~std::uint64_t{0};
+  take(EventKind::kCreated, 400 + 3 * options.quarantine_ns, 201);
+  CHECK(encoder.open_resources() == 1);
 }

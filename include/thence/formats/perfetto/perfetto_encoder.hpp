@@ -95,7 +95,9 @@ struct PerfettoOptions {
 ///   When full see PerfettoOptions: what exceeds a bound is written in a plainer form, never dropped. A sink that refuses
 ///             ends the file at the last whole write: failed().
 ///   Errors    std::bad_alloc, and what the sink throws. Of what `take` was given, the event at which it threw and those after
-///             it are lost: the file says of each lane how many, and when, as of what a ring has lost.
+///             it are lost: the file says of each lane how many, and when, as of what a ring has lost; an arrow to one of them
+///             leads nowhere. `begin` and `end` may be called again, and go on where they threw; else texts that `begin` was
+///             given may be missing, and what `end` had yet to write is not counted: then the file has no summary.
 ///   Lifetime  the sink outlives it; `end` writes the rest.
 template <ByteSink Sink>
 class PerfettoEncoder {
@@ -116,17 +118,12 @@ class PerfettoEncoder {
   void begin(const TraceInfo& info) {
     if (begun_) return;
     salt_ = info.salt;
-    tracks_.begin(salt_);
-    flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
     info_process_id_ = info.process_id;
     process_name_ = info.process_name;
     overflow_policy_ = info.overflow_policy;
     clock_ = info.clock;
     sampling_ = info.sampling;
-    async_ = &writer_.open_sequence(0);
-    ends_ = &writer_.open_sequence(0);
-    static_cast<void>(process_of(info.process_id));
-    begun_ = true;
+    open_trace();
   }
 
   void define_lane(const LaneInfo& info) {
@@ -266,9 +263,17 @@ class PerfettoEncoder {
   // -- start ----------------------------------------------------------------------------------------------------------
 
   void start() {
-    if (!begun_) [[unlikely]] begin({});
+    if (!begun_) [[unlikely]] open_trace();
     if (torn_) [[unlikely]] mend();
     torn_ = true;
+  }
+  void open_trace() {
+    tracks_.begin(salt_);
+    flow_base_ = mix64(salt_ ^ 0x666c'6f7773u);
+    if (async_ == nullptr) async_ = &writer_.open_sequence(0);
+    if (ends_ == nullptr) ends_ = &writer_.open_sequence(0);
+    static_cast<void>(process_of(info_process_id_));
+    begun_ = true;
   }
   /// What is left of a batch where taking it throws is lost.
   struct NotTaken {
@@ -315,6 +320,9 @@ class PerfettoEncoder {
       if (lane.not_taken.count == 0) continue;
       say_lost(lane, lane.not_taken);
       lane.not_taken = {};
+    }
+    for (std::uint32_t place = 0; place < open_.places(); ++place) {
+      if (open_[place].id != 0 && open_[place].life.ended()) queue(open_[place]);
     }
   }
 
@@ -538,7 +546,6 @@ class PerfettoEncoder {
     if (index >= type_names_.size()) type_names_.resize(index + 1);
     std::uint32_t& name = type_names_[index];
     if (name == 0) name = writer_.intern_name(BuiltinTypes::name(type));
-    if (name == 0) name = name_of(Word::kUnknown);  // the dictionary is full
     return name;
   }
 
@@ -609,6 +616,7 @@ class PerfettoEncoder {
 
   // -- one event ------------------------------------------------------------------------------------------------------
 
+  /// What comes often and is short is inlined here.
   void take_one(const TraceEvent& event) {
     reach(ns_of(event.time));
     if (quarantine_.due(now_)) expire();
@@ -697,7 +705,7 @@ class PerfettoEncoder {
 
   /// With flows a wake is an instant with an arrow to the invocation that follows. Without, it waits for that invocation,
   /// which says it in fewer bytes; it becomes an instant if none follows.
-  void scheduled(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void scheduled(const TraceEvent& event) {
     const std::uint64_t id = number(event.resource);
     const std::size_t place = perfetto::WakeTable::place_of(id);
     const bool awaited = id != 0 && wakes_.resource_at(place) != id;
@@ -866,7 +874,7 @@ class PerfettoEncoder {
     if (wake->lane != lane_at) packet.say(Key::kWakeLane, number(lanes_[wake->lane].id));
   }
 
-  void exited(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void exited(const TraceEvent& event) {
     const std::uint64_t time = ns_of(event.time);
     const std::uint64_t id = number(event.resource);
     perfetto::FoundRun found = innermost(lane_index(event.lane), id, false);
@@ -968,7 +976,7 @@ class PerfettoEncoder {
     if (resource.life.ended()) queue(resource);
   }
 
-  void destroyed(const TraceEvent& event) {
+  [[gnu::always_inline]] inline void destroyed(const TraceEvent& event) {
     Resource* const resource = open_.find(event.resource);
     if (resource != nullptr && !resource->life.destroyed) {
       resource->life.destroyed = true;
@@ -1147,9 +1155,9 @@ class PerfettoEncoder {
 
   // -- the end of a resource ------------------------------------------------------------------------------------------
 
-  /// Where this throws, it is closed with its root, or at the end.
   void queue(Resource& resource) {
     if (resource.queued) return;
+    quarantine_.make_room();
     resource.queued = true;
     quarantine_.add({resource.id, now_ + options_.quarantine_ns, open_.place_of(resource)});
   }
@@ -1422,7 +1430,6 @@ class PerfettoEncoder {
     pause.entry = ++entries_;
     pause.resource = number(event.resource);
     pause.name = writer_.intern_name(word(event.pause()));
-    if (pause.name == 0) pause.name = name_of(Word::kUnknown);
     Packet packet = begin_slice(lane, ns_of(event.time));
     packet.say(Key::kPause, pause.resource);
     put_late(packet, event);

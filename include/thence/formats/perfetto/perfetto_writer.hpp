@@ -30,6 +30,7 @@
 
 #include "thence/config/platform.hpp"
 #include "thence/config/version.hpp"
+#include "thence/core/copy_short.hpp"
 #include "thence/core/ids.hpp"
 #include "thence/core/time.hpp"
 #include "thence/core/trace_event.hpp"
@@ -60,8 +61,8 @@ struct PerfettoWriterOptions {
   std::uint64_t clear_after_bytes = 16 * 1024 * 1024;
   /// The sequence ids: this one and those after it. Up to 127 they take one byte in each packet.
   std::uint32_t first_sequence = 2;
-  /// Names (of events, of annotation keys) that are kept to be sent by number; those beyond are sent in full each time.
-  std::size_t max_names = 16 * 1024;
+  /// Keys of annotations that are kept to be sent by number, of 64 bytes on average; those beyond are sent in full each time.
+  std::size_t max_keys = 16 * 1024;
   /// Stacks kept to be sent again; a stack beyond is missing from the file (and counted).
   std::size_t max_stack_bytes = 64 * 1024 * 1024;
   /// None: packets are written as they are. Else they leave in compressed runs of `compress_bytes`: a third of the size,
@@ -103,8 +104,8 @@ class PerfettoWriter {
         out_(chunk_of(options) + kRoom),
         writer_(out_),
         interned_writer_(interned_),
-        names_(options.max_names, options.max_names * 64),
-        keys_(options.max_names, options.max_names * 64),
+        names_(~std::uint32_t{0} - 1, ~std::size_t{0}),
+        keys_(options.max_keys, options.max_keys * 64),
         stacks_(options.max_stack_bytes),
         chunk_(chunk_of(options)) {}
   PerfettoWriter(const PerfettoWriter&) = delete;
@@ -211,7 +212,7 @@ class PerfettoWriter {
     to = put_wide_varint(put_varint(to, protobuf_tag(track_descriptor::kParentUuid, WireType::kVarint)), parent);
     to = put_varint(to, protobuf_tag(track_descriptor::kName, WireType::kBytes));
     *to = static_cast<std::byte>(name.size());
-    to = copy_short(to + 1, name);
+    to = detail::copy_short<kShortName>(to + 1, name);
     descriptor[-1] = static_cast<std::byte>(to - descriptor);
     packet[-1] = static_cast<std::byte>(to - packet);
     out_.advance(to);
@@ -236,8 +237,9 @@ class PerfettoWriter {
 
   // -- names ----------------------------------------------------------------------------------------------------------
 
-  /// A number for a name, for `name`, `category` and `annotate`. 0 where the dictionary is full: then send it in full.
+  /// A number for a name, for `name` and `category`. Each is kept: of what has no bound, send it in full.
   [[nodiscard]] std::uint32_t intern_name(std::string_view text) { return names_.intern(text); }
+  /// A number for a key, for `annotate`. 0 where `max_keys` are kept: then it is sent in full.
   [[nodiscard]] std::uint32_t intern_key(std::string_view text) { return keys_.intern(text); }
   [[nodiscard]] std::string_view name_text(std::uint32_t name) const noexcept { return names_.view(name); }
   [[nodiscard]] std::string_view key_text(std::uint32_t key) const noexcept { return keys_.view(key); }
@@ -308,7 +310,7 @@ class PerfettoWriter {
                                  value_tag(value.kind) << 32;
       if (text) {
         put_little(place_.to, head + (4 << 8) + number * (std::uint64_t{1} << 8 | std::uint64_t{1} << 40));
-        place_.to = copy_short(place_.to + 6, value.text);
+        place_.to = detail::copy_short<kShortText>(place_.to + 6, value.text);
       } else {
         const ShortVarint varint = short_varint(static_cast<std::uint32_t>(number));
         put_little(place_.to, head | std::uint64_t{3 + varint.size} << 8 | std::uint64_t{varint.bytes} << 40);
@@ -648,21 +650,6 @@ class PerfettoWriter {
                : kind == ValueKind::kDouble ? put_fixed64(to, number)
                                             : put_varint(to, number);
     return place;
-  }
-  /// At most kShortText.
-  [[gnu::always_inline]] static inline std::byte* copy_short(std::byte* to, std::string_view text) noexcept {
-    const char* const from = text.data();
-    const std::size_t size = text.size();
-    if (size - 8 <= 8) {  // two words that overlap
-      std::memcpy(to, from, 8);
-      std::memcpy(to + size - 8, from + size - 8, 8);
-    } else if (size - 4 < 4) {
-      std::memcpy(to, from, 4);
-      std::memcpy(to + size - 4, from + size - 4, 4);
-    } else if (size != 0) {
-      std::memcpy(to, from, size);
-    }
-    return to + size;
   }
   [[gnu::noinline]] void define_string(std::uint32_t field, std::uint64_t iid, std::string_view text) {
     closed_in_place_ = 0;

@@ -15,9 +15,9 @@ namespace perfetto {
 
 /// A queue in the order of deadlines, which come in that order.
 ///   Threads   one.
-///   Cost      O(1).
+///   Cost      O(1), amortized.
 ///   When full it grows.
-///   Errors    std::bad_alloc: then nothing was added.
+///   Errors    make_room may throw std::bad_alloc: then nothing has changed.
 class Quarantine {
  public:
   struct Entry {
@@ -31,15 +31,15 @@ class Quarantine {
   /// Whether the first deadline lies before `now`.
   [[nodiscard]] bool due(std::uint64_t now) const noexcept { return next_ < now; }
 
-  void add(const Entry& entry) {
+  /// To be called before each `add`.
+  [[gnu::always_inline]] inline void make_room() {
+    if (entries_.size() == entries_.capacity()) [[unlikely]] make_more_room();
+  }
+  [[gnu::always_inline]] inline void add(const Entry& entry) noexcept {
     if (next_ == kNever) {
       entries_.clear();
       first_ = 0;
       next_ = entry.deadline;
-    }
-    if (first_ > 4096 && first_ * 2 > entries_.size()) {
-      entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
-      first_ = 0;
     }
     entries_.push_back(entry);
   }
@@ -55,6 +55,12 @@ class Quarantine {
   }
 
  private:
+  [[gnu::noinline]] void make_more_room() {
+    if (first_ * 2 <= entries_.size()) return entries_.reserve(2 * entries_.size());
+    entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(first_));
+    first_ = 0;
+  }
+
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
   detail::Vector<Entry> entries_;
   std::size_t first_ = 0;

@@ -192,7 +192,7 @@ class OwnRecords {
       }
       if (reader.damaged()) return reader.expected();
       if (!has_value) continue;
-      if (key == cut_key_) {  // it follows what it is of
+      if (key == cut_key_ || (key == IdMap::kAbsent && key_text == kCutKey)) {  // it follows what it is of
         if (!host_notes_.empty()) host_notes_.back().value.cut = true;
         continue;
       }
