@@ -55,7 +55,7 @@ struct FloorEvent {
   std::uint64_t ticks;
   std::uint64_t words[3];
 };
-FloorEvent floor_events[1 << 12];
+FloorEvent floor_events[kSlots];
 std::size_t floor_position = 0;
 void record_floor(std::int32_t events, std::int32_t id, std::int32_t other) noexcept {
   const auto now = static_cast<std::uint64_t>(BestClock::counter());

@@ -2254,16 +2254,23 @@ class BasicTracer {
     return create_when(Now{}, type, CreateOptions{}, site);
   }
 
+  /// For the quick calls: the processor's counter. It is read when all before is done: read first, it leaves the looking up of what is to be
+  /// recorded to the time that the processor is at work on what comes after.
+  [[gnu::always_inline, nodiscard]] static inline Ticks quick_now() noexcept {
+    if constexpr (kCounts) return Policies::Clock::counter();
+    else return Ticks{};  // they read the clock
+  }
   /// The current resource's, created at `stack`; with `awaited`, also that it cannot go on before that settles, at the same moment.
   /// One of the quick calls, for hooks of a host's innermost paths: they do nothing, and give back nothing, where more than storing
   /// stands in the way (tracing is off or just began, the ring must be looked after, the ids have run out). The usual calls then do it.
+  /// `when` is quick_now(), as the first thing that the hook does.
   template <ResourceTypeEnum Type>
-  [[gnu::always_inline]] inline Resource quick_create(Type type, ResourceId awaited, StackId stack) noexcept {
+  [[gnu::always_inline]] inline Resource quick_create(Type type, ResourceId awaited, StackId stack, Ticks when) noexcept {
     const RootId root = top_->root;
     if (!is_ready<2>() || ids_.next == ids_.end || root == RootId::kUntraced) [[unlikely]] return {};
     const auto id = static_cast<ResourceId>(ids_.next++);
-    if (id == ResourceId::kNone) __builtin_unreachable();  // so that whoever asks whether it was made asks no more
-    const std::uint64_t now = ticks_of(Fast{}, Now{});
+    if (id == ResourceId::kNone) __builtin_unreachable();  // the caller need not ask whether it was made
+    const std::uint64_t now = quick_ticks(when);
     const Event created{Event::head_of(id, EventKind::kCreated), now, Event::other_of(top_->id, type_id(type)),
                         Event::context_of(root, stack)};
     if (awaited == ResourceId::kNone) {
@@ -2284,12 +2291,13 @@ class BasicTracer {
   [[gnu::always_inline]] inline void enter(Resource resource, Cause cause = {}) noexcept { enter_when(Now{}, resource, cause); }
 
   /// enter(), of a promise whose awaited one has settled. A quick call (quick_create()); it does nothing either where nesting is too deep.
-  [[gnu::always_inline, nodiscard]] inline bool quick_enter(Resource resource, ResourceId settled) noexcept {
+  [[gnu::always_inline, nodiscard]] inline bool quick_enter(Resource resource, ResourceId settled, Ticks when) noexcept {
     if (!is_ready() || top_ >= deepest_ || !resource) [[unlikely]] return false;
     ++top_;
     top_->id = resource.id;
     top_->root = resource.root;
-    record(Fast{}, Now{}, resource, EventKind::kEntered, static_cast<std::uint8_t>(CauseKind::kSettled), number(settled));
+    push(Fast{}, Event{Event::head_of(resource.id, EventKind::kEntered, static_cast<std::uint8_t>(CauseKind::kSettled)), quick_ticks(when),
+                       number(settled), Event::context_of(resource.root)});
     return true;
   }
 
@@ -2305,10 +2313,10 @@ class BasicTracer {
 
   /// Its callback settles it as the last thing it does: settle() and exit() of one moment. A quick call; it does nothing either where
   /// the resource is not the innermost.
-  [[gnu::always_inline, nodiscard]] inline bool quick_settle_and_exit(Resource resource, Outcome outcome) noexcept {
+  [[gnu::always_inline, nodiscard]] inline bool quick_settle_and_exit(Resource resource, Outcome outcome, Ticks when) noexcept {
     if (!is_ready<2>() || top_->id != resource.id || !resource) [[unlikely]] return false;
     --top_;
-    const std::uint64_t now = ticks_of(Fast{}, Now{}), context = Event::context_of(resource.root);
+    const std::uint64_t now = quick_ticks(when), context = Event::context_of(resource.root);
     push(Fast{}, Event{Event::head_of(resource.id, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation)), now,
                        number(resource.id), context},
                  Event{Event::head_of(resource.id, EventKind::kExited), now, 0, context});
@@ -2316,10 +2324,11 @@ class BasicTracer {
   }
 
   /// settle(), by what runs now. A quick call; it does nothing either where nothing known runs.
-  [[gnu::always_inline, nodiscard]] inline bool quick_settle(Resource resource, Outcome outcome) noexcept {
+  [[gnu::always_inline, nodiscard]] inline bool quick_settle(Resource resource, Outcome outcome, Ticks when) noexcept {
     const ResourceId by = top_->id;
     if (!is_ready() || by == ResourceId::kNone || !resource) [[unlikely]] return false;
-    record(Fast{}, Now{}, resource, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation), number(by));
+    push(Fast{}, Event{Event::head_of(resource.id, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation)), quick_ticks(when),
+                       number(by), Event::context_of(resource.root)});
     return true;
   }
 
@@ -2543,6 +2552,10 @@ class BasicTracer {
 
   [[gnu::always_inline]] inline std::uint64_t ticks_of(Fast, Now) const noexcept {
     if constexpr (kCounts) return count_of(clock_.counter());
+    else return count_of(clock_.now());
+  }
+  [[gnu::always_inline]] inline std::uint64_t quick_ticks([[maybe_unused]] Ticks when) const noexcept {
+    if constexpr (kCounts) return count_of(when);
     else return count_of(clock_.now());
   }
   [[nodiscard]] std::uint64_t ticks_of(Slow, Now) const noexcept { return count_of(clock_.now()); }
@@ -2810,16 +2823,16 @@ class NullTracer {
   template <ResourceTypeEnum Type>
   constexpr Resource create(Type, SourceSite) noexcept { return {}; }
   template <ResourceTypeEnum Type>
-  constexpr Resource quick_create(Type, ResourceId, StackId) noexcept { return {}; }
+  constexpr Resource quick_create(Type, ResourceId, StackId, Ticks) noexcept { return {}; }
   constexpr void schedule(Resource) noexcept {}
   constexpr void schedule(Resource, Actor) noexcept {}
   constexpr void enter(Resource, Cause = {}) noexcept {}
-  constexpr bool quick_enter(Resource, ResourceId) noexcept { return false; }
+  constexpr bool quick_enter(Resource, ResourceId, Ticks) noexcept { return false; }
   constexpr void exit(Resource) noexcept {}
   constexpr void settle(Resource, Outcome) noexcept {}
   constexpr void settle(Resource, Outcome, Actor, ResourceId = ResourceId::kNone) noexcept {}
-  constexpr bool quick_settle_and_exit(Resource, Outcome) noexcept { return false; }
-  constexpr bool quick_settle(Resource, Outcome) noexcept { return false; }
+  constexpr bool quick_settle_and_exit(Resource, Outcome, Ticks) noexcept { return false; }
+  constexpr bool quick_settle(Resource, Outcome, Ticks) noexcept { return false; }
   constexpr void destroy(Resource) noexcept {}
   constexpr void link(Resource, Resource, LinkKind = LinkKind::kAwaits) noexcept {}
   struct Moment {

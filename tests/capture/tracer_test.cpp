@@ -184,11 +184,11 @@ TEST_CASE("the quick calls record what the usual ones do, where it is two events
     }
   };
   traced.time = 500;
-  const Resource made = tracer.quick_create(ResourceType::kJsPromise, waited.id, static_cast<StackId>(7));
+  const Resource made = tracer.quick_create(ResourceType::kJsPromise, waited.id, static_cast<StackId>(7), tracer.quick_now());
   CHECK(made.root == worker.root);
   check_two(made, EventKind::kCreated, number(worker.id), EventKind::kLinked, number(waited.id));
 
-  const Resource alone = tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, static_cast<StackId>(7));
+  const Resource alone = tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, static_cast<StackId>(7), tracer.quick_now());
   const Raw created = traced.one();
   CHECK(created.kind == EventKind::kCreated);
   CHECK(created.resource == number(alone.id));
@@ -196,22 +196,22 @@ TEST_CASE("the quick calls record what the usual ones do, where it is two events
   CHECK(created.type == static_cast<unsigned>(ResourceType::kJsPromise));
   CHECK(created.stack == static_cast<StackId>(7));
 
-  CHECK(tracer.quick_settle(alone, Outcome::kFulfilled));
+  CHECK(tracer.quick_settle(alone, Outcome::kFulfilled, tracer.quick_now()));
   const Raw settled = traced.one();
   CHECK(settled.kind == EventKind::kSettled);
   CHECK(settled.other == number(worker.id));
 
-  CHECK_FALSE(tracer.quick_settle_and_exit(made, Outcome::kFulfilled));  // it is not the innermost
+  CHECK_FALSE(tracer.quick_settle_and_exit(made, Outcome::kFulfilled, tracer.quick_now()));  // it is not the innermost
   CHECK(traced.drained().empty());
   traced.time = 600;
-  CHECK(tracer.quick_enter(made, waited.id));
+  CHECK(tracer.quick_enter(made, waited.id, tracer.quick_now()));
   CHECK(tracer.current() == made);
   const Raw entered = traced.one();
   CHECK(entered.kind == EventKind::kEntered);
   CHECK(entered.flags == static_cast<unsigned>(CauseKind::kSettled));
   CHECK(entered.other == number(waited.id));
   traced.time = 700;
-  CHECK(tracer.quick_settle_and_exit(made, Outcome::kFulfilled));
+  CHECK(tracer.quick_settle_and_exit(made, Outcome::kFulfilled, tracer.quick_now()));
   CHECK(tracer.current() == worker);
   check_two(made, EventKind::kSettled, number(made.id), EventKind::kExited, 0);
 }
@@ -220,8 +220,8 @@ TEST_CASE("a quick call that cannot be quick does nothing at all") {
   Traced<> traced(16);
   auto& tracer = traced.tracer;
   const auto check_none = [&](Resource innermost) {
-    CHECK(tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, StackId::kNone) == Resource{});
-    CHECK_FALSE(tracer.quick_settle_and_exit(innermost, Outcome::kFulfilled));
+    CHECK(tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, StackId::kNone, tracer.quick_now()) == Resource{});
+    CHECK_FALSE(tracer.quick_settle_and_exit(innermost, Outcome::kFulfilled, tracer.quick_now()));
     CHECK(tracer.current() == innermost);
   };
   check_none({});  // tracing began, and the tracer has not seen it
@@ -229,28 +229,28 @@ TEST_CASE("a quick call that cannot be quick does nothing at all") {
   tracer.enter(worker);
   traced.drained();
   SECTION("as the lap ends after one more event, and each of these may need two") {
-    while (tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, StackId::kNone)) {}
+    while (tracer.quick_create(ResourceType::kJsPromise, ResourceId::kNone, StackId::kNone, tracer.quick_now())) {}
     CHECK_FALSE(traced.drained().empty());
     check_none(worker);
-    CHECK(tracer.quick_enter(worker, ResourceId::kNone));  // this one needs one
-    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone));
-    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled));
+    CHECK(tracer.quick_enter(worker, ResourceId::kNone, tracer.quick_now()));  // this one needs one
+    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone, tracer.quick_now()));
+    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled, tracer.quick_now()));
     CHECK(traced.one().kind == EventKind::kEntered);
     tracer.settle(worker, Outcome::kFulfilled);  // which looks after the ring
-    CHECK(tracer.quick_settle_and_exit(worker, Outcome::kFulfilled));
+    CHECK(tracer.quick_settle_and_exit(worker, Outcome::kFulfilled, tracer.quick_now()));
   }
   SECTION("as tracing was stopped") {
     tracer.set_epoch(0);
-    CHECK(tracer.quick_create(ResourceType::kJsPromise, worker.id, StackId::kNone) == Resource{});
-    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone));
-    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled));
-    CHECK_FALSE(tracer.quick_settle_and_exit(worker, Outcome::kFulfilled));
+    CHECK(tracer.quick_create(ResourceType::kJsPromise, worker.id, StackId::kNone, tracer.quick_now()) == Resource{});
+    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone, tracer.quick_now()));
+    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled, tracer.quick_now()));
+    CHECK_FALSE(tracer.quick_settle_and_exit(worker, Outcome::kFulfilled, tracer.quick_now()));
     CHECK(traced.drained().empty());
   }
   SECTION("as what runs is not traced") {
     tracer.enter({ResourceId::kNone, thence::RootId::kUntraced});
-    CHECK(tracer.quick_create(ResourceType::kJsPromise, worker.id, StackId::kNone) == Resource{});
-    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled));
+    CHECK(tracer.quick_create(ResourceType::kJsPromise, worker.id, StackId::kNone, tracer.quick_now()) == Resource{});
+    CHECK_FALSE(tracer.quick_settle(worker, Outcome::kFulfilled, tracer.quick_now()));
     CHECK(traced.drained().empty());
   }
   SECTION("as nesting is at its limit") {
@@ -258,7 +258,7 @@ TEST_CASE("a quick call that cannot be quick does nothing at all") {
       tracer.enter(worker);
       traced.drained();
     }
-    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone));
+    CHECK_FALSE(tracer.quick_enter(worker, ResourceId::kNone, tracer.quick_now()));
     CHECK(traced.drained().empty());
     CHECK(tracer.misuse().too_deep == 0);
   }

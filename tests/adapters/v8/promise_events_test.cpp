@@ -28,6 +28,7 @@ class NotingTracer {
   std::size_t depth() const noexcept { return current_.size(); }
   Resource current() const noexcept { return current_.empty() ? Resource{ResourceId::kNone, root_} : current_.back(); }
   thence::Ticks now() const noexcept { return {}; }
+  static thence::Ticks quick_now() noexcept { return {}; }
   template <class Type>
   Resource create(Type, thence::CreateOptions) noexcept {
     const Resource made{static_cast<ResourceId>(next_++), root_};
@@ -35,12 +36,12 @@ class NotingTracer {
     return made;
   }
   template <class Type>
-  Resource quick_create(Type type, ResourceId awaited, thence::StackId) noexcept {
+  Resource quick_create(Type type, ResourceId awaited, thence::StackId, thence::Ticks) noexcept {
     const Resource made = create(type, {});
     if (awaited != ResourceId::kNone) link({awaited, root_}, made, thence::LinkKind::kAwaits);
     return made;
   }
-  bool quick_enter(Resource resource, ResourceId settled) noexcept {
+  bool quick_enter(Resource resource, ResourceId settled, thence::Ticks) noexcept {
     if (!resource) return false;
     enter(resource, {thence::CauseKind::kSettled, settled});
     return true;
@@ -56,13 +57,13 @@ class NotingTracer {
     CHECK(current_.back() == resource);
     current_.pop_back();
   }
-  bool quick_settle_and_exit(Resource resource, thence::Outcome outcome) noexcept {
+  bool quick_settle_and_exit(Resource resource, thence::Outcome outcome, thence::Ticks) noexcept {
     if (!(current() == resource) || !resource) return false;
     settle(resource, outcome, thence::Actor::kInvocation, resource.id);
     exit(resource);
     return true;
   }
-  bool quick_settle(Resource resource, thence::Outcome outcome) noexcept {
+  bool quick_settle(Resource resource, thence::Outcome outcome, thence::Ticks) noexcept {
     if (!resource) return false;
     if (!current()) return false;
     settle(resource, outcome);

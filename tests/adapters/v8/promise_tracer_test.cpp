@@ -879,7 +879,15 @@ TEST_CASE("a promise tracer that was told to forget its isolate may outlive it")
       promise_options.hooks = hooks;
       promises = std::make_unique<v8a::PromiseTracer>(isolate.get(), lane.tracer(), promise_options);
       REQUIRE(promises->follow(context));
+      const v8::Context::Scope in_context(context);
+      const auto run = [&](std::string_view text) {
+        auto source = v8::String::NewFromUtf8(isolate.get(), text.data(), v8::NewStringType::kNormal, static_cast<int>(text.size()));
+        v8::Script::Compile(context, source.ToLocalChecked()).ToLocalChecked()->Run(context).ToLocalChecked();
+        isolate->PerformMicrotaskCheckpoint();
+      };
+      run("const one = async () => { for (let i = 0; i < 20000; i++) await i }; one()");  // until V8 has compiled the hooks
       promises->forget();
+      run("one()");  // V8 still calls them
     }
     promises->forget();
     promises->flush();

@@ -99,7 +99,8 @@ class QueueView {
   void leave_thread() noexcept {
     QueueView** at = &first_;
     while (*at != this) at = &(*at)->next_;
-    *at = next_;
+    *at = std::exchange(next_, nullptr);
+    has_others_ = false;
     know_others();
   }
 
@@ -492,12 +493,12 @@ class Turn final : private QueueView {
         is_first = turn.begin_for_all();
         turn.fetch_for_all();
       } else {
-        turn.begin_here();
+        turn.begin_alone();
       }
     }
     [[gnu::always_inline]] ~Consumption() noexcept(false) {
       if (!among_others) [[likely]] {
-        turn.end_here();
+        turn.end_alone();
       } else if (is_first) {
         turn.end_for_all();
       }
@@ -513,24 +514,24 @@ class Turn final : private QueueView {
     Turn& turn;
     Invocation& ready;
     const bool among_others;
-    bool is_first;
+    bool is_first = false;
   };
 
-  void begin_here() noexcept {
+  void begin_alone() noexcept {
     if (any() && is_next(*innermost_->end_)) running_ = innermost_;  // it is done but for this
   }
-  [[gnu::noinline]] void end_here() {
+  [[gnu::noinline]] void end_alone() {
     if (running_ != nullptr) leave(*running_);
     running_ = nullptr;
     untaken_ = nullptr;
   }
-  void begin() override { begin_here(); }
+  void begin() override { begin_alone(); }
   void mark_share() override {
     if (running_ != nullptr && !is_armed(*running_->start_)) running_->start_->armBreadthFirst();
   }
   void end(bool consumed) override {
     if (!consumed) running_ = nullptr;
-    end_here();
+    end_alone();
   }
   [[nodiscard]] bool is_mark(::kj::_::Event& event) const noexcept override {
     if (are_of_one_class(event, example_)) return static_cast<Invocation&>(event).promise_ == nullptr;

@@ -51,7 +51,8 @@ struct PackedResource {
   [[nodiscard]] static constexpr Resource resource_below_high(std::int32_t id, std::int32_t root) noexcept {
     return {static_cast<ResourceId>(id), static_cast<RootId>(root - 1)};
   }
-  [[nodiscard]] static constexpr PackedResource of_one_below_high(Resource resource) noexcept {
+  /// The two numbers that resource_below_high() got, whatever they were.
+  [[nodiscard]] static constexpr PackedResource again(Resource resource) noexcept {
     return {static_cast<std::int32_t>(number(resource.id)), static_cast<std::int32_t>(number(resource.root) + 1), 0};
   }
   [[nodiscard]] static constexpr std::int32_t low_of(ResourceId id) noexcept {

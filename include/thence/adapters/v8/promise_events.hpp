@@ -140,8 +140,8 @@ class PromiseEvents {
   // The quick ones are for a tracer, and nothing undecided.
 
   /// init, where what it awaits is known (kNone: nothing), and where the tracer's quick call can say it. Empty: created() says it.
-  [[gnu::always_inline]] inline Resource quick_created(ResourceId awaited, StackId stack) noexcept {
-    const Resource promise = tracer_->quick_create(ResourceType::kJsPromise, awaited, stack);
+  [[gnu::always_inline]] inline Resource quick_created(ResourceId awaited, StackId stack, Ticks when) noexcept {
+    const Resource promise = tracer_->quick_create(ResourceType::kJsPromise, awaited, stack, when);
     if (!promise) [[unlikely]] return {};
     ++counts_.created;
     last_created_ = promise.id;
@@ -169,8 +169,9 @@ class PromiseEvents {
 
   /// before, of a promise that awaited `parent`, and is entered for the first time, where the tracer's quick call can say it. Else
   /// entered() says it.
-  [[gnu::always_inline]] inline bool quick_entered(Resource promise, ResourceId parent, std::uintptr_t frame) noexcept {
-    if (innermost_->frame <= frame || innermost_ == &entered_.back() || !tracer_->quick_enter(promise, parent)) [[unlikely]] return false;
+  [[gnu::always_inline]] inline bool quick_entered(Resource promise, ResourceId parent, std::uintptr_t frame, Ticks when) noexcept {
+    if (innermost_->frame <= frame || innermost_ == &entered_.back() || !tracer_->quick_enter(promise, parent, when)) [[unlikely]]
+      return false;
     push(promise, true, frame);
     return true;
   }
@@ -223,10 +224,10 @@ class PromiseEvents {
   /// say it. False: resolved() says more.
   /// A reaction is fulfilled as the last thing of its callback; nothing of the script's or the host's runs from there to after(): both are
   /// one moment, and said here. `ends`: this was one.
-  [[gnu::always_inline]] inline bool quick_fulfilled(Resource promise, bool& ends) noexcept {
+  [[gnu::always_inline]] inline bool quick_fulfilled(Resource promise, bool& ends, Ticks when) noexcept {
     ends = innermost_->promise.id == promise.id && innermost_->is_reaction;
-    if (!ends) return tracer_->quick_settle(promise, Outcome::kFulfilled);
-    if (!tracer_->quick_settle_and_exit(promise, Outcome::kFulfilled)) [[unlikely]] return false;
+    if (!ends) return tracer_->quick_settle(promise, Outcome::kFulfilled, when);
+    if (!tracer_->quick_settle_and_exit(promise, Outcome::kFulfilled, when)) [[unlikely]] return false;
     --innermost_;
     at_enter_ = kNobodyKnows;
     return true;

@@ -55,8 +55,8 @@ struct PromiseOptions {
   Hooks hooks = Hooks::kContext;
   StackOptions stacks = {};
   bool gc_pauses = true;  ///< collections as pauses on the lane
-  /// V8 says when the isolate's own microtasks have run. False: the host does, by checkpoint_done(), and spares V8 some 230 instructions each
-  /// time.
+  /// V8 says when the isolate's own microtasks have run. False: the host does, by checkpoint_done(), and spares V8 some 230 instructions
+  /// each time.
   bool hears_checkpoints = true;
 };
 
@@ -130,14 +130,14 @@ class BasicPromiseTracer {
   void rebind(TracerType* tracer) noexcept {
     flush();
     events_.rebind(tracer);
-    find_way();
+    choose_way();
     stacks_.moved_here();
     if (pauses_) pauses_->rebind(tracer);
     resume();
   }
 
   /// Records what waits for V8's next hook call: the outcome of the promise that was settled last, the link of the one that
-  /// was created last. Done by itself at the end of each microtask checkpoint of the isolate's own queue; for a host with
+  /// was created last. Done by itself at the end of each microtask checkpoint of the isolate's own queue, where V8 says so; for a host with
   /// queues of its own, and before a root is finished outside of a checkpoint. After tracing was stopped and has begun again, it
   /// puts the hooks back at once (else V8's next call into JavaScript does, or the end of the next checkpoint).
   void flush() noexcept {
@@ -155,7 +155,8 @@ class BasicPromiseTracer {
     look_at_held(held);
   }
 
-  /// The microtasks have run, outside of all callbacks: for a host that says so itself (PromiseOptions::hears_checkpoints).
+  /// The microtasks have run, outside of all callbacks: for a host that says so itself (PromiseOptions::hears_checkpoints). flush(), and
+  /// callbacks that no hook told the end of are over.
   void checkpoint_done() noexcept {
     events_.leave_those_below(THENCE_V8_FRAME());
     flush();
@@ -241,7 +242,7 @@ class BasicPromiseTracer {
     events_.rebind(nullptr);
   }
 
-  /// The isolate is gone already: nothing of V8's is touched any more, by this object or by its destructor.
+  /// The isolate is gone already, or no script will run in it: nothing of V8's is touched any more, by this object or by its destructor.
   void forget() noexcept {
     if (isolate_ == nullptr) return;
     watches_calls_ = false;
@@ -250,6 +251,7 @@ class BasicPromiseTracer {
     followed_.clear();
     stacks_.forget();
     if (pauses_) pauses_->forget();
+    if (block_ != nullptr) block_->owner = block_->quick = nullptr;
     each_handle([](auto& handle) { std::construct_at(&handle); });
     isolate_ = nullptr;
     events_.rebind(nullptr);
@@ -285,7 +287,7 @@ class BasicPromiseTracer {
   struct Block {
     std::array<std::int32_t, kSharedWords> words{};
     BasicPromiseTracer* owner = nullptr;  // null once that has gone: a hook that is running then finds nobody
-    BasicPromiseTracer* quick = nullptr;  // the owner, where the hooks' short ways are open: see find_way()
+    BasicPromiseTracer* quick = nullptr;  // the owner, where the hooks' short ways are open: see choose_way()
   };
   /// The bits of 2^52 over those of the address: no number of V8's is then subnormal, which some hosts have their processor
   /// take for zero.
@@ -307,10 +309,11 @@ class BasicPromiseTracer {
     if (self != nullptr) ++self->slow_calls_;
     return self;
   }
-  /// The short ways are open under a tracer, while nothing is undecided and no number has high bits. To be asked wherever one of these
-  /// changes; where a way is opened late, the long one was taken meanwhile.
-  void find_way() noexcept {
-    if (block_ != nullptr) block_->quick = events_.tracer() != nullptr && !open_.undecided.promise && !is_wide_ ? this : nullptr;
+  [[nodiscard]] bool can_be_quick() const noexcept { return events_.tracer() != nullptr && !open_.undecided.promise; }
+  /// The short ways are for when it can, and no number has high bits. To be called wherever that may end; where they are opened late, the
+  /// long ones were taken meanwhile.
+  void choose_way() noexcept {
+    if (block_ != nullptr) block_->quick = can_be_quick() && !is_wide_ ? this : nullptr;
   }
   [[nodiscard]] static std::int32_t integer(const Info& info, int index) noexcept {
     return info[index].template As<::v8::Int32>()->Value();
@@ -359,7 +362,7 @@ class BasicPromiseTracer {
   /// The stamp is for the hook to take.
   [[gnu::noinline, nodiscard]] std::int32_t keep(Resource resource, ResourceId parent, ParentIs is) noexcept {
     if (!resource && resource.root == RootId::kNone) {
-      find_way();
+      choose_way();
       return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     }
     const PackedResource packed = PackedResource::of(resource);
@@ -372,7 +375,7 @@ class BasicPromiseTracer {
       is_wide_ = true;
       answer |= kStampWide;
     }
-    find_way();
+    choose_way();
     if (parent != ResourceId::kNone && is == ParentIs::kUnknown) answer |= kKeepParent;
     return answer;
   }
@@ -382,6 +385,7 @@ class BasicPromiseTracer {
   /// `kTakesStacks`: what called the hook is the stack.
   template <bool kTakesStacks>
   static std::int32_t init_fast(Native, double block, std::int32_t parent, std::int32_t grandparent) {
+    const Ticks now = TracerType::quick_now();
     const std::uintptr_t hook = detail::load_word(THENCE_V8_FRAME());  // not in the lambda, which may have a frame of its own
     const auto rarely = [&] { return init_rarely<kTakesStacks>(block, parent, grandparent, hook); };
     BasicPromiseTracer* const self = block_of(block).quick;
@@ -396,13 +400,13 @@ class BasicPromiseTracer {
       if (!self->stacks_.quick_look_up(hook, stack)) [[unlikely]] return rarely();
     }
     const auto waited_for = static_cast<ResourceId>(parent);
-    const Resource promise = self->events_.quick_created(waited_for, stack);
+    const Resource promise = self->events_.quick_created(waited_for, stack, now);
     if (!promise) [[unlikely]] return rarely();
     ++self->fast_calls_;
     if constexpr (kTakesStacks) self->stacks_.count_hit();
     if (PackedResource::has_high(promise)) [[unlikely]]
       return self->keep(promise, waited_for, kept == parent ? ParentIs::kAwaited : ParentIs::kHandled);
-    const PackedResource packed = PackedResource::of_one_below_high(promise);
+    const PackedResource packed = PackedResource::again(promise);
     auto& words = block_of(block).words;
     words[kSharedId] = packed.id;
     words[kSharedRoot] = packed.root;
@@ -473,20 +477,21 @@ class BasicPromiseTracer {
   }
 
   static std::int32_t before_fast(Native, double block, std::int32_t id, std::int32_t root, std::int32_t parent) {
+    const Ticks now = TracerType::quick_now();
     const std::uintptr_t frame = THENCE_V8_FRAME();
     BasicPromiseTracer* const self = block_of(block).quick;
     const Resource promise = PackedResource::resource_below_high(id, root);
     const auto rarely = [&] { return before_rarely(block, promise, parent, frame); };
     if (self == nullptr) [[unlikely]] return rarely();
-    if (parent <= 0) return rarely();
+    if (parent <= 0) return rarely();  // as that of a promise without a stamp is, whose id is none
     const auto waited_for = static_cast<ResourceId>(PackedParent::low_of(parent));
-    if (!self->events_.quick_entered(promise, waited_for, frame)) [[unlikely]] return rarely();
+    if (!self->events_.quick_entered(promise, waited_for, frame, now)) [[unlikely]] return rarely();
     ++self->fast_calls_;
     return PackedParent::is_of_throwaway(parent) ? 0 : self->need_after();
   }
   [[gnu::noinline]] static std::int32_t before_rarely(double block, Resource low, std::int32_t parent, std::uintptr_t frame) noexcept {
     BasicPromiseTracer* const self = owner_of(block);
-    const auto packed = PackedResource::of_one_below_high(low);
+    const auto packed = PackedResource::again(low);
     return self == nullptr ? 0 : self->before(packed.id, packed.root, parent, frame);
   }
   static void before_slowly(const Info& info) {
@@ -497,7 +502,7 @@ class BasicPromiseTracer {
     const bool has_begun = parent == PackedParent::kBegun;
     const ResourceId waited_for = has_begun || id < 0 ? ResourceId::kNone : handed_parent(PackedParent::low_of(parent));
     const bool is_entered = events_.entered(open_, handed(id, root), id >= 0, waited_for, PackedParent::is_awaited(parent), frame);
-    find_way();
+    choose_way();
     return is_entered && PackedParent::is_of_throwaway(parent) ? 0 : need_after();
   }
 
@@ -537,6 +542,7 @@ class BasicPromiseTracer {
   /// `kVerifies`: what the place tells is compared with what the promise has become by the next call.
   template <bool kVerifies>
   static std::int32_t resolve_fast(Native, double block, std::int32_t id, std::int32_t root) {
+    const Ticks now = TracerType::quick_now();
     const std::uintptr_t frame = THENCE_V8_FRAME();
     const Resource promise = PackedResource::resource_below_high(id, root);
     const auto rarely = [&] { return resolve_rarely<kVerifies>(block, promise, detail::load_word(frame)); };
@@ -544,7 +550,7 @@ class BasicPromiseTracer {
     if (self == nullptr) [[unlikely]] return rarely();
     if (!self->places_.fulfils(detail::load_word(frame))) return rarely();
     bool ends;
-    if (!self->events_.quick_fulfilled(promise, ends)) [[unlikely]] return rarely();
+    if (!self->events_.quick_fulfilled(promise, ends, now)) [[unlikely]] return rarely();
     ++self->fast_calls_;
     if constexpr (kVerifies) self->hold_to_verify(promise);
     return (ends ? self->ended_quietly() : 0) | (kVerifies ? kHold : 0);
@@ -552,7 +558,7 @@ class BasicPromiseTracer {
   template <bool kVerifies>
   [[gnu::noinline]] static std::int32_t resolve_rarely(double block, Resource low, std::uintptr_t hook) noexcept {
     BasicPromiseTracer* const self = owner_of(block);
-    const auto packed = PackedResource::of_one_below_high(low);
+    const auto packed = PackedResource::again(low);
     return self == nullptr ? 0 : self->template resolve<kVerifies>(packed.id, packed.root, hook);
   }
   template <bool kVerifies>
@@ -566,7 +572,7 @@ class BasicPromiseTracer {
     const Resource promise = handed(id, root);
     const bool fulfils = hook != 0 && places_.fulfils(hook);
     bool ends;
-    if (!fulfils || open_.undecided.promise || events_.tracer() == nullptr || !events_.quick_fulfilled(promise, ends))
+    if (!fulfils || !can_be_quick() || !events_.quick_fulfilled(promise, ends, TracerType::quick_now()))
       return resolved(promise, fulfils);
     if constexpr (kVerifies) hold_to_verify(promise);
     return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
@@ -577,7 +583,7 @@ class BasicPromiseTracer {
   }
   [[nodiscard]] std::int32_t resolved(Resource promise, bool fulfils) noexcept {
     const bool never_waited = events_.resolved(open_, promise, fulfils);
-    find_way();
+    choose_way();
     const std::int32_t answer = (never_waited ? kNeverWaited : 0) | (events_.runs(promise) ? need_after() : 0);
     return fulfils || is_looked_at_by_resolve(promise) ? answer : answer | kHold;
   }
