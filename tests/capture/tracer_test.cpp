@@ -294,6 +294,34 @@ TEST_CASE("where the processor's counter cannot be trusted, no event bears its t
   for (std::size_t at = 0; at != times.size(); ++at) CHECK(times[at] == at + 1);
 }
 
+/// One that can, and stands still.
+struct Trusted : Untrusted {
+  [[nodiscard]] bool counts() const noexcept { return true; }
+  [[nodiscard]] static Ticks counter() noexcept { return static_cast<Ticks>(777); }
+};
+struct TrustedPolicies : DefaultPolicies {
+  using Clock = Trusted;
+};
+
+TEST_CASE("a quick call bears the time that its hook has read, not that of its storing") {
+  TracerLink link;
+  BasicTracer<TrustedPolicies> tracer(link, Trusted(), {.max_stacks = 100, .max_frames = 1000}, {.max_stacks = 100, .max_frames = 1000},
+                                      HeapStorage(64));
+  tracer.set_epoch(1);
+  const Resource worker = tracer.begin_root();
+  tracer.enter(worker);
+  CHECK(tracer.quick_now() == static_cast<Ticks>(777));
+  tracer.ring().drain([](const RecordView&) {});
+  const auto at = [](std::uint64_t when) { return static_cast<Ticks>(when); };
+  const Resource made = tracer.quick_create(ResourceType::kJsPromise, worker.id, StackId::kNone, at(1));
+  CHECK(tracer.quick_settle(made, Outcome::kFulfilled, at(2)));
+  CHECK(tracer.quick_enter(made, worker.id, at(3)));
+  CHECK(tracer.quick_settle_and_exit(made, Outcome::kFulfilled, at(4)));
+  std::vector<std::uint64_t> times;
+  tracer.ring().drain([&](const RecordView& record) { times.push_back(record.head().ticks); });
+  CHECK(times == std::vector<std::uint64_t>{1, 1, 2, 3, 4, 4});
+}
+
 TEST_CASE("in an untraced callback who did it is unknown, never the outside world") {
   Traced<> traced;
   const Resource waited = traced.tracer.create(ResourceType::kJsPromise);
