@@ -2254,8 +2254,8 @@ class BasicTracer {
     return create_when(Now{}, type, CreateOptions{}, site);
   }
 
-  /// For the quick calls: the processor's counter. It is read when all before is done: read first, it leaves the looking up of what is to be
-  /// recorded to the time that the processor is at work on what comes after.
+  /// For the quick calls: the processor's counter. The processor reads it when all that came before is done. So a hook reads it first: what it
+  /// looks up behind it goes on beside what follows the hook.
   [[gnu::always_inline, nodiscard]] static inline Ticks quick_now() noexcept {
     if constexpr (kCounts) return Policies::Clock::counter();
     else return Ticks{};  // they read the clock

@@ -137,7 +137,7 @@ class PromiseEvents {
     return false;
   }
 
-  // The quick ones are for a tracer, and nothing undecided.
+  // The quick ones need a tracer, and nothing undecided.
 
   /// init, where what it awaits is known (kNone: nothing), and where the tracer's quick call can say it. Empty: created() says it.
   [[gnu::always_inline]] inline Resource quick_created(ResourceId awaited, StackId stack, Ticks when) noexcept {
