@@ -2254,8 +2254,8 @@ class BasicTracer {
     return create_when(Now{}, type, CreateOptions{}, site);
   }
 
-  /// For the quick calls: the processor's counter. The processor reads it when all that came before is done. So a hook reads it first: what it
-  /// looks up behind it goes on beside what follows the hook.
+  /// For the quick calls: the processor's counter. The processor reads it when all that came before is done. So a hook reads it first: what
+  /// it looks up behind it goes on beside what follows the hook.
   [[gnu::always_inline, nodiscard]] static inline Ticks quick_now() noexcept {
     if constexpr (kCounts) return Policies::Clock::counter();
     else return Ticks{};  // they read the clock
@@ -2276,8 +2276,7 @@ class BasicTracer {
     if (awaited == ResourceId::kNone) {
       push(Fast{}, created);
     } else {
-      push(Fast{}, created, Event{Event::head_of(id, EventKind::kLinked, static_cast<std::uint8_t>(LinkKind::kAwaits)), now,
-                                  number(awaited), Event::context_of(root)});
+      push(Fast{}, created, event_of({id, root}, EventKind::kLinked, static_cast<std::uint8_t>(LinkKind::kAwaits), now, number(awaited)));
     }
     return {id, root};
   }
@@ -2296,8 +2295,8 @@ class BasicTracer {
     ++top_;
     top_->id = resource.id;
     top_->root = resource.root;
-    push(Fast{}, Event{Event::head_of(resource.id, EventKind::kEntered, static_cast<std::uint8_t>(CauseKind::kSettled)), quick_ticks(when),
-                       number(settled), Event::context_of(resource.root)});
+    push(Fast{}, event_of(resource, EventKind::kEntered, static_cast<std::uint8_t>(CauseKind::kSettled), quick_ticks(when),
+                          number(settled)));
     return true;
   }
 
@@ -2316,10 +2315,9 @@ class BasicTracer {
   [[gnu::always_inline, nodiscard]] inline bool quick_settle_and_exit(Resource resource, Outcome outcome, Ticks when) noexcept {
     if (!is_ready<2>() || top_->id != resource.id || !resource) [[unlikely]] return false;
     --top_;
-    const std::uint64_t now = quick_ticks(when), context = Event::context_of(resource.root);
-    push(Fast{}, Event{Event::head_of(resource.id, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation)), now,
-                       number(resource.id), context},
-                 Event{Event::head_of(resource.id, EventKind::kExited), now, 0, context});
+    const std::uint64_t now = quick_ticks(when);
+    push(Fast{}, event_of(resource, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation), now, number(resource.id)),
+                 event_of(resource, EventKind::kExited, 0, now, 0));
     return true;
   }
 
@@ -2327,8 +2325,7 @@ class BasicTracer {
   [[gnu::always_inline, nodiscard]] inline bool quick_settle(Resource resource, Outcome outcome, Ticks when) noexcept {
     const ResourceId by = top_->id;
     if (!is_ready() || by == ResourceId::kNone || !resource) [[unlikely]] return false;
-    push(Fast{}, Event{Event::head_of(resource.id, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation)), quick_ticks(when),
-                       number(by), Event::context_of(resource.root)});
+    push(Fast{}, event_of(resource, EventKind::kSettled, settled_flags(outcome, Actor::kInvocation), quick_ticks(when), number(by)));
     return true;
   }
 
@@ -2585,10 +2582,14 @@ class BasicTracer {
     if (!ring_.push_reserved(event)) ++misuse_.roots_ends_lost;
   }
 
+  [[gnu::always_inline, nodiscard]] static inline Event event_of(Resource resource, EventKind kind, std::uint8_t flags, std::uint64_t ticks,
+                                                                 std::uint64_t other) noexcept {
+    return {Event::head_of(resource.id, kind, flags), ticks, other, Event::context_of(resource.root)};
+  }
   template <class Path, class When>
   [[gnu::always_inline]] inline void record(Path path, When when, Resource resource, EventKind kind, std::uint8_t flags,
                                             std::uint64_t other) noexcept {
-    push(path, Event{Event::head_of(resource.id, kind, flags), ticks_of(path, when), other, Event::context_of(resource.root)});
+    push(path, event_of(resource, kind, flags, ticks_of(path, when), other));
   }
   template <class When>
   [[gnu::always_inline]] inline void record(When when, Resource resource, EventKind kind, std::uint8_t flags,

@@ -2078,7 +2078,6 @@ class BasicPromiseTracer {
         unhook(context);
       }
     }
-    if (block_ != nullptr) block_->owner = block_->quick = nullptr;
     release_slot();
     hear_microtasks(false);
     stacks_.stop();
@@ -2097,7 +2096,6 @@ class BasicPromiseTracer {
     followed_.clear();
     stacks_.forget();
     if (pauses_) pauses_->forget();
-    if (block_ != nullptr) block_->owner = block_->quick = nullptr;
     each_handle([](auto& handle) { std::construct_at(&handle); });
     isolate_ = nullptr;
     events_.rebind(nullptr);
@@ -2203,14 +2201,13 @@ class BasicPromiseTracer {
       }
     }
     const bool waits = is == ParentIs::kAwaited || is == ParentIs::kHandled;
-    return keep(events_.created(open_, parent, parent_is_derived, waits, stack), parent, is);
+    const Resource promise = events_.created(open_, parent, parent_is_derived, waits, stack);
+    choose_way();
+    return keep(promise, parent, is);
   }
   /// The stamp is for the hook to take.
   [[gnu::noinline, nodiscard]] std::int32_t keep(Resource resource, ResourceId parent, ParentIs is) noexcept {
-    if (!resource && resource.root == RootId::kNone) {
-      choose_way();
-      return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
-    }
+    if (!resource && resource.root == RootId::kNone) return events_.is_active() || !can_pause() ? kDoNotStamp : kAskSlowly;
     const PackedResource packed = PackedResource::of(resource);
     block_->words[kSharedId] = packed.id;
     block_->words[kSharedRoot] = packed.root;
@@ -2219,9 +2216,9 @@ class BasicPromiseTracer {
     if (packed.high != 0 || is_wide_) {
       block_->words[kSharedHigh] = packed.high;
       is_wide_ = true;
+      choose_way();
       answer |= kStampWide;
     }
-    choose_way();
     if (parent != ResourceId::kNone && is == ParentIs::kUnknown) answer |= kKeepParent;
     return answer;
   }
@@ -2398,8 +2395,7 @@ class BasicPromiseTracer {
     bool ends;
     if (!self->events_.quick_fulfilled(promise, ends, now)) [[unlikely]] return rarely();
     ++self->fast_calls_;
-    if constexpr (kVerifies) self->hold_to_verify(promise);
-    return (ends ? self->ended_quietly() : 0) | (kVerifies ? kHold : 0);
+    return self->template fulfilled<kVerifies>(promise, ends);
   }
   template <bool kVerifies>
   [[gnu::noinline]] static std::int32_t resolve_rarely(double block, Resource low, std::uintptr_t hook) noexcept {
@@ -2420,12 +2416,15 @@ class BasicPromiseTracer {
     bool ends;
     if (!fulfils || !can_be_quick() || !events_.quick_fulfilled(promise, ends, TracerType::quick_now()))
       return resolved(promise, fulfils);
-    if constexpr (kVerifies) hold_to_verify(promise);
-    return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
+    return fulfilled<kVerifies>(promise, ends);
   }
-  void hold_to_verify(Resource promise) noexcept {
-    open_.held.promise = promise;
-    open_.held.is_known = open_.held.is_held = true;
+  template <bool kVerifies>
+  [[gnu::always_inline, nodiscard]] inline std::int32_t fulfilled(Resource promise, bool ends) noexcept {
+    if constexpr (kVerifies) {
+      open_.held.promise = promise;
+      open_.held.is_known = open_.held.is_held = true;
+    }
+    return (ends ? ended_quietly() : 0) | (kVerifies ? kHold : 0);
   }
   [[nodiscard]] std::int32_t resolved(Resource promise, bool fulfils) noexcept {
     const bool never_waited = events_.resolved(open_, promise, fulfils);
@@ -2754,6 +2753,7 @@ class BasicPromiseTracer {
     act(stamps_);
     act(held_);
     act(last_parent_);
+    if (block_ != nullptr) block_->owner = block_->quick = nullptr;  // the hooks may keep it longer
     shared_memory_.reset();
     block_ = nullptr;
   }

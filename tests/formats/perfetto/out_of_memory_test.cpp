@@ -237,36 +237,45 @@ TEST_CASE("where memory runs out, what is in the file was sent, and what is not 
   std::remove("out_of_memory.pftrace.txt");
 }
 
-TEST_CASE("a wake that cannot be taken leaves none with what an earlier one said") {
-  File file;
-  PerfettoOptions options;
-  options.flows = false;
-  PerfettoEncoder<File> encoder(file, options);
-  encoder.begin({});
-  encoder.define_lane({LaneId{1}, 0, 0, "known"});
-  const auto take = [&](EventKind kind, std::uint64_t time, LaneId lane) {
+/// A trace without flows, of one lane that is known.
+struct OneLane {
+  OneLane() {
+    encoder.begin({});
+    encoder.define_lane({LaneId{1}, 0, 0, "known"});
+  }
+  void take(EventKind kind, std::uint64_t time, std::uint64_t resource, RootId root = RootId::kNone, LaneId lane = LaneId{1}) {
     TraceEvent event;
     event.kind = kind;
     event.time = static_cast<Timestamp>(time);
-    event.resource = ResourceId{7};
+    event.resource = static_cast<ResourceId>(resource);
+    event.root = root;
     event.lane = lane;
+    if (kind == EventKind::kSettled) event.flags = static_cast<std::uint8_t>(Outcome::kFulfilled);
     encoder.take({&event, 1});
-  };
-  take(EventKind::kScheduled, 100, LaneId{1});
-  take(EventKind::kEntered, 200, LaneId{1});
-  take(EventKind::kExited, 300, LaneId{1});
+  }
+
+  File file;
+  PerfettoOptions options{.flows = false};
+  PerfettoEncoder<File> encoder{file, options};
+};
+
+TEST_CASE("a wake that cannot be taken leaves none with what an earlier one said") {
+  OneLane trace;
+  trace.take(EventKind::kScheduled, 100, 7);
+  trace.take(EventKind::kEntered, 200, 7);
+  trace.take(EventKind::kExited, 300, 7);
   allocations_left = 0;
   failures_left = 1;
-  CHECK_THROWS_AS(take(EventKind::kScheduled, 400, LaneId{2}), std::bad_alloc);  // a lane that is not known
+  CHECK_THROWS_AS(trace.take(EventKind::kScheduled, 400, 7, RootId::kNone, LaneId{2}), std::bad_alloc);  // a lane that is not known
   allocations_left = ~std::uint64_t{0};
-  take(EventKind::kEntered, 500, LaneId{1});
-  take(EventKind::kExited, 600, LaneId{1});
-  encoder.end(TraceSummary{});
+  trace.take(EventKind::kEntered, 500, 7);
+  trace.take(EventKind::kExited, 600, 7);
+  trace.encoder.end(TraceSummary{});
 
   thence_test::Recording recording;
   thence_test::RecordingSink sink(recording);
   PerfettoReader<thence_test::RecordingSink> reader(sink);
-  reader.feed(file.bytes());
+  reader.feed(trace.file.bytes());
   REQUIRE(reader.finish());
   const auto wakes = recording.of_kind(EventKind::kScheduled);
   REQUIRE(wakes.size() == 1);
@@ -275,33 +284,18 @@ TEST_CASE("a wake that cannot be taken leaves none with what an earlier one said
 }
 
 TEST_CASE("a resource whose end could not be queued is closed in its time, not only with its root") {
-  File file;
-  PerfettoOptions options;
-  options.flows = false;
-  PerfettoEncoder<File> encoder(file, options);
-  encoder.begin({});
-  encoder.define_lane({LaneId{1}, 0, 0, "known"});
-  const auto take = [&](EventKind kind, std::uint64_t time, std::uint64_t resource) {
-    TraceEvent event;
-    event.kind = kind;
-    event.time = static_cast<Timestamp>(time);
-    event.resource = static_cast<ResourceId>(resource);
-    event.root = RootId{1};
-    event.lane = LaneId{1};
-    event.flags = static_cast<std::uint8_t>(Outcome::kFulfilled);
-    encoder.take({&event, 1});
-  };
-  for (std::uint64_t id = 1; id <= 200; ++id) take(EventKind::kCreated, id, id);
+  OneLane trace;
+  for (std::uint64_t id = 1; id <= 200; ++id) trace.take(EventKind::kCreated, id, id, RootId{1});
   failures_left = 1;
   for (std::uint64_t id = 1; id <= 200; ++id) {
     allocations_left = failures_left != 0 ? 0 : ~std::uint64_t{0};
     try {
-      take(EventKind::kSettled, 200 + id, id);
+      trace.take(EventKind::kSettled, 200 + id, id, RootId{1});
     } catch (const std::bad_alloc&) {
     }
   }
   REQUIRE(failures_left == 0);
   allocations_left = ~std::uint64_t{0};
-  take(EventKind::kCreated, 400 + 3 * options.quarantine_ns, 201);
-  CHECK(encoder.open_resources() == 1);
+  trace.take(EventKind::kCreated, 400 + 3 * trace.options.quarantine_ns, 201, RootId{1});
+  CHECK(trace.encoder.open_resources() == 1);
 }
