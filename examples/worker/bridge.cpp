@@ -56,8 +56,9 @@ class Bridge::Target {
     settled_ = true;
     trace_.settle(resource_, outcome);
     const Trace::Scope scope = Trace::Scope::of_result(trace_, resource_, operation_);
-    engine_.enter(request_,
-                  [&] { settle_promise(engine_.isolate()->GetCurrentContext(), resolver_.Get(engine_.isolate())); });
+    engine_.enter(
+        request_, [&] { settle_promise(engine_.isolate()->GetCurrentContext(), resolver_.Get(engine_.isolate())); },
+        Engine::Body::kSettles);
   }
 
   Engine& engine_;

@@ -52,7 +52,7 @@ Engine::~Engine() {
   the_engine = nullptr;
 }
 
-kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<void()> body) {
+kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<void()> body, Body what) {
   KJ_REQUIRE(!entered_, "the isolate is entered already");
   v8::HandleScope handles(isolate_);
   const v8::Local<v8::Context> context = this->context();
@@ -65,8 +65,13 @@ kj::Maybe<ScriptError> Engine::enter(std::uint32_t request, kj::FunctionParam<vo
   bool stopped = false, in_microtasks = false;
   {
     const v8::TryCatch caught(isolate_);
-    const Trace::Carry carry(trace_, isolate_, context, whose);
-    body();
+    if (what == Body::kSettles) {
+      const Trace::Settling settling(trace_, isolate_, context, whose);
+      body();
+    } else {
+      const Trace::Carry carry(trace_, isolate_, context, whose);
+      body();
+    }
     stopped = caught.HasTerminated();
     if (caught.HasCaught() && !stopped) error = ScriptError{.text = describe(caught)};
   }

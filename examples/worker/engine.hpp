@@ -45,7 +45,8 @@ class Engine {
 
   /// Runs `body` inside the isolate and the context, as part of the request with this number (0: none), and then the
   /// microtasks. An exception that leaves `body` is returned. Entering again from inside `body` is an error.
-  kj::Maybe<ScriptError> enter(std::uint32_t request, kj::FunctionParam<void()> body);
+  enum class Body { kCallsScript, kSettles };  // settles promises, and calls no script
+  kj::Maybe<ScriptError> enter(std::uint32_t request, kj::FunctionParam<void()> body, Body what = Body::kCallsScript);
 
   /// The request that the running JavaScript belongs to, also after any number of awaits; 0 where there is none.
   std::uint32_t current_request() const;

@@ -302,6 +302,18 @@ class Trace {
   using Carry = Into<Tracing::Light::Carry>;
   using Microtasks = Into<Tracing::Light::Microtasks>;
 
+  /// The worker settles promises, and calls no script.
+  class [[nodiscard]] Settling {
+   public:
+    Settling(Trace trace, v8::Isolate* isolate, v8::Local<v8::Context> context, v8::Local<v8::Value> value) {
+      if (trace.is_light()) way_.emplace(*trace.tracing_->light());
+      thence::v8_adapter::set_continuation_data(isolate, context, value);
+    }
+
+   private:
+    std::optional<Tracing::Light::Settling> way_;
+  };
+
   /// The script calls the worker, to the end of the block.
   class [[nodiscard]] Caller {
    public:

@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "adapters/v8/v8_program.hpp"
 #include "support/catch.hpp"
@@ -65,11 +66,13 @@ class Host : public Program {
     microtasks();
   }
   /// An operation is done: its promise is resolved in its callback, and the microtasks run.
-  void settle(const std::string& name) {
+  void settle(const std::string& name) { settle(name, v8::Undefined(isolate())); }
+  template <class Way = typename Light::Settling>
+  void settle(const std::string& name, v8::Local<v8::Value> value) {
     const CallbackScope scope{tracer(), operations.at(name)};
     {
-      const typename Light::Carry carry{light, context};
-      pending.at(name).Get(isolate())->Resolve(context, v8::Undefined(isolate())).Check();
+      const auto way = way_to<Way>();
+      pending.at(name).Get(isolate())->Resolve(context, value).Check();
     }
     drain();
   }
@@ -106,6 +109,11 @@ class Host : public Program {
   Resource looked;
 
  private:
+  template <class Way>
+  Way way_to() {
+    if constexpr (std::is_constructible_v<Way, Light&>) return Way{light};
+    else return Way{light, context};
+  }
   static Host& self(const v8::FunctionCallbackInfo<v8::Value>& info) {
     return static_cast<Host&>(*static_cast<Program*>(info.Data().As<v8::External>()->Value()));
   }
@@ -173,6 +181,25 @@ TEST_CASE("what a timer's callback begins has the timer as its trigger, after an
                                                      {"at once", {"timer", "A"}},
                                                      {"waited for", {"timer", "A"}},
                                                      {"after it", {"timer", "A"}}});
+}
+
+TEST_CASE("a script that V8 runs while the host settles a promise begins in the operation that is settled") {
+  Host host;
+  const auto thenable = [&](const std::string& name) {
+    return host.run("({ get then() { op('" + name + "'); (async () => { await null; op('" + name + " later') })(); return 0 } })");
+  };
+  const Resource a = host.request("A");
+  host.call(a, "op('first'); op('second')");
+  host.settle("first", thenable("settling"));
+  host.template settle<v8a::LightTracer::Carry>("second", thenable("carried"));
+  CHECK(host.tracer().depth() == 0);
+  CHECK(host.light.counts().unknown == 1);
+  CHECK(host.begun() == std::map<std::string, Known>{{"first", {"A", "A"}},
+                                                     {"second", {"A", "A"}},
+                                                     {"settling", {"first", "A"}},
+                                                     {"settling later", {"nobody", "nobody"}},  // as it says
+                                                     {"carried", {"second", "A"}},
+                                                     {"carried later", {"second", "A"}}});
 }
 
 TEST_CASE("what was suspended before anything was carried to it is begun by nobody known, whoever's callback runs") {

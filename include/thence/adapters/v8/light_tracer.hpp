@@ -77,8 +77,8 @@ struct LightCounts {
 
 /// Carries the current resource through one isolate's scripts.
 ///   Threads   the isolate's
-///   Cost      an await: nothing of ours; V8 takes 5 ns more for a value that is new (docs/v8.md). A Carry: an object of V8's
-///             (65 ns). A Caller: a look at it (35 ns), and two events where another resource than the current one is calling
+///   Cost      an await: nothing of ours; V8 takes 5 ns more for a value that is new (docs/v8.md). A Carry: an object of V8's (65 ns). A
+///             Settling: two stores. A Caller: a look at it (35 ns), and two events where another resource than the current one is calling
 ///   Errors    what nothing was carried to is created by nobody known: no trigger, no root; counted
 ///   Lifetime  not movable; the tracer and the promise tracer outlive it. Before Isolate::Dispose(): it goes, or forget()
 template <class TracerType, ContinuationPolicy Policy = MarkIsData>
@@ -128,6 +128,22 @@ class BasicLightTracer {
     bool is_set_;
   };
 
+  /// The host settles promises of its own, and calls no script: to the end of the block one runs only where V8 asks a value for its `then`
+  /// and finds a getter. What that begins belongs to what is current now (or to the script that has called the host); what it suspends
+  /// goes on as nobody's. V8's data is left as it is, with the host's own value in it or none: so this costs two stores, and no mark.
+  class [[nodiscard]] Settling {
+   public:
+    explicit Settling(BasicLightTracer& light) noexcept
+        : light_(light), outer_(std::exchange(light.settles_for_, light.is_active() ? light.current() : Resource{})) {}
+    ~Settling() { light_.settles_for_ = outer_; }
+    Settling(const Settling&) = delete;
+    Settling& operator=(const Settling&) = delete;
+
+   private:
+    BasicLightTracer& light_;
+    Resource outer_;
+  };
+
   /// The host runs the microtasks: each belongs to what was carried to it. V8 (10.2) leaves one that nothing was carried to with
   /// the value that it finds: from here to the end of the block that is nobody's.
   class [[nodiscard]] Microtasks {
@@ -157,7 +173,7 @@ class BasicLightTracer {
     Caller(BasicLightTracer& light, ::v8::Local<::v8::Context> context) : light_(light), context_(context) {
       if (!light.is_active() || (light.promises_ != nullptr && light.promises_->runs_followed())) return;
       mark_ = light.mark_in(context, continuation_data(light.isolate_, context));
-      light.enter_caller(resource_in(mark_), scope_);
+      light.enter_caller(mark_.IsEmpty() ? light.settles_for_ : resource_in(mark_), scope_);
     }
 
     /// The tracer's host_value() when the script called, whose mark has been found already.
@@ -174,7 +190,8 @@ class BasicLightTracer {
 
   /// On whose behalf the script runs that runs now; none where nothing was carried to it.
   [[nodiscard]] Resource resource(::v8::Local<::v8::Context> context) {
-    return resource_in(mark_in(context, continuation_data(isolate_, context)));
+    const auto mark = mark_in(context, continuation_data(isolate_, context));
+    return mark.IsEmpty() ? settles_for_ : resource_in(mark);
   }
 
   /// The host's own value in the continuation data, which goes the same way. For MarkIsData.
@@ -315,6 +332,7 @@ class BasicLightTracer {
   ::v8::Global<::v8::Object> anonymous_;  // the last mark without a resource
   RootId anonymous_root_ = RootId::kNone;  // its root
   ResourceId drains_ = ResourceId::kNone;  // in whose callback the microtasks run
+  Resource settles_for_;                   // whose promises are settled now
   LightCounts counts_;
 };
 
@@ -343,6 +361,11 @@ class NullLightTracer {
     ::v8::Isolate* isolate_ = nullptr;
     ::v8::Local<::v8::Context> context_;
     ::v8::Local<::v8::Value> before_;
+  };
+  struct [[nodiscard]] Settling {
+    explicit Settling(NullLightTracer&) noexcept {}
+    Settling(const Settling&) = delete;
+    Settling& operator=(const Settling&) = delete;
   };
   struct [[nodiscard]] Microtasks : Carry {
     using Carry::Carry;
