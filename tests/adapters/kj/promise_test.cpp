@@ -259,6 +259,45 @@ TEST_CASE("what a loop still holds when it goes is cancelled, whenever it was gi
   CHECK(loop_counts(traced.tracer).pending == 0);
 }
 
+TEST_CASE("traced promises that are pending when a loop's detached tasks are cancelled go on as others do") {
+  // How they run, with `in_callback` called in a continuation and `outside` behind a wait(), and twice more at the end.
+  const auto transcript = [](auto&& in_callback, auto&& outside) {
+    Traced traced;
+    {
+      Loop loop;
+      const auto never = [&]() { return kj_adapter::traced(traced.tracer, kj::Promise<void>(kj::NEVER_DONE)); };
+      const auto later = [&](ResourceType type) { return kj_adapter::traced(traced.tracer, kj::evalLater([]() { return 1; }), type); };
+      auto fetch = kj::newPromiseAndFulfiller<void>();
+      auto result = kj_adapter::traced(traced.tracer, kj::mv(fetch.promise), ResourceType::kFetch)
+                        .then([&]() { return later(ResourceType::kKvGet); })
+                        .eagerlyEvaluate(nullptr);
+      auto dropped = never().eagerlyEvaluate(nullptr);
+      never().detach([](kj::Exception&&) {});
+      auto timer = later(ResourceType::kTimer).then([&](int value) {
+        in_callback(traced, loop);
+        return value;
+      });
+      kj_adapter::traced(traced.tracer, kj::mv(timer), ResourceType::kTimer).wait(loop.scope);
+      outside(traced, loop);
+      later(ResourceType::kD1Query).wait(loop.scope);
+      fetch.fulfiller->fulfill();
+      CHECK(result.wait(loop.scope) == 1);
+      dropped = nullptr;
+      outside(traced, loop);
+      later(ResourceType::kKvPut).wait(loop.scope);
+      auto to_the_end = never().eagerlyEvaluate(nullptr);
+      outside(traced, loop);
+    }
+    CHECK(traced.tracer.depth() == 0);
+    CHECK(loop_counts(traced.tracer).pending == 0);
+    return Traced::with(traced.transcript(), {"entered", "exited", "fulfilled"});
+  };
+  const auto nothing = [](Traced&, Loop&) {};
+  const auto cancel = [](Traced&, Loop& loop) { loop.scope.cancelAllDetached(); };
+  CHECK(transcript(cancel, nothing) == transcript(nothing, nothing));
+  CHECK(transcript(nothing, cancel) == transcript(nothing, [](Traced& traced, Loop&) { leave_loop(traced.tracer); }));
+}
+
 TEST_CASE("a continuation may leave the loop's invocations") {
   Traced traced;
   {

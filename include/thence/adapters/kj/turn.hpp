@@ -182,7 +182,8 @@ class Turn final : private QueueView {
  public:
   class Invocation;
 
-  /// The calling thread's, made on first use. It belongs to the loop: KJ destroys it with the loop's detached tasks.
+  /// The calling thread's, made on first use. It belongs to the loop: KJ destroys it with the loop's detached tasks. Where those went and
+  /// the loop goes on (WaitScope::cancelAllDetached()), another is made.
   static Turn& here() {
     if (here_ == nullptr) [[unlikely]] make();
     return *here_;
@@ -205,11 +206,10 @@ class Turn final : private QueueView {
   }
   /// The promise is dropped before it was ready.
   static void abandon(Invocation& invocation) {
-    Turn& turn = invocation.turn_;
-    --turn.waiting_;
+    Turn& turn = *invocation.turn_;
     invocation.promise_ = nullptr;
     turn.drop(invocation);
-    if (turn.retired_ && turn.waiting_ == 0) delete &turn;
+    turn.waits_for_one_less();
   }
 
   /// The consumer of `promise` has its result.
@@ -302,7 +302,7 @@ class Turn final : private QueueView {
   /// first; of those that rest until the loop comes to their share; of the spare ones.
   class Invocation final : public LoopEvent {
    public:
-    explicit Invocation(Turn& turn) : second_(*this), turn_(turn) {}
+    explicit Invocation(Turn& turn) : second_(*this), turn_(&turn) {}
 
     void traceEvent(::kj::_::TraceBuilder& builder) override {
       if (consumer_ != nullptr) {
@@ -314,7 +314,7 @@ class Turn final : private QueueView {
 
    protected:
     ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
-      if (promise_ != nullptr) return turn_.consume(*this);
+      if (promise_ != nullptr) return turn_->consume(*this);
       pass(*this);
       return nullptr;
     }
@@ -339,19 +339,19 @@ class Turn final : private QueueView {
 
     /// The loop has come to a mark.
     void pass(::kj::_::Event& mark) {
-      turn_.know_loop(mark);
+      turn_->know_loop(mark);
       const Ticks now = tracer_->now();
       if (rests_) {
         begin({resource_, {CauseKind::kScheduled, resource_.id}, now});
         start_->armBreadthFirst();
       } else {
-        while (turn_.innermost_ != this) turn_.close(*turn_.innermost_, now);  // marks are queued in the order of nesting
-        turn_.close(*this, now);
+        while (turn_->innermost_ != this) turn_->close(*turn_->innermost_, now);  // marks are queued in the order of nesting
+        turn_->close(*this, now);
       }
     }
     void begin(const Watched::Entry& entry) {
       rests_ = false;
-      move_to(turn_.innermost_);
+      move_to(turn_->innermost_);
       enter(entry);
     }
     void enter(const Watched::Entry& entry) {
@@ -376,13 +376,13 @@ class Turn final : private QueueView {
     }
     /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then.
     [[nodiscard]] bool has_share() noexcept {
-      if (is_armed(*start_)) return !turn_.is_last(*start_);
-      return is_armed(*end_) ? !turn_.is_last(*end_) : !turn_.is_empty();
+      if (is_armed(*start_)) return !turn_->is_last(*start_);
+      return is_armed(*end_) ? !turn_->is_last(*end_) : !turn_->is_empty();
     }
 
     void rest() noexcept {
       rests_ = true;
-      move_to(turn_.resting_);
+      move_to(turn_->resting_);
     }
     void move_to(Invocation*& list) noexcept {
       unlink();
@@ -401,7 +401,7 @@ class Turn final : private QueueView {
     Second second_;
     ::kj::_::Event* end_ = this;        // the mark where it ends
     ::kj::_::Event* start_ = &second_;  // the mark where its share of the queue's end starts
-    Turn& turn_;
+    Turn* turn_;
     TracerT* tracer_ = nullptr;
     Watched* promise_ = nullptr;           // that it waits for
     ::kj::_::Event* consumer_ = nullptr;   // that it waits in place of, and fires
@@ -424,7 +424,10 @@ class Turn final : private QueueView {
       next_ = &ready;
       return nullptr;
     }
-    know_loop(ready);
+    if (loop_ == nullptr) [[unlikely]] {
+      if (retired_) return hand_over(ready);
+      know_loop(ready);
+    }
     const Consumption consumption(*this, ready);
     ::kj::Maybe<::kj::Own<::kj::_::Event>> spent;
     for (Invocation* at = &ready; at != nullptr;) {
@@ -505,6 +508,7 @@ class Turn final : private QueueView {
       turn.firing_ = nullptr;
       ready.consumer_ = nullptr;
       if (ready.at_ == nullptr) turn.recycle(ready);
+      if (turn.unanchored_) [[unlikely]] turn.anchor();
     }
     /// For the consumer, a further promise: what that makes ready is of what runs by now.
     void fetch_more() const {
@@ -603,18 +607,26 @@ class Turn final : private QueueView {
   }
 
   [[gnu::noinline]] static void make() {
+    here_ = new Turn;
+    here_->join_thread();
+    here_->anchor();
+  }
+  void anchor() {
     struct Anchor {
       explicit Anchor(Turn& turn) : turn_(turn) {}
       ~Anchor() noexcept(false) { turn_.retire(); }
       Turn& turn_;
     };
-    here_ = new Turn;
-    here_->join_thread();
+    unanchored_ = false;
     // Detached tasks end before the loop looks whether an event was left in its queue.
-    ::kj::Promise<void>(::kj::NEVER_DONE).attach(::kj::heap<Anchor>(*here_)).detach([](::kj::Exception&&) {});
+    ::kj::Promise<void>(::kj::NEVER_DONE).attach(::kj::heap<Anchor>(*this)).detach([](::kj::Exception&&) {});
   }
-  /// The loop goes. Promises that are dropped after it still have their events.
+  /// The loop's detached tasks go, and the loop, unless a consumer runs. Promises that are dropped after it still have their events.
   void retire() {
+    if (firing_ != nullptr) {
+      unanchored_ = true;
+      return;
+    }
     here_ = nullptr;
     known_loop = nullptr;
     leave_thread();
@@ -623,7 +635,18 @@ class Turn final : private QueueView {
     while (spare_ != nullptr) delete std::exchange(spare_, spare_->outer_);
     while (node_memory_ != nullptr) ::operator delete(std::exchange(node_memory_, *static_cast<void**>(node_memory_)));
     retired_ = true;
+    loop_ = nullptr;
     if (waiting_ == 0) delete this;
+  }
+  /// The loop has not gone: what is left here waits under the turn that it has now.
+  [[gnu::noinline, gnu::cold]] static ::kj::Maybe<::kj::Own<::kj::_::Event>> hand_over(Invocation& ready) {
+    Turn& from = *std::exchange(ready.turn_, &here());
+    ++ready.turn_->waiting_;
+    from.waits_for_one_less();
+    return ready.fire();
+  }
+  void waits_for_one_less() {
+    if (--waiting_ == 0 && retired_) delete this;
   }
 
   static inline constinit thread_local Turn* here_ = nullptr;
@@ -643,6 +666,7 @@ class Turn final : private QueueView {
   void* node_memory_ = nullptr;  // each begins with the next
   std::size_t node_memories_ = 0;
   bool retired_ = false;
+  bool unanchored_ = false;  // a consumer has cancelled the loop's detached tasks
   Fetch* fetch_ = nullptr;
   Invocation example_{*this};  // of its class: never queued
 };
