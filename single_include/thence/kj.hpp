@@ -216,7 +216,10 @@ inline bool is_turning(::kj::EventLoop& loop) noexcept { return loop.*member_of(
 // when it is asked for, such as a value that a continuation returns as a promise). So the invocation also leaves a mark at
 // the queue's end when it begins and another when it ends. Where nothing came between them, as is mostly so, they are taken away,
 // and where the queue was empty they are not needed. Else what stands between them is the invocation's: when the loop gets there,
-// it is entered once more.
+// it is entered once more. Where it would get there next, one mark is enough:
+//
+//   queue:   [mark A] [what A put off]                             A ends, and is entered once more in the same turn
+//   then:    [what A put off] [mark A]                             what that puts off in turn comes behind the mark
 //
 // Each type of tracer has its own invocations and marks. To one the promises of another are as untraced ones: it passes over the
 // other's marks in the queue, and in a turn of the loop in which a promise of one is the consumer of another's, each goes on until all
@@ -515,12 +518,19 @@ class Turn final : private QueueView {
       turn_->know_loop(mark);
       const Ticks now = tracer_->now();
       if (rests_) {
-        begin({resource_, {CauseKind::kScheduled, resource_.id}, now});
-        start_->armBreadthFirst();
-      } else {
-        while (turn_->innermost_ != this) turn_->close(*turn_->innermost_, now);  // marks are queued in the order of nesting
-        turn_->close(*this, now);
+        begin(once_more(now));
+        if (!turn_->is_last(*end_)) start_->armBreadthFirst();
+        return;
       }
+      while (turn_->innermost_ != this) turn_->close(*turn_->innermost_, now);  // marks are queued in the order of nesting
+      if (*head_of(*turn_->loop_) == start_) start_->disarm();
+      if (is_armed(*start_) || &mark != end_ || turn_->is_empty()) return turn_->close(*this, now);
+      end(now);  // all that is queued is its share: it goes on
+      enter(once_more(now));
+      mark.armBreadthFirst();
+    }
+    [[nodiscard]] Watched::Entry once_more(Ticks now) const noexcept {
+      return {resource_, {CauseKind::kScheduled, resource_.id}, now};
     }
     void begin(const Watched::Entry& entry) {
       rests_ = false;
@@ -547,7 +557,7 @@ class Turn final : private QueueView {
         tracer_->at(now).exit(tracer_->current());
       }
     }
-    /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then.
+    /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then, or ended with its end.
     [[nodiscard]] bool has_share() noexcept {
       if (is_armed(*start_)) return !turn_->is_last(*start_);
       return is_armed(*end_) ? !turn_->is_last(*end_) : !turn_->is_empty();
@@ -1268,7 +1278,7 @@ using PromiseFor = std::conditional_t<TracerT::kRecords, ::kj::Promise<T>, ::kj:
 ///   Threads   the loop's, which is the tracer's
 ///   Cost      five records; an allocation, for which KJ 1.x's arena or a node that is gone mostly has the room. Where the
 ///             continuation leaves something in the loop's queue, up to two events of the loop; four where the promise itself did
-///             so as its result was fetched
+///             so as its result was fetched; and one each time that what it put off puts off more
 ///   Errors    none of its own; the promise's pass through as they are
 ///   Lifetime  the tracer outlives the promise
 template <class TracerT, class T>

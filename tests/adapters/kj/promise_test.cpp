@@ -209,6 +209,27 @@ TEST_CASE("what the code behind a wait() makes ready is of what it waited for, a
   CHECK(Traced::with(traced.transcript(), {"behind", "readied"}) == Lines{"behind created by fetch1", "readied created by fetch1"});
 }
 
+TEST_CASE("each time that a continuation puts something off takes the loop one turn more") {
+  Traced traced;
+  Loop loop;
+  const auto turns = [&](kj::Promise<void>&& promise, int times) {
+    std::vector<kj::Promise<void>> kept;
+    std::function<void(int)> put_off = [&](int left) {
+      if (left != 0) kept.push_back(kj::evalLater([&put_off, left]() { put_off(left - 1); }).eagerlyEvaluate(nullptr));
+    };
+    kept.push_back(promise.then([&]() { put_off(times); }).eagerlyEvaluate(nullptr));
+    int count = 0;
+    for (; loop.loop.isRunnable(); ++count) loop.loop.run(1);
+    return count;
+  };
+  const auto more_turns = [&](int times) {
+    return turns(kj_adapter::traced(traced.tracer, kj::evalLater([]() {})), times) - turns(kj::evalLater([]() {}), times);
+  };
+  CHECK(more_turns(0) == 0);
+  CHECK(more_turns(1) == 2);
+  CHECK(more_turns(9) == 10);
+}
+
 TEST_CASE("promises that are ready together are each over before the next, whatever else is queued") {
   Traced traced;
   {

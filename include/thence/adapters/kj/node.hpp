@@ -261,7 +261,7 @@ using PromiseFor = std::conditional_t<TracerT::kRecords, ::kj::Promise<T>, ::kj:
 ///   Threads   the loop's, which is the tracer's
 ///   Cost      five records; an allocation, for which KJ 1.x's arena or a node that is gone mostly has the room. Where the
 ///             continuation leaves something in the loop's queue, up to two events of the loop; four where the promise itself did
-///             so as its result was fetched
+///             so as its result was fetched; and one each time that what it put off puts off more
 ///   Errors    none of its own; the promise's pass through as they are
 ///   Lifetime  the tracer outlives the promise
 template <class TracerT, class T>
