@@ -490,8 +490,9 @@ class Turn final : private QueueView {
 
    protected:
     ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
-      if (promise_ != nullptr) return turn_->consume(*this);
-      pass(*this);
+      if (promise_ == nullptr) return pass(*this);
+      if (turn_->firing_ == nullptr) return consume();
+      turn_->next_ = this;
       return nullptr;
     }
 
@@ -505,29 +506,34 @@ class Turn final : private QueueView {
 
      protected:
       ::kj::Maybe<::kj::Own<::kj::_::Event>> fire() override {
-        invocation_.pass(*this);
-        return nullptr;
+        return invocation_.pass(*this);
       }
 
      private:
       Invocation& invocation_;
     };
 
+    // Two functions, so that what a mark needs is not behind what a promise does.
+    [[gnu::noinline]] ::kj::Maybe<::kj::Own<::kj::_::Event>> consume() { return turn_->consume(*this); }
     /// The loop has come to a mark.
-    void pass(::kj::_::Event& mark) {
+    [[gnu::noinline]] ::kj::Maybe<::kj::Own<::kj::_::Event>> pass(::kj::_::Event& mark) {
       turn_->know_loop(mark);
       const Ticks now = tracer_->now();
       if (rests_) {
         begin(once_more(now));
         if (!turn_->is_last(*end_)) start_->armBreadthFirst();
-        return;
+        return nullptr;
       }
       while (turn_->innermost_ != this) turn_->close(*turn_->innermost_, now);  // marks are queued in the order of nesting
       if (*head_of(*turn_->loop_) == start_) start_->disarm();
-      if (is_armed(*start_) || &mark != end_ || turn_->is_empty()) return turn_->close(*this, now);
-      end(now);  // all that is queued is its share: it goes on
-      enter(once_more(now));
-      mark.armBreadthFirst();
+      if (is_armed(*start_) || &mark != end_ || turn_->is_empty()) {
+        turn_->close(*this, now);
+      } else {  // all that is queued is its share: it goes on
+        end(now);
+        enter(once_more(now));
+        mark.armBreadthFirst();
+      }
+      return nullptr;
     }
     [[nodiscard]] Watched::Entry once_more(Ticks now) const noexcept {
       return {resource_, {CauseKind::kScheduled, resource_.id}, now};
@@ -548,8 +554,9 @@ class Turn final : private QueueView {
     }
     /// With it ends whatever scope was left open in it. Else the next callback would run in that scope.
     void end(Ticks now) {
-      if (tracer_->depth() > depth_ + 1 && !outside_) [[unlikely]] end_scopes(now);
-      leave(now);
+      const std::size_t depth = tracer_->depth();
+      if (depth > depth_ + 1 && !outside_) [[unlikely]] end_scopes(now);
+      if (depth > depth_) tracer_->at(now).exit(resource_);
     }
     [[gnu::noinline]] void end_scopes(Ticks now) {
       for (std::size_t depth = tracer_->depth(); depth > depth_ + 1; --depth) {
@@ -603,10 +610,6 @@ class Turn final : private QueueView {
   /// The turn of `ready`, whose promise is. Its consumer may be the event of a further promise: that one's turn is when this one
   /// is entered, in this same turn of the loop, so that neither the stack nor the nesting grows with the chain.
   [[gnu::always_inline]] inline ::kj::Maybe<::kj::Own<::kj::_::Event>> consume(Invocation& ready) {
-    if (firing_ != nullptr) {
-      next_ = &ready;
-      return nullptr;
-    }
     if (loop_ == nullptr) [[unlikely]] {
       if (retired_) return hand_over(ready);
       know_loop(ready);
