@@ -36,8 +36,10 @@ class Settler {
     settled_->settled = true;
     settled_->settler = tracer_.current().id;
     settled_->by = settled_->settler == ResourceId::kNone ? Actor::kExternal : Actor::kInvocation;
-    tracer_.settle(resource_, outcome, settled_->by, settled_->settler);
-    tracer_.schedule(resource_, settled_->by);
+    if (!resource_) return;
+    const auto moment = tracer_.at(tracer_.now());
+    moment.settle(resource_, outcome, settled_->by, settled_->settler);
+    moment.schedule(resource_, settled_->by);
   }
 
  private:

@@ -345,22 +345,30 @@ class Turn final : private QueueView {
     /// The loop has come to a mark.
     [[gnu::noinline]] ::kj::Maybe<::kj::Own<::kj::_::Event>> pass(::kj::_::Event& mark) {
       turn_->know_loop(mark);
-      const Ticks now = tracer_->now();
       if (rests_) {
-        begin(once_more(now));
+        begin(once_more(tracer_->now()));
         if (!turn_->is_last(*end_)) start_->armBreadthFirst();
         return nullptr;
       }
-      while (turn_->innermost_ != this) turn_->close(*turn_->innermost_, now);  // marks are queued in the order of nesting
+      // Marks are queued in the order of nesting.
+      while (turn_->innermost_ != this) turn_->close(*turn_->innermost_, tracer_->now());
       if (*head_of(*turn_->loop_) == start_) start_->disarm();
       if (is_armed(*start_) || &mark != end_ || turn_->is_empty()) {
-        turn_->close(*this, now);
+        turn_->close(*this, tracer_->now());
       } else {  // all that is queued is its share: it goes on
-        end(now);
-        enter(once_more(now));
+        go_on();
         mark.armBreadthFirst();
       }
       return nullptr;
+    }
+    void go_on() {
+      if (!resource_ && tracer_->depth() == depth_ + 1 && tracer_->current() == resource_) {
+        outside_ = false;
+        return;  // nobody's: nothing is to be recorded
+      }
+      const Ticks now = tracer_->now();
+      end(now);
+      enter(once_more(now));
     }
     [[nodiscard]] Watched::Entry once_more(Ticks now) const noexcept {
       return {resource_, {CauseKind::kScheduled, resource_.id}, now};
