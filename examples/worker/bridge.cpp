@@ -43,9 +43,7 @@ class Bridge::Target {
       resource_ = operation_;
       return;
     }
-    resource_ = trace_.begin(ResourceType::kKjToJs);
-    trace_.same(operation_, resource_);
-    trace_.same(resource_, promise_);
+    resource_ = trace_.begin_result(operation_, promise_);
   }
   [[gnu::noinline]] void note_gone() {
     if (!settled_) trace_.settle(resource_, Outcome::kCancelled);
@@ -54,8 +52,7 @@ class Bridge::Target {
   template <class Settle>
   void settle(Outcome outcome, Settle&& settle_promise) {
     settled_ = true;
-    trace_.settle(resource_, outcome);
-    const Trace::Scope scope = Trace::Scope::of_result(trace_, resource_, operation_);
+    const Trace::Scope scope = Trace::Scope::of_result(trace_, resource_, operation_, outcome);
     engine_.enter(
         request_, [&] { settle_promise(engine_.isolate()->GetCurrentContext(), resolver_.Get(engine_.isolate())); },
         Engine::Body::kSettles);

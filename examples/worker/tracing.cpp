@@ -148,13 +148,26 @@ void Tracing::finish_root(Resource root) {
 Resource Tracing::begin(ResourceType type) {
   thence::CreateOptions options;
   if (!runs_untraced()) options.stack = script_stack();
-  return tracer().create(type, options);
+  const Resource resource = tracer().create(type, options);
+  last_begun_ = {resource.id, options.stack};
+  return resource;
 }
 
 Resource Tracing::begin(ResourceType type, std::string_view key, std::string_view value) {
   const Resource resource = begin(type);
   tracer().annotate(resource, key, value);
   return resource;
+}
+
+Resource Tracing::begin_result(Resource operation, Resource promise) {
+  if (runs_untraced()) return tracer().current();
+  thence::CreateOptions options;
+  options.stack = operation && operation.id == last_begun_.id ? last_begun_.stack : script_stack();  // that is in this call
+  const auto moment = tracer().at(tracer().now());
+  const Resource result = moment.create(ResourceType::kKjToJs, options);
+  moment.link(operation, result, thence::LinkKind::kBridge);
+  moment.link(result, promise, thence::LinkKind::kBridge);
+  return result;
 }
 
 Resource Tracing::begin_part(Resource whole, ResourceType type, std::string_view phase, thence::SourceSite site) {
@@ -173,11 +186,14 @@ void Tracing::destroy(Resource resource) { tracer().destroy(resource); }
 void Tracing::link(Resource cause, Resource effect, thence::LinkKind kind) { tracer().link(cause, effect, kind); }
 void Tracing::enter(Resource resource, thence::Cause cause) { tracer().enter(resource, cause); }
 void Tracing::exit(Resource resource) { tracer().exit(resource); }
-void Tracing::enter_with_result(Resource resource, Resource operation) {
+void Tracing::enter_with_result(Resource resource, Resource operation, Outcome outcome) {
+  if (!resource) return tracer().enter(resource);
   const Resource running = tracer().current();
   const thence::Cause by_what_runs =
       running ? thence::Cause{thence::CauseKind::kScheduled, running.id} : thence::Cause::external();
-  tracer().enter(resource, resource == operation ? by_what_runs : thence::Cause::settled(operation));
+  const auto moment = tracer().at(tracer().now());
+  moment.settle(resource, outcome);
+  moment.enter(resource, resource == operation ? by_what_runs : thence::Cause::settled(operation));
 }
 
 v8::Local<v8::Value> Tracing::host_value(v8::Local<v8::Context> context) { return light_->host_value(context); }

@@ -70,6 +70,7 @@ class Tracing {
   Resource begin(ResourceType type);
   Resource begin(ResourceType type, std::string_view key, std::string_view value);
   Resource begin_part(Resource whole, ResourceType type, std::string_view phase, thence::SourceSite site);
+  Resource begin_result(Resource operation, Resource promise);
   template <class T>
   [[gnu::noinline]] void annotate(Resource resource, std::string_view key, const T& value) {
     tracer().annotate(resource, key, value);
@@ -80,7 +81,7 @@ class Tracing {
   void link(Resource cause, Resource effect, thence::LinkKind kind);
   void enter(Resource resource, thence::Cause cause);
   void exit(Resource resource);
-  void enter_with_result(Resource resource, Resource operation);
+  void enter_with_result(Resource resource, Resource operation, Outcome outcome);
   /// Whether a request runs that is not traced.
   bool runs_untraced() { return tracer().current().root == thence::RootId::kUntraced; }
   template <class T>
@@ -142,6 +143,11 @@ class Tracing {
   std::unique_ptr<Promises> promises_;
   std::unique_ptr<Light> light_;
   std::unique_ptr<thence::v8_adapter::ScriptStacks> stacks_;
+  struct Begun {
+    thence::ResourceId id = thence::ResourceId::kNone;
+    thence::StackId stack = thence::StackId::kNone;
+  };
+  Begun last_begun_;  // by the script
 };
 
 /// What happens, told to the tracer; nothing but a null check where there is none.
@@ -181,6 +187,11 @@ class Trace {
   Resource begin_part(Resource whole, ResourceType type, std::string_view phase,
                       thence::SourceSite site = thence::SourceSite::current()) const {
     return *this ? tracing_->begin_part(whole, type, phase, site) : Resource{};
+  }
+  /// The way of an operation's result to the script, which began both in the call that runs: the operation itself, as KJ knows it, and
+  /// the script's promise.
+  Resource begin_result(Resource operation, Resource promise) const {
+    return *this ? tracing_->begin_result(operation, promise) : Resource{};
   }
   template <class T>
   void annotate(Resource resource, std::string_view key, const T& value) const {
@@ -262,8 +273,10 @@ class Trace {
         : tracing_(trace ? trace.tracing_ : nullptr), resource_(resource) {
       if (tracing_ != nullptr) tracing_->enter(resource, cause);
     }
-    /// The script gets the result of `operation`, which is the resource itself where it is not followed.
-    static Scope of_result(Trace trace, Resource resource, Resource operation) { return {trace, resource, operation}; }
+    /// The script gets the result of `operation`, which is the resource itself where it is not followed: the resource is settled.
+    static Scope of_result(Trace trace, Resource resource, Resource operation, Outcome outcome) {
+      return {trace, resource, operation, outcome};
+    }
     ~Scope() {
       if (tracing_ != nullptr) tracing_->exit(resource_);
     }
@@ -271,8 +284,9 @@ class Trace {
     Scope& operator=(const Scope&) = delete;
 
    private:
-    Scope(Trace trace, Resource resource, Resource operation) : tracing_(trace ? trace.tracing_ : nullptr), resource_(resource) {
-      if (tracing_ != nullptr) tracing_->enter_with_result(resource, operation);
+    Scope(Trace trace, Resource resource, Resource operation, Outcome outcome)
+        : tracing_(trace ? trace.tracing_ : nullptr), resource_(resource) {
+      if (tracing_ != nullptr) tracing_->enter_with_result(resource, operation, outcome);
     }
 
     Tracing* tracing_;

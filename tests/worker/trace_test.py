@@ -157,6 +157,17 @@ class EachOperation(unittest.TestCase):
             self.assertEqual(trace.data["thence"]["sealReason"], "finished")
             self.assertEqual(trace.data["thence"]["lost"], [])
 
+    def test_a_results_way_to_the_script_bears_the_stack_of_the_call_that_began_the_operation(self):
+        compared = 0
+        for page, trace in self.traces.items():
+            for way in trace.of("kj-to-js"):
+                self.assertNotEqual(trace.stack(way), [], page)
+                for operation in (trace.by_id[cause] for cause in trace.causes[way["asyncId"]]):
+                    if operation["type"] in OPERATIONS:
+                        self.assertEqual(trace.stack(way), trace.stack(operation), (page, operation["type"]))
+                        compared += 1
+        self.assertGreater(compared, 10)
+
     def test_an_operation_bears_the_stack_of_the_script_that_began_it(self):
         with open(os.path.join(HERE, "scripts/traced.js")) as file:
             lines = file.read().split("\n")
