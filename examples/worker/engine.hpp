@@ -43,9 +43,9 @@ class Engine {
   v8::Isolate* isolate() const { return isolate_; }
   v8::Local<v8::Context> context() const { return context_.Get(isolate_); }  // needs a HandleScope
 
+  enum class Body { kCallsScript, kSettles };  // settles promises, and calls no script
   /// Runs `body` inside the isolate and the context, as part of the request with this number (0: none), and then the
   /// microtasks. An exception that leaves `body` is returned. Entering again from inside `body` is an error.
-  enum class Body { kCallsScript, kSettles };  // settles promises, and calls no script
   kj::Maybe<ScriptError> enter(std::uint32_t request, kj::FunctionParam<void()> body, Body what = Body::kCallsScript);
 
   /// The request that the running JavaScript belongs to, also after any number of awaits; 0 where there is none.

@@ -2960,8 +2960,9 @@ class BasicLightTracer {
   };
 
   /// The host settles promises of its own, and calls no script: to the end of the block one runs only where V8 asks a value for its `then`
-  /// and finds a getter. What that begins belongs to what is current now (or to the script that has called the host); what it suspends
-  /// goes on as nobody's. V8's data is left as it is, with the host's own value in it or none: so this costs two stores, and no mark.
+  /// and finds a getter. What that begins belongs to what is current now (or to the script that has called the host); what it suspends,
+  /// and a `then` that V8 calls later, is nobody's. V8's data stays as it is, with the host's own value in it or none: so this costs two
+  /// stores, and no mark.
   class [[nodiscard]] Settling {
    public:
     explicit Settling(BasicLightTracer& light) noexcept
