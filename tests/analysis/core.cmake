@@ -5,10 +5,8 @@ thence_test(analysis_core_oracle SOURCES oracle_test.cpp LIBRARIES thence::thenc
 thence_test(analysis_critical_path SOURCES critical_path_test.cpp LIBRARIES thence::thence NO_SINGLE)
 
 set(_corpus "${PROJECT_SOURCE_DIR}/../shared/corpus")
-if(IS_DIRECTORY "${_corpus}/async-trace-samples")
-  thence_test(analysis_core_invariants SOURCES invariants_test.cpp LIBRARIES thence::thence NO_SINGLE
-              DEFINITIONS "THENCE_CORPUS=\"${_corpus}\"")
-else()
+thence_test(analysis_core_invariants SOURCES invariants_test.cpp LIBRARIES thence::thence NO_SINGLE DEFINITIONS
+            "THENCE_CORPUS=\"${_corpus}\"")
+if(NOT IS_DIRECTORY "${_corpus}")
   set_property(GLOBAL APPEND PROPERTY THENCE_LEFT_OUT "the published samples in test analysis_core_invariants (no ../shared/corpus)")
-  thence_test(analysis_core_invariants SOURCES invariants_test.cpp LIBRARIES thence::thence NO_SINGLE)
 endif()

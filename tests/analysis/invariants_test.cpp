@@ -240,6 +240,13 @@ void check(const TraceModel& model, std::uint64_t seed) {
   CHECK((digest(model, hidden, 1, false) == digest(model, settings_for(1), 1, false)));
 }
 
+/// What is compiled is the same without them.
+bool has_corpus() {
+  const bool has = std::filesystem::exists(THENCE_CORPUS);
+  if (!has) std::printf("left out: the published samples are not at %s\n", THENCE_CORPUS);
+  return has;
+}
+
 std::string contents(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::stringstream text;
@@ -287,8 +294,8 @@ TEST_CASE("on programs that ran they hold too") {
   }
 }
 
-#ifdef THENCE_CORPUS
 TEST_CASE("they hold on every published sample") {
+  if (!has_corpus()) return;
   std::vector<std::string> files;
   for (const auto& entry : std::filesystem::directory_iterator(THENCE_CORPUS "/async-trace-samples")) {
     if (entry.path().extension() == ".json") files.push_back(entry.path().string());
@@ -318,6 +325,7 @@ TEST_CASE("they hold on every published sample") {
 }
 
 TEST_CASE("they hold on the Tokio demo") {
+  if (!has_corpus()) return;
   const std::string packed = THENCE_CORPUS "/tokio-telemetry-demo.jsonl.gz";
   std::string text;
   if (std::FILE* pipe = popen(("gzip -dc '" + packed + "'").c_str(), "r")) {
@@ -328,4 +336,3 @@ TEST_CASE("they hold on the Tokio demo") {
   REQUIRE(text.size() > 1'000'000);
   check(read<TokioReader>(text), 1);
 }
-#endif
