@@ -319,6 +319,44 @@ TEST_CASE("traced promises that are pending when a loop's detached tasks are can
   CHECK(transcript(nothing, cancel) == transcript(nothing, [](Traced& traced, Loop&) { leave_loop(traced.tracer); }));
 }
 
+TEST_CASE("a promise that was ready when a loop's detached tasks were cancelled has its result") {
+  Traced traced;
+  Loop loop;
+  auto ready = kj_adapter::traced(traced.tracer, kj::evalLater([]() { return 1; }));
+  CHECK(ready.poll(loop.scope));
+  loop.scope.cancelAllDetached();
+  const auto waits = kj_adapter::traced(traced.tracer, kj::Promise<void>(kj::NEVER_DONE)).eagerlyEvaluate(nullptr);
+  CHECK(ready.wait(loop.scope) == 1);
+  leave_loop(traced.tracer);
+  CHECK(traced.tracer.depth() == 0);
+}
+
+TEST_CASE("a loop's detached tasks may be cancelled while the promises of two types of tracers turn") {
+  struct Others : DefaultPolicies {};
+  Traced traced;
+  BasicSession<Others> session{{.drain_thread = false}};
+  BasicLane<Others> lane = session.attach("loop");
+  session.start();
+  {
+    Loop loop;
+    auto first = kj::newPromiseAndFulfiller<void>(), second = kj::newPromiseAndFulfiller<void>();
+    const auto waits = second.promise.then([]() {}).eagerlyEvaluate(nullptr);
+    auto promise = kj_adapter::traced(traced.tracer, first.promise.then([&]() {
+      loop.scope.cancelAllDetached();
+      second.fulfiller->fulfill();
+    }));
+    const auto both = kj_adapter::traced(lane.tracer(), kj::mv(promise)).then([]() {}).eagerlyEvaluate(nullptr);
+    loop.scope.poll();
+    first.fulfiller->fulfill();
+    for (int turns = 0; turns < 100 && loop.loop.isRunnable(); ++turns) loop.loop.run(1);
+    CHECK_FALSE(loop.loop.isRunnable());  // it came to an end
+    CHECK(traced.tracer.depth() == 0);
+    CHECK(lane.tracer().depth() == 0);
+    CHECK(loop_counts(traced.tracer).pending == 0);
+    CHECK(loop_counts(lane.tracer()).pending == 0);
+  }
+}
+
 TEST_CASE("a continuation may leave the loop's invocations") {
   Traced traced;
   {

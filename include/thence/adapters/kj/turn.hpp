@@ -148,6 +148,7 @@ class QueueView {
 
   ::kj::EventLoop* loop_ = nullptr;  // from the first event of ours on; it outlives this
   bool has_others_ = false;          // on its thread
+  bool turning_ = false;             // between begin_for_all() and end_for_all()
 
  private:
   virtual void begin() = 0;
@@ -175,7 +176,6 @@ class QueueView {
 
   static inline constinit thread_local QueueView* first_ = nullptr;
   QueueView* next_ = nullptr;
-  bool turning_ = false;
   bool consumed_ = false;  // one of this type's, in this turn
 };
 
@@ -221,6 +221,7 @@ class Turn final : private QueueView {
   }
   /// The invocation of a consumer that came when its promise was ready already, and so has a turn of its own: this one.
   void open(TracerT& tracer, const Watched::Entry& entry) {
+    if (loop_ == nullptr) return;  // it was ready before the detached tasks were cancelled, and nothing has come to its turn since
     Invocation& opened = take(tracer);
     opened.begin(entry);
     opened.start_->armBreadthFirst();
@@ -557,6 +558,7 @@ class Turn final : private QueueView {
   void end(bool consumed) override {
     if (!consumed) running_ = nullptr;
     end_alone();
+    if (unanchored_) [[unlikely]] anchor();
   }
   [[nodiscard]] bool is_mark(::kj::_::Event& event) const noexcept override {
     if (are_of_one_class(event, example_)) return static_cast<Invocation&>(event).promise_ == nullptr;
@@ -644,7 +646,7 @@ class Turn final : private QueueView {
   }
   /// The loop's detached tasks go, and the loop, unless a consumer runs. Promises that are dropped after it still have their events.
   void retire() {
-    if (firing_ != nullptr) {
+    if (firing_ != nullptr || turning_) {
       unanchored_ = true;
       return;
     }
