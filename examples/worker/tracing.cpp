@@ -162,7 +162,7 @@ Resource Tracing::begin(ResourceType type, std::string_view key, std::string_vie
 Resource Tracing::begin_result(Resource operation, Resource promise) {
   if (runs_untraced()) return tracer().current();
   thence::CreateOptions options;
-  options.stack = operation && operation.id == last_begun_.id ? last_begun_.stack : script_stack();  // that is in this call
+  options.stack = operation && operation.id == last_begun_.id ? last_begun_.stack : script_stack();  // begun by the same call
   const auto moment = tracer().at(tracer().now());
   const Resource result = moment.create(ResourceType::kKjToJs, options);
   moment.link(operation, result, thence::LinkKind::kBridge);

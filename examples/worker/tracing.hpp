@@ -188,8 +188,8 @@ class Trace {
                       thence::SourceSite site = thence::SourceSite::current()) const {
     return *this ? tracing_->begin_part(whole, type, phase, site) : Resource{};
   }
-  /// The way of an operation's result to the script, which began both in the call that runs: the operation itself, as KJ knows it, and
-  /// the script's promise.
+  /// The way of an operation's result to the script: the operation itself, as KJ knows it, and the script's promise, which the running
+  /// call makes.
   Resource begin_result(Resource operation, Resource promise) const {
     return *this ? tracing_->begin_result(operation, promise) : Resource{};
   }

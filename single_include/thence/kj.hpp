@@ -270,6 +270,7 @@ class QueueView {
   /// Until leave_thread() this is one of the calling thread's.
   void join_thread() noexcept {
     next_ = std::exchange(first_, this);
+    for (const QueueView* view = next_; view != nullptr; view = view->next_) turning_ = turning_ || view->turning_;
     know_others();
   }
   void leave_thread() noexcept {
@@ -278,6 +279,7 @@ class QueueView {
     *at = std::exchange(next_, nullptr);
     has_others_ = false;
     know_others();
+    if (first_ == nullptr) known_loop = nullptr;
   }
 
   /// Whether `event` is what runs next.
@@ -300,21 +302,22 @@ class QueueView {
   [[gnu::noinline]] bool begin_for_all() {
     if (turning_) return false;
     for (QueueView* view = first_; view != nullptr; view = view->next_) {
+      view->apart_ = view != this && view->is_consuming();
       view->turning_ = true;
-      view->begin();
+      if (!view->apart_) view->begin();
     }
     return true;
   }
   /// A result is about to be fetched in it, for a promise of this type: what that makes ready is of those that run by now.
   [[gnu::noinline]] void fetch_for_all() {
     for (QueueView* view = first_; view != nullptr; view = view->next_) {
-      if (view->consumed_) view->mark_share();
+      if (view->consumed_ || view->apart_) view->mark_share();
     }
     consumed_ = true;
   }
   [[gnu::noinline]] void end_for_all() {
     for (QueueView* view = first_; view != nullptr; view = view->next_) {
-      view->end(std::exchange(view->consumed_, false));
+      if (!view->apart_) view->end(std::exchange(view->consumed_, false));
       view->turning_ = false;
     }
   }
@@ -324,6 +327,7 @@ class QueueView {
   bool turning_ = false;             // between begin_for_all() and end_for_all()
 
  private:
+  [[nodiscard]] virtual bool is_consuming() const noexcept = 0;
   virtual void begin() = 0;
   virtual void mark_share() = 0;
   virtual void end(bool consumed) = 0;  // where none of this type's was consumed, it only looked on
@@ -350,6 +354,7 @@ class QueueView {
   static inline constinit thread_local QueueView* first_ = nullptr;
   QueueView* next_ = nullptr;
   bool consumed_ = false;  // one of this type's, in this turn
+  bool apart_ = false;     // it began when there were no others, and ends by itself
 };
 
 /// What a thread's loop does for the traced promises of one type of tracer.
@@ -425,6 +430,7 @@ class Turn final : private QueueView {
     Turn* turn = nullptr;
     Invocation* soon = nullptr;
     Invocation* later = nullptr;
+    std::uint64_t retirements = 0;
   };
   [[nodiscard]] Share begin_share(TracerT& tracer, Resource resource) {
     Invocation& soon = take(tracer);
@@ -434,10 +440,10 @@ class Turn final : private QueueView {
     later.start_->armBreadthFirst();
     soon.rest();
     later.rest();
-    return {this, &soon, &later};
+    return {this, &soon, &later, retirements_};
   }
   static void end_share(Share share) {
-    if (share.turn == nullptr || share.turn != here_) return;  // the loop went meanwhile, and took it along
+    if (share.turn == nullptr || share.retirements != retirements_) return;  // the loop went meanwhile, and took it along
     share.soon->end_->armDepthFirst();
     share.later->end_->armBreadthFirst();
     for (Invocation* part : {share.soon, share.later}) share.turn->drop_if_empty(*part);
@@ -573,7 +579,7 @@ class Turn final : private QueueView {
         tracer_->at(now).exit(tracer_->current());
       }
     }
-    /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then, or ended with its end.
+    /// Whether anything came to the queue's end since it began. Where that is not marked, the queue was empty then, or its own mark was last.
     [[nodiscard]] bool has_share() noexcept {
       if (is_armed(*start_)) return !turn_->is_last(*start_);
       return is_armed(*end_) ? !turn_->is_last(*end_) : !turn_->is_empty();
@@ -724,6 +730,7 @@ class Turn final : private QueueView {
     running_ = nullptr;
     untaken_ = nullptr;
   }
+  [[nodiscard]] bool is_consuming() const noexcept override { return firing_ != nullptr; }
   void begin() override { begin_alone(); }
   void mark_share() override {
     if (running_ != nullptr && !is_armed(*running_->start_)) running_->start_->armBreadthFirst();
@@ -817,14 +824,15 @@ class Turn final : private QueueView {
     // Detached tasks end before the loop looks whether an event was left in its queue.
     ::kj::Promise<void>(::kj::NEVER_DONE).attach(::kj::heap<Anchor>(*this)).detach([](::kj::Exception&&) {});
   }
-  /// The loop's detached tasks go, and the loop, unless a consumer runs. Promises that are dropped after it still have their events.
+  /// The loop's detached tasks go: the loop does, or they are cancelled. In a consumer they can only be cancelled; this then goes on, and is
+  /// anchored anew at the end of the turn. Promises that are dropped after the loop still have their events.
   void retire() {
     if (firing_ != nullptr || turning_) {
       unanchored_ = true;
       return;
     }
     here_ = nullptr;
-    known_loop = nullptr;
+    ++retirements_;
     leave_thread();
     close_all();
     while (resting_ != nullptr) drop(*resting_);
@@ -846,6 +854,7 @@ class Turn final : private QueueView {
   }
 
   static inline constinit thread_local Turn* here_ = nullptr;
+  static inline constinit thread_local std::uint64_t retirements_ = 0;
   static inline constinit thread_local LoopCounts counts_{};
   static inline constinit thread_local bool async_stacks_ = false;
 
@@ -1172,7 +1181,7 @@ class WatchNode final : public Watched {
     waiting_.event = nullptr;
     ready_ = true;
     --Turn<TracerT>::counts().pending;
-    auto& turn = Turn<TracerT>::here();
+    auto& turn = *Turn<TracerT>::find();
     {
       typename Turn<TracerT>::Fetch fetch{&tracer_, options_.links_known ? Resource{} : resource_};
       typename Turn<TracerT>::FetchScope scope(turn, fetch);

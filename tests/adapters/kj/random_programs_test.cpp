@@ -402,8 +402,9 @@ struct TracedBy {
 template <class Tracing>
 class Program : public kj::TaskSet::ErrorHandler {
  public:
-  Program(std::uint64_t seed, Tracing tracing, Lines& effects)
+  Program(std::uint64_t seed, Tracing tracing, Lines& effects, bool cancels)
       : effects_(effects),
+        cancels_(cancels),
         random_(seed),
         tracing_(tracing),
         whose_(tracing.whose),
@@ -422,7 +423,7 @@ class Program : public kj::TaskSet::ErrorHandler {
     for (unsigned count = 1 + pick(5); count != 0; --count) start(4);
     for (int step = 0; step != 25 && ends_; ++step) {
       effect("step");
-      switch (pick(8)) {
+      switch (pick(cancels_ ? 9 : 8)) {
         case 0:
         case 1: turn_until_idle(); break;
         case 2:
@@ -430,6 +431,7 @@ class Program : public kj::TaskSet::ErrorHandler {
         case 4: drop_one(kNoTask); break;
         case 5: start(3); break;
         case 6: poll_one(); break;
+        case 8: cancel_detached(kNoTask); break;
         default: wait_for_one(); break;
       }
     }
@@ -551,6 +553,16 @@ class Program : public kj::TaskSet::ErrorHandler {
     whose_.drops(before);
     dropping_ = before;
   }
+  /// Where `task`, whose callback this is, is none of them.
+  void cancel_detached(unsigned task) {
+    if (std::find(detached_.begin(), detached_.end(), task) != detached_.end()) return;
+    effect("cancels");
+    const bool before = std::exchange(dropping_, true);
+    whose_.drops(true);
+    scope_.cancelAllDetached();
+    whose_.drops(before);
+    dropping_ = before;
+  }
   void keep(unsigned task, Promise&& promise) { kept_.push_back({task, kj::mv(promise)}); }
   void taskFailed(kj::Exception&& exception) override {
     effect(throws_from_loop_ ? kThrownFromLoop : "task failed");
@@ -567,7 +579,9 @@ class Program : public kj::TaskSet::ErrorHandler {
     switch (pick(6)) {
       case 0: return keep(task, kj::mv(promise));
       case 1: return set_->add(promise.then([](int) {}));
-      case 2: return promise.then([](int) {}).detach([this, task](kj::Exception&&) { effect("detached fails", task); });
+      case 2:
+        detached_.push_back(task);
+        return promise.then([](int) {}).detach([this, task](kj::Exception&&) { effect("detached fails", task); });
       default:
         return keep(task, eagerly(promise.then([this, task](int) { return effect("done ", task), 0; },
                                                [this, task](kj::Exception&&) { return effect("failed ", task), 0; })));
@@ -663,7 +677,7 @@ class Program : public kj::TaskSet::ErrorHandler {
     effect("", id);
     whose_.now("a continuation");
     for (unsigned count = ending_ ? 0 : pick(3); count != 0; --count) {
-      switch (pick(7)) {
+      switch (pick(cancels_ ? 8 : 7)) {
         case 0:
         case 1: fulfil_one(); break;
         case 2:
@@ -673,6 +687,7 @@ class Program : public kj::TaskSet::ErrorHandler {
           if (to_start_ != 0) --to_start_, start(2);
           break;
         case 4: drop_one(task); break;
+        case 7: cancel_detached(task); break;
         default: tracing_.note(number()); break;
       }
     }
@@ -681,6 +696,7 @@ class Program : public kj::TaskSet::ErrorHandler {
   }
 
   Lines& effects_;  // also of what ends with the loop
+  const bool cancels_;
   std::uint64_t random_;
   Tracing tracing_;
   Whose& whose_;
@@ -696,13 +712,14 @@ class Program : public kj::TaskSet::ErrorHandler {
   kj::WaitScope scope_{loop_};
   std::vector<Fulfiller> fulfillers_;
   std::vector<Kept> kept_;
+  std::vector<unsigned> detached_;
   kj::Own<kj::TaskSet> set_;
 };
 
 template <class Tracing>
-Lines effects_of(std::uint64_t seed, Tracing tracing) {
+Lines effects_of(std::uint64_t seed, Tracing tracing, bool cancels = false) {
   Lines effects;
-  Program<Tracing>(seed, tracing, effects).run();
+  Program<Tracing>(seed, tracing, effects, cancels).run();
   return effects;
 }
 
@@ -831,4 +848,23 @@ TEST_CASE("to each of two types of tracers on a random program's loop the other'
     }
   }
   CHECK(compared > 50 * programs_wanted());
+}
+
+TEST_CASE("a random program that cancels its loop's detached tasks now and then has the same effects in the same order, by one type of tracer or two") {
+  struct Others : DefaultPolicies {};
+  std::size_t cancels = 0;
+  for (std::uint64_t seed = 1; seed <= programs_wanted(); ++seed) {
+    TracedLoop<DefaultPolicies> alone, one;
+    TracedLoop<Others> other;
+    Whose nobody_looks;
+    const Lines without = effects_of(seed, Untraced{nobody_looks}, true);
+    const Lines with_one = effects_of(seed, TracedBy<Tracer, Tracer>{alone.tracer, alone.tracer, nobody_looks}, true);
+    const Lines with_two = effects_of(seed, TracedBy<Tracer, BasicTracer<Others>>{one.tracer, other.tracer, nobody_looks}, true);
+    INFO("seed " << seed);
+    REQUIRE(difference(without, with_one) == "");
+    REQUIRE(difference(without, with_two) == "");
+    for (const std::string& disorder : {alone.close(), one.close(), other.close()}) REQUIRE(disorder == "");
+    cancels += static_cast<std::size_t>(std::count(without.begin(), without.end(), "cancels"));
+  }
+  CHECK(cancels > programs_wanted());
 }

@@ -202,6 +202,20 @@ TEST_CASE("a script that V8 runs while the host settles a promise begins in the 
                                                      {"carried later", {"second", "A"}}});
 }
 
+TEST_CASE("microtasks that run while the host settles a promise are those' that they were carried to, or nobody's") {
+  Host host;
+  const Resource a = host.request("A");
+  host.call(a, "globalThis.p = new Promise((resolve) => globalThis.release = resolve); (async () => { await p; op('carried') })()");
+  host.run("(async () => { await p; op('not carried') })(); release()");
+  {
+    const CallbackScope scope{host.tracer(), a};
+    const v8a::LightTracer::Settling settling{host.light};
+    host.drain();
+  }
+  CHECK(host.light.counts().unknown == 1);
+  CHECK(host.begun() == std::map<std::string, Known>{{"carried", {"A", "A"}}, {"not carried", {"nobody", "nobody"}}});
+}
+
 TEST_CASE("what was suspended before anything was carried to it is begun by nobody known, whoever's callback runs") {
   Host host;
   host.run("(async () => { await op('early'); op('late') })()");

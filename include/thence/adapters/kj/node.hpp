@@ -142,7 +142,7 @@ class WatchNode final : public Watched {
     waiting_.event = nullptr;
     ready_ = true;
     --Turn<TracerT>::counts().pending;
-    auto& turn = Turn<TracerT>::here();
+    auto& turn = *Turn<TracerT>::find();
     {
       typename Turn<TracerT>::Fetch fetch{&tracer_, options_.links_known ? Resource{} : resource_};
       typename Turn<TracerT>::FetchScope scope(turn, fetch);

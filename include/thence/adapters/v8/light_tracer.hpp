@@ -157,7 +157,10 @@ class BasicLightTracer {
     /// that is undefined (V8 12 on: for all microtasks). For MarkIsData.
     Microtasks(BasicLightTracer& light, ::v8::Local<::v8::Context> context, ::v8::Local<::v8::Value> host)
         : light_(light), nobody_(light, context, Resource{}, host), outer_(std::exchange(light.drains_, light.current().id)) {}
-    ~Microtasks() { light_.drains_ = outer_; }
+    ~Microtasks() {
+      light_.drains_ = outer_;
+      light_.settles_for_ = settles_for_;
+    }
     Microtasks(const Microtasks&) = delete;
     Microtasks& operator=(const Microtasks&) = delete;
 
@@ -165,6 +168,7 @@ class BasicLightTracer {
     BasicLightTracer& light_;
     Carry nobody_;
     ResourceId outer_;
+    Resource settles_for_ = std::exchange(light_.settles_for_, Resource{});
   };
 
   /// A script calls the host: what is created from here to the end of the block has the script's resource as its trigger. Does
