@@ -331,6 +331,22 @@ TEST_CASE("a promise that was ready when a loop's detached tasks were cancelled 
   CHECK(traced.tracer.depth() == 0);
 }
 
+TEST_CASE("a loop's detached tasks may be cancelled while a LoopScope is open") {
+  Traced traced;
+  for (int times = 0; times < 4; ++times) {  // memory comes again
+    Loop loop;
+    kj::Promise<int> after = nullptr;
+    {
+      const LoopScope scope{traced.tracer, traced.tracer.create(ResourceType::kD1Query)};
+      loop.scope.cancelAllDetached();
+      after = kj_adapter::traced(traced.tracer, kj::evalLater([]() { return 1; })).eagerlyEvaluate(nullptr);
+    }
+    CHECK(after.wait(loop.scope) == 1);
+    leave_loop(traced.tracer);
+    CHECK(traced.tracer.depth() == 0);
+  }
+}
+
 TEST_CASE("a loop's detached tasks may be cancelled while the promises of two types of tracers turn") {
   struct Others : DefaultPolicies {};
   Traced traced;
