@@ -547,19 +547,19 @@ class Program : public kj::TaskSet::ErrorHandler {
     Kept& dropped = kept_[pick(kept_.size())];
     if (dropped.task == task || !dropped.promise) return;
     effect("drops");
-    const bool before = std::exchange(dropping_, true);
-    whose_.drops(true);
-    dropped.promise.reset();
-    whose_.drops(before);
-    dropping_ = before;
+    while_dropping([&] { dropped.promise.reset(); });
   }
   /// Where `task`, whose callback this is, is none of them.
   void cancel_detached(unsigned task) {
     if (std::find(detached_.begin(), detached_.end(), task) != detached_.end()) return;
     effect("cancels");
+    while_dropping([&] { scope_.cancelAllDetached(); });
+  }
+  template <class Drop>
+  void while_dropping(Drop&& drop) {
     const bool before = std::exchange(dropping_, true);
     whose_.drops(true);
-    scope_.cancelAllDetached();
+    drop();
     whose_.drops(before);
     dropping_ = before;
   }

@@ -242,7 +242,7 @@ class Turn final : private QueueView {
   /// Ends all that is open and forgets what was to go on.
   void close_all() {
     while (innermost_ != nullptr) {
-      innermost_->leave(innermost_->tracer_->now());
+      innermost_->leave(innermost_->tracer_->depth(), innermost_->tracer_->now());
       drop(*innermost_);
     }
     for (Invocation* at = resting_; at != nullptr;) {
@@ -391,14 +391,15 @@ class Turn final : private QueueView {
       outside_ = false;
       tracer_->at(entry.now).enter(entry.resource, entry.cause);
     }
-    void leave(Ticks now) {
-      if (tracer_->depth() > depth_) tracer_->at(now).exit(resource_);  // else tracing was stopped: nothing is entered
+    /// `depth`: the tracer's.
+    void leave(std::size_t depth, Ticks now) {
+      if (depth > depth_) tracer_->at(now).exit(resource_);  // else tracing was stopped: nothing is entered
     }
     /// With it ends whatever scope was left open in it. Else the next callback would run in that scope.
     void end(Ticks now) {
       const std::size_t depth = tracer_->depth();
       if (depth > depth_ + 1 && !outside_) [[unlikely]] end_scopes(now);
-      if (depth > depth_) tracer_->at(now).exit(resource_);
+      leave(depth, now);
     }
     [[gnu::noinline]] void end_scopes(Ticks now) {
       for (std::size_t depth = tracer_->depth(); depth > depth_ + 1; --depth) {

@@ -178,7 +178,7 @@ class BasicLightTracer {
     Caller(BasicLightTracer& light, ::v8::Local<::v8::Context> context) : light_(light), context_(context) {
       if (!light.is_active() || (light.promises_ != nullptr && light.promises_->runs_followed())) return;
       mark_ = light.mark_in(context, continuation_data(light.isolate_, context));
-      light.enter_caller(mark_.IsEmpty() ? light.settles_for_ : resource_in(mark_), scope_);
+      light.enter_caller(light.caller_by(mark_), scope_);
     }
 
     /// The tracer's host_value() when the script called, whose mark has been found already.
@@ -195,8 +195,7 @@ class BasicLightTracer {
 
   /// On whose behalf the script runs that runs now; none where nothing was carried to it.
   [[nodiscard]] Resource resource(::v8::Local<::v8::Context> context) {
-    const auto mark = mark_in(context, continuation_data(isolate_, context));
-    return mark.IsEmpty() ? settles_for_ : resource_in(mark);
+    return caller_by(mark_in(context, continuation_data(isolate_, context)));
   }
 
   /// The host's own value in the continuation data, which goes the same way. For MarkIsData.
@@ -259,6 +258,7 @@ class BasicLightTracer {
     set_continuation_data(isolate_, context, mark);
   }
 
+  [[nodiscard]] Resource caller_by(::v8::Local<::v8::Object> mark) const { return mark.IsEmpty() ? settles_for_ : resource_in(mark); }
   void enter_caller(Resource caller, std::optional<CallbackScope<TracerType>>& scope) {
     const Resource running = current();
     if (caller == running) return;
